@@ -1,0 +1,388 @@
+use alloc::{vec, vec::Vec};
+use latens_kernels::{Element, Error, Layout, Result};
+#[cfg(feature = "cuda")]
+use latens_kernels::{Span, SpanMut};
+
+/// Where a tensor lives.
+#[derive(Clone)]
+pub enum Device {
+    /// Host memory.
+    Host,
+    /// One GPU and one stream.
+    #[cfg(feature = "cuda")]
+    Cuda(latens_cuda::Device),
+}
+
+enum Storage<T> {
+    Host(Vec<T>),
+    #[cfg(feature = "cuda")]
+    Cuda(latens_cuda::Buffer<T>),
+}
+
+/// Borrowed elements.
+#[derive(Clone, Copy)]
+pub enum Data<'a, T> {
+    /// On the host.
+    Host(&'a [T]),
+    /// On a GPU.
+    #[cfg(feature = "cuda")]
+    Cuda(&'a latens_cuda::Device, Span<'a, T>),
+}
+
+/// Borrowed elements, for writing.
+pub enum DataMut<'a, T> {
+    /// On the host.
+    Host(&'a mut [T]),
+    /// On a GPU.
+    #[cfg(feature = "cuda")]
+    Cuda(&'a latens_cuda::Device, SpanMut<'a, T>),
+}
+
+/// A tensor that owns its memory.
+pub struct Tensor<T, const R: usize> {
+    storage: Storage<T>,
+    layout: Layout<R>,
+}
+
+/// A borrowed tensor.
+#[derive(Clone, Copy)]
+pub struct View<'a, T, const R: usize> {
+    data: Data<'a, T>,
+    layout: Layout<R>,
+}
+
+/// A borrowed tensor, for writing.
+pub struct ViewMut<'a, T, const R: usize> {
+    data: DataMut<'a, T>,
+    layout: Layout<R>,
+}
+
+impl Device {
+    /// GPU `ordinal` if this machine has one.
+    #[cfg(feature = "cuda")]
+    pub fn cuda(ordinal: usize) -> Result<Self> {
+        latens_cuda::Device::open(ordinal).map(Device::Cuda)
+    }
+
+    /// Whether its memory is the host's.
+    pub fn is_host(&self) -> bool {
+        matches!(self, Device::Host)
+    }
+}
+
+impl<T: Element, const R: usize> Tensor<T, R> {
+    /// A packed tensor: zeros on the host, undefined contents on a GPU. For outputs.
+    pub fn empty(dims: [usize; R], device: &Device) -> Result<Self> {
+        Self::alloc(Layout::packed(dims)?, device)
+    }
+
+    /// A packed tensor of zeros.
+    pub fn zeros(dims: [usize; R], device: &Device) -> Result<Self> {
+        #[allow(unused_mut)] // the host's is zero already
+        let mut tensor = Self::empty(dims, device)?;
+        #[cfg(feature = "cuda")]
+        if let Storage::Cuda(memory) = &mut tensor.storage {
+            memory.zero()?;
+        }
+        Ok(tensor)
+    }
+
+    /// A packed tensor of these elements. On the host the memory is taken over, not copied.
+    pub fn from_vec(from: Vec<T>, dims: [usize; R], device: &Device) -> Result<Self> {
+        let layout = Layout::packed(dims)?;
+        match device {
+            Device::Host if from.len() == layout.span() => Ok(Self { storage: Storage::Host(from), layout }),
+            _ => Self::from_slice(&from, layout, device),
+        }
+    }
+
+    /// Copy the span of `layout` from a slice.
+    pub fn from_slice(from: &[T], layout: Layout<R>, device: &Device) -> Result<Self> {
+        let mut tensor = Self::alloc(layout, device)?;
+        tensor.write(from)?;
+        Ok(tensor)
+    }
+
+    /// Overwrite all of it from the host.
+    pub fn write(&mut self, from: &[T]) -> Result<()> {
+        if from.len() != self.layout.span() {
+            return Err(Error::Size { op: "write", arg: "from", want: self.layout.span(), got: from.len() });
+        }
+        match &mut self.storage {
+            Storage::Host(memory) => memory.copy_from_slice(from),
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(memory) => memory.write(from)?,
+        }
+        Ok(())
+    }
+
+    /// Copy to the host: the span of its layout. On a GPU this is where the host waits.
+    pub fn to_vec(&self) -> Result<Vec<T>> {
+        match &self.storage {
+            Storage::Host(memory) => Ok(memory.clone()),
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(memory) => {
+                let mut to = vec![T::default(); self.layout.span()];
+                memory.read(&mut to)?;
+                Ok(to)
+            }
+        }
+    }
+
+    /// The elements, if they are in host memory.
+    pub fn host(&self) -> Option<&[T]> {
+        match &self.storage {
+            Storage::Host(memory) => Some(memory),
+            #[cfg(feature = "cuda")]
+            _ => None,
+        }
+    }
+
+    /// The elements, for writing, if they are in host memory.
+    pub fn host_mut(&mut self) -> Option<&mut [T]> {
+        match &mut self.storage {
+            Storage::Host(memory) => Some(memory),
+            #[cfg(feature = "cuda")]
+            _ => None,
+        }
+    }
+
+    /// A copy on `device`.
+    pub fn to(&self, device: &Device) -> Result<Self> {
+        match self.host() {
+            Some(host) => Self::from_slice(host, self.layout, device),
+            None => Self::from_slice(&self.to_vec()?, self.layout, device),
+        }
+    }
+
+    /// The same elements in other dimensions, without a copy.
+    ///
+    /// # Errors
+    /// As [`Layout::reshape`].
+    pub fn reshape<const Q: usize>(self, dims: [usize; Q]) -> Result<Tensor<T, Q>> {
+        Ok(Tensor { layout: self.layout.reshape(dims)?, storage: self.storage })
+    }
+
+    /// Where it lives.
+    pub fn device(&self) -> Device {
+        match &self.storage {
+            Storage::Host(_) => Device::Host,
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(memory) => Device::Cuda(memory.device().clone()),
+        }
+    }
+
+    /// Its sizes.
+    pub fn dims(&self) -> [usize; R] {
+        self.layout.dims()
+    }
+
+    /// Its sizes and strides.
+    pub fn layout(&self) -> Layout<R> {
+        self.layout
+    }
+
+    /// Borrow.
+    pub fn view(&self) -> View<'_, T, R> {
+        let data = match &self.storage {
+            Storage::Host(memory) => Data::Host(memory),
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(memory) => Data::Cuda(memory.device(), memory.span()),
+        };
+        View { data, layout: self.layout }
+    }
+
+    /// Borrow for writing.
+    pub fn view_mut(&mut self) -> ViewMut<'_, T, R> {
+        let data = match &mut self.storage {
+            Storage::Host(memory) => DataMut::Host(memory),
+            #[cfg(feature = "cuda")]
+            Storage::Cuda(memory) => {
+                let (device, span) = memory.parts_mut();
+                DataMut::Cuda(device, span)
+            }
+        };
+        ViewMut { data, layout: self.layout }
+    }
+
+    fn alloc(layout: Layout<R>, device: &Device) -> Result<Self> {
+        let storage = match device {
+            Device::Host => {
+                let mut memory = Vec::<T>::new();
+                let bytes = layout.span().saturating_mul(size_of::<T>());
+                memory.try_reserve_exact(layout.span()).map_err(|_| Error::Memory { bytes })?;
+                drop(memory); // the probe; `vec!` of zeros comes from zeroed pages, which `resize` would touch
+                Storage::Host(vec![T::default(); layout.span()])
+            }
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => Storage::Cuda(device.alloc(layout.span())?),
+        };
+        Ok(Self { storage, layout })
+    }
+}
+
+impl<'a, T: Element, const R: usize> View<'a, T, R> {
+    /// Lay `layout` over `data`. Device memory that is too short is refused by the operation.
+    pub fn new(data: Data<'a, T>, layout: Layout<R>) -> Result<Self> {
+        match data {
+            Data::Host(d) if d.len() < layout.span() => Err(short(layout.span(), d.len())),
+            _ => Ok(Self { data, layout }),
+        }
+    }
+
+    /// Its sizes.
+    pub fn dims(&self) -> [usize; R] {
+        self.layout.dims()
+    }
+
+    /// Its sizes and strides.
+    pub fn layout(&self) -> Layout<R> {
+        self.layout
+    }
+
+    /// The part `start..end` of dimension `d`.
+    ///
+    /// # Errors
+    /// As [`Layout::narrow`].
+    pub fn narrow(self, d: usize, start: usize, end: usize) -> Result<Self> {
+        let (layout, offset) = self.layout.narrow(d, start, end)?;
+        let data = match self.data {
+            Data::Host(data) => Data::Host(&data[offset..]),
+            #[cfg(feature = "cuda")]
+            Data::Cuda(device, span) => Data::Cuda(device, span.from(offset)),
+        };
+        Ok(Self { data, layout })
+    }
+
+    /// The same elements in other dimensions.
+    ///
+    /// # Errors
+    /// As [`Layout::reshape`].
+    pub fn reshape<const Q: usize>(self, dims: [usize; Q]) -> Result<View<'a, T, Q>> {
+        Ok(View { data: self.data, layout: self.layout.reshape(dims)? })
+    }
+
+    /// Where it lives, and its elements.
+    pub(crate) fn data(self) -> Data<'a, T> {
+        self.data
+    }
+
+    /// The host slice, or [`Error::Device`].
+    #[allow(dead_code)] // until an operation has a second input
+    pub(crate) fn host(self, _op: &'static str, _arg: &'static str) -> Result<&'a [T]> {
+        match self.data {
+            Data::Host(data) => Ok(data),
+            #[cfg(feature = "cuda")]
+            _ => Err(Error::Device { op: _op, arg: _arg }),
+        }
+    }
+
+    /// The span, if it is on `device`, or [`Error::Device`].
+    #[cfg(feature = "cuda")]
+    #[allow(dead_code)] // as above
+    pub(crate) fn cuda(self, device: &latens_cuda::Device, op: &'static str, arg: &'static str) -> Result<Span<'a, T>> {
+        match self.data {
+            Data::Cuda(_, span) if span.device() == device.id() => Ok(span),
+            _ => Err(Error::Device { op, arg }),
+        }
+    }
+}
+
+impl<'a, T: Element, const R: usize> ViewMut<'a, T, R> {
+    /// Lay `layout` over `data`. Device memory that is too short is refused by the operation.
+    pub fn new(data: DataMut<'a, T>, layout: Layout<R>) -> Result<Self> {
+        match &data {
+            DataMut::Host(d) if d.len() < layout.span() => Err(short(layout.span(), d.len())),
+            _ => Ok(Self { data, layout }),
+        }
+    }
+
+    /// Its sizes.
+    pub fn dims(&self) -> [usize; R] {
+        self.layout.dims()
+    }
+
+    /// Its sizes and strides.
+    pub fn layout(&self) -> Layout<R> {
+        self.layout
+    }
+
+    /// The same view, for a shorter time.
+    pub fn reborrow(&mut self) -> ViewMut<'_, T, R> {
+        let data = match &mut self.data {
+            DataMut::Host(data) => DataMut::Host(data),
+            #[cfg(feature = "cuda")]
+            DataMut::Cuda(device, span) => DataMut::Cuda(device, span.reborrow()),
+        };
+        ViewMut { data, layout: self.layout }
+    }
+
+    /// The part `start..end` of dimension `d`.
+    ///
+    /// # Errors
+    /// As [`Layout::narrow`].
+    pub fn narrow(self, d: usize, start: usize, end: usize) -> Result<Self> {
+        let (layout, offset) = self.layout.narrow(d, start, end)?;
+        let data = match self.data {
+            DataMut::Host(data) => DataMut::Host(&mut data[offset..]),
+            #[cfg(feature = "cuda")]
+            DataMut::Cuda(device, span) => DataMut::Cuda(device, span.from(offset)),
+        };
+        Ok(Self { data, layout })
+    }
+
+    /// The same elements in other dimensions.
+    ///
+    /// # Errors
+    /// As [`Layout::reshape`].
+    pub fn reshape<const Q: usize>(self, dims: [usize; Q]) -> Result<ViewMut<'a, T, Q>> {
+        Ok(ViewMut { layout: self.layout.reshape(dims)?, data: self.data })
+    }
+
+    /// The elements, if the tensor has these sizes and no gaps: what an operation asks of an output.
+    pub(crate) fn packed(self, op: &'static str, arg: &'static str, dims: [usize; R]) -> Result<DataMut<'a, T>> {
+        let wrong = dims.into_iter().zip(self.layout.dims()).find(|(want, got)| want != got);
+        if let Some((want, got)) = wrong {
+            return Err(Error::Size { op, arg, want, got });
+        }
+        if !self.layout.is_packed() {
+            let want = Layout::packed(dims)?.strides()[0];
+            return Err(Error::Stride { op, arg, want, got: self.layout.strides()[0] });
+        }
+        Ok(self.data)
+    }
+
+    /// The elements, whatever the layout.
+    pub(crate) fn data(self) -> DataMut<'a, T> {
+        self.data
+    }
+}
+
+impl<'a, T: Element> DataMut<'a, T> {
+    /// The host slice, or [`Error::Device`].
+    pub(crate) fn host(self, _op: &'static str, _arg: &'static str) -> Result<&'a mut [T]> {
+        match self {
+            DataMut::Host(data) => Ok(data),
+            #[cfg(feature = "cuda")]
+            _ => Err(Error::Device { op: _op, arg: _arg }),
+        }
+    }
+
+    /// The span, if it is on `device`, or [`Error::Device`].
+    #[cfg(feature = "cuda")]
+    pub(crate) fn cuda(
+        self,
+        device: &latens_cuda::Device,
+        op: &'static str,
+        arg: &'static str,
+    ) -> Result<SpanMut<'a, T>> {
+        match self {
+            DataMut::Cuda(_, span) if span.device() == device.id() => Ok(span),
+            _ => Err(Error::Device { op, arg }),
+        }
+    }
+}
+
+fn short(want: usize, got: usize) -> Error {
+    Error::Size { op: "view", arg: "data", want, got }
+}

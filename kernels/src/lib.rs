@@ -1,0 +1,27 @@
+//! What each kernel is: its contract, its plain reference, its device code, and the geometry of its launch.
+//!
+//! This crate owns no device and calls no driver. A program that already has a CUDA runtime can use it alone:
+//! make [`Span`]s of its memory, ask a family for its [`Launch`]es, load their [`Image`], enqueue.
+//!
+//! # Why no `forbid(unsafe_code)`
+//! The crate contains no unsafe block. It declares one unsafe *function*, [`Span::new`], so that an address cannot be
+//! invented in safe code; that single word makes every later step (geometry, operation, execution) safe and sound.
+#![no_std]
+#![deny(unsafe_code)]
+extern crate alloc;
+
+mod element;
+mod error;
+mod launch;
+mod layout;
+mod philox;
+mod span;
+pub mod topk;
+
+pub use element::{DType, Element, Float, order};
+pub use error::{Error, Result};
+pub use half::{bf16, f16};
+pub use launch::{Arg, Chip, Image, Launch};
+pub use layout::Layout;
+pub use philox::{Philox, philox};
+pub use span::{Span, SpanMut};

@@ -1,0 +1,136 @@
+//! One table of cases; every implementation of top-k goes through it.
+use latens_core::{Device, Error, Float, Layout, Tensor, bf16, f16, topk, topk_into, topk_workspace};
+use latens_kernels::topk as family;
+use latens_tests::{devices, numbers, same};
+
+/// `[rows, n, k, padding]`. 16384 entries are one piece of a row on CUDA.
+const CASES: &[[usize; 4]] = &[
+    [0, 5, 2, 0],
+    [3, 0, 0, 0],
+    [2, 5, 0, 0],
+    [1, 1, 1, 0],
+    [4, 7, 7, 0],
+    [3, 31, 5, 1],
+    [3, 32, 32, 0],
+    [2, 33, 8, 3],
+    [2, 255, 4, 0],
+    [2, 256, 4, 0],
+    [2, 257, 4, 7],
+    [64, 40, 3, 0],
+    [1, 1500, 60, 0],
+    [2, 16_384, 3, 0],
+    [2, 16_385, 3, 5],
+    [1, 40_000, 4, 0],
+];
+
+fn check<T: Float>(x: &[T], [rows, n, k, padding]: [usize; 4]) {
+    let layout = Layout::strided([rows, n], [n + padding, 1]).unwrap();
+    let x = &x[..layout.span()];
+    let p = family::plan(&layout, k).unwrap();
+    let (mut values, mut indices) = (vec![T::narrow(7.0); rows * k], vec![u32::MAX; rows * k]);
+    family::forward(&p, x, &mut values, &mut indices);
+
+    // Outputs begin poisoned and end with a fence.
+    let (mut v, mut i) = (vec![T::narrow(7.0); rows * k + 1], vec![u32::MAX; rows * k + 1]);
+    latens_cpu::topk::forward(&p, x, &mut v, &mut i);
+    assert!(v.pop().unwrap().wide() == 7.0 && i.pop() == Some(u32::MAX));
+    assert!(i == indices && same(&v, &values), "cpu {rows} {n} {k}");
+
+    for device in devices() {
+        let x = Tensor::from_slice(x, layout, &device).unwrap();
+        let (v, i) = topk(&x, k).unwrap();
+        let place = if device.is_host() { "host" } else { "cuda" };
+        assert_eq!(i.to_vec().unwrap(), indices, "{place} {rows} {n} {k}");
+        assert!(same(&v.to_vec().unwrap(), &values), "{place} {rows} {n} {k}");
+    }
+}
+
+fn table<T: Float>() {
+    for (seed, &case) in CASES.iter().enumerate() {
+        let [rows, n, _, padding] = case;
+        check(&numbers::<T>(rows * (n + padding), seed as u64), case);
+        check(&vec![T::narrow(1.0); rows * (n + padding)], case);
+    }
+}
+
+#[test]
+fn f32_table() {
+    table::<f32>();
+}
+#[test]
+fn f16_table() {
+    table::<f16>();
+}
+#[test]
+fn bf16_table() {
+    table::<bf16>();
+}
+
+#[test]
+fn wrong_calls_are_errors() {
+    let layout = Layout::packed([1, 4]).unwrap();
+    for device in devices() {
+        let x = Tensor::from_slice(&[1.0_f32; 4], layout, &device).unwrap();
+        assert_eq!(topk(&x, 5).err(), Some(Error::Range { op: "topk", arg: "k", max: 4, got: 5 }));
+        if !device.is_host() {
+            let other = Device::cuda(0).unwrap();
+            let [mut values, mut short] =
+                [Tensor::<f32, 2>::empty([1, 2], &other).unwrap(), Tensor::empty([1, 1], &device).unwrap()];
+            let mut indices = Tensor::<u32, 2>::empty([1, 2], &device).unwrap();
+            let mut none = Tensor::<u8, 1>::empty([0], &device).unwrap();
+            let mixed = topk_into(x.view(), 2, values.view_mut(), indices.view_mut(), none.view_mut());
+            assert_eq!(mixed, Err(Error::Device { op: "topk", arg: "values" }));
+            let small = topk_into(x.view(), 2, short.view_mut(), indices.view_mut(), none.view_mut());
+            assert_eq!(small, Err(Error::Size { op: "topk", arg: "values", want: 2, got: 1 }));
+            let host_only = Tensor::from_slice(&[1.0_f64; 4], layout, &device).unwrap();
+            assert_eq!(topk(&host_only, 1).err(), Some(Error::Type { op: "topk", arg: "topk_search", got: latens_core::DType::F64 }));
+        }
+    }
+}
+
+/// A captured call replays over new contents, and outlives the handles of its memory.
+#[test]
+fn capture() {
+    let layout = Layout::packed([1, 20_000]).unwrap();
+    for device in devices() {
+        let Device::Cuda(cuda) = &device else { continue };
+        let x = Tensor::from_slice(&numbers::<f32>(20_000, 1), layout, &device).unwrap();
+        let mut values = Tensor::from_slice(&[0.0_f32; 4], Layout::packed([1, 4]).unwrap(), &device).unwrap();
+        let mut indices = Tensor::from_slice(&[9_u32; 4], Layout::packed([1, 4]).unwrap(), &device).unwrap();
+        let mut workspace = Tensor::empty([topk_workspace(&layout, 4, &device).unwrap()], &device).unwrap();
+        let mut call = || topk_into(x.view(), 4, values.view_mut(), indices.view_mut(), workspace.view_mut());
+        let graph = cuda.capture(&mut call).unwrap();
+        assert_eq!(cuda.capture(|| topk(&x, 4).map(drop)).err(), Some(Error::Capture));
+        assert_eq!(indices.to_vec().unwrap(), [9; 4]);
+        graph.replay().unwrap();
+        assert_eq!(indices.to_vec().unwrap(), topk(&x, 4).unwrap().1.to_vec().unwrap());
+        drop((x, workspace));
+        graph.replay().unwrap();
+        cuda.wait().unwrap();
+    }
+}
+
+#[test]
+fn devices_cross_threads() {
+    fn crosses<T: Send + Sync>() {}
+    crosses::<Device>();
+    crosses::<Tensor<f32, 2>>();
+}
+
+/// The gradient of the reference is the slope of the reference.
+#[test]
+fn gradient() {
+    let (x, grad, h) = ([0.5_f64, 3.0, -1.0, 2.0, 9.0, 8.0, 7.0, 1.0], [1.0, -2.0, 0.5, 4.0], 1e-4);
+    let p = family::plan(&Layout::packed([2, 4]).unwrap(), 2).unwrap();
+    let loss = |x: &[f64]| {
+        let (mut v, mut i) = ([0.0; 4], [0; 4]);
+        family::forward(&p, x, &mut v, &mut i);
+        (v.iter().zip(grad).map(|(v, g)| v * g).sum::<f64>(), i)
+    };
+    let mut dx = [0.0; 8];
+    family::backward(&p, &grad, &loss(&x).1, &mut dx);
+    for (at, slope) in dx.into_iter().enumerate() {
+        let moved = |by: f64| loss(&std::array::from_fn::<f64, 8, _>(|j| if j == at { x[j] + by } else { x[j] })).0;
+        assert!((slope - (moved(h) - moved(-h)) / (2.0 * h)).abs() < 1e-8);
+    }
+}
