@@ -121,8 +121,12 @@ impl fmt::Display for Error {
             Error::Stride { op, arg, want, got } => {
                 write!(f, "{op}: {arg} has stride {got}, expected {want} (innermost 1, rows apart, outputs packed)")
             }
-            Error::Type { op, arg, got } => write!(f, "{op}: {arg} has type {got:?}, which this device has no kernel for"),
-            Error::Device { op, arg } => write!(f, "{op}: {arg} lives on another device or stream than the first argument"),
+            Error::Type { op, arg, got } => {
+                write!(f, "{op}: {arg} has type {got:?}, which this device has no kernel for")
+            }
+            Error::Device { op, arg } => {
+                write!(f, "{op}: {arg} lives on another device or stream than the first argument")
+            }
             Error::Value { op, arg, want } => write!(f, "{op}: {arg} must be {want}"),
             Error::Null { op, arg } => write!(f, "{op}: {arg} is a null pointer"),
             Error::TooLarge => f.write_str("more elements than the kernels can index"),

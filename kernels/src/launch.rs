@@ -58,7 +58,8 @@ impl Launch<'_> {
 impl<'a> Launch<'a> {
     /// Kernel `kernel` of `image`, in its variant for elements `T`. The arguments follow in the order of its signature.
     pub(crate) fn new<T: Element>(image: &'static Image, kernel: &'static str) -> Self {
-        let (symbol, fault) = (T::SYMBOL.unwrap_or_default(), Error::Type { op: image.name, arg: kernel, got: T::DTYPE });
+        let (symbol, fault) =
+            (T::SYMBOL.unwrap_or_default(), Error::Type { op: image.name, arg: kernel, got: T::DTYPE });
         Self {
             image,
             entry: (kernel, symbol),

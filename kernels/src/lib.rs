@@ -14,6 +14,7 @@ mod element;
 mod error;
 mod launch;
 mod layout;
+pub mod math;
 mod philox;
 mod span;
 pub mod topk;

@@ -83,7 +83,10 @@ fn wrong_calls_are_errors() {
             let small = topk_into(x.view(), 2, short.view_mut(), indices.view_mut(), none.view_mut());
             assert_eq!(small, Err(Error::Size { op: "topk", arg: "values", want: 2, got: 1 }));
             let host_only = Tensor::from_slice(&[1.0_f64; 4], layout, &device).unwrap();
-            assert_eq!(topk(&host_only, 1).err(), Some(Error::Type { op: "topk", arg: "topk_search", got: latens_core::DType::F64 }));
+            assert_eq!(
+                topk(&host_only, 1).err(),
+                Some(Error::Type { op: "topk", arg: "topk_search", got: latens_core::DType::F64 })
+            );
         }
     }
 }
