@@ -1,0 +1,83 @@
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+/// `Result` with the [`Error`] of methods, which read and write files.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What can go wrong in a method: with a file, or in an operation.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused `doing` something with `path`.
+    System {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done, as in "write".
+        doing: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+    /// The contents of `path` are not what they should be.
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        what: String,
+    },
+    /// A setting has no meaning.
+    Setting {
+        /// Its name.
+        name: &'static str,
+        /// What is asked for, and what came.
+        what: String,
+    },
+    /// An operation refused its arguments.
+    Operation(latens_core::Error),
+}
+
+impl Error {
+    /// For `map_err` on a system call.
+    pub fn system(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Error::System { path, doing, source }
+    }
+
+    /// Contents that cannot be used.
+    pub fn content(path: &Path, what: impl Into<String>) -> Self {
+        Error::Content { path: path.to_owned(), what: what.into() }
+    }
+
+    /// A setting that cannot be used.
+    pub fn setting(name: &'static str, what: impl Into<String>) -> Self {
+        Error::Setting { name, what: what.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::System { path, doing, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
+            Error::Content { path, what } => write!(f, "{}: {what}", path.display()),
+            Error::Setting { name, what } => write!(f, "{name}: {what}"),
+            Error::Operation(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::System { source, .. } => Some(source),
+            Error::Operation(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<latens_core::Error> for Error {
+    fn from(error: latens_core::Error) -> Self {
+        Error::Operation(error)
+    }
+}
