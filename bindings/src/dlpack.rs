@@ -41,7 +41,11 @@ impl DLTensor {
             (1, 8, 1) => Ok(DType::U8),
             (0, 32, 1) => Ok(DType::I32),
             (0, 8, 1) => Ok(DType::I8),
-            _ => Err(Error::Value { op: "DLTensor", arg: "dtype", want: "f32, f16, bf16, f64, u32, u8, i32 or i8 of one lane" }),
+            _ => Err(Error::Value {
+                op: "DLTensor",
+                arg: "dtype",
+                want: "f32, f16, bf16, f64, u32, u8, i32 or i8 of one lane",
+            }),
         }
     }
 
@@ -112,7 +116,11 @@ unsafe fn read<const R: usize>(from: *const i64) -> Result<[usize; R]> {
     let from = unsafe { *from.cast::<[i64; R]>() };
     let mut to = [0; R];
     for (to, from) in to.iter_mut().zip(from) {
-        *to = usize::try_from(from).map_err(|_| Error::Value { op: "DLTensor", arg: "shape or strides", want: "not negative" })?;
+        *to = usize::try_from(from).map_err(|_| Error::Value {
+            op: "DLTensor",
+            arg: "shape or strides",
+            want: "not negative",
+        })?;
     }
     Ok(to)
 }

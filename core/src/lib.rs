@@ -2,10 +2,26 @@
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+mod act;
+mod attention;
+mod embed;
+mod loss;
+mod map;
+mod norm;
+mod reduce;
+mod rope;
 mod tensor;
 mod topk;
 
+pub use act::{Act, act_into, gated, gelu, silu};
+pub use attention::{attention, attention_into};
+pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
 pub use latens_kernels::{DType, Element, Error, Float, Layout, Philox, Result, bf16, f16};
+pub use loss::{IGNORED, cross_entropy, cross_entropy_into};
+pub use map::{add_into, cast, cast_into, copy_into, scale_into};
+pub use norm::{layer_norm, layer_norm_into, rms_norm, rms_norm_into};
+pub use reduce::{Reduce, reduce, reduce_into};
+pub use rope::{Pairing, rope_into};
 pub use tensor::{Data, DataMut, Device, Tensor, View, ViewMut};
 pub use topk::{topk, topk_into, topk_workspace};
 #[cfg(feature = "cuda")]

@@ -262,13 +262,21 @@ impl<'a, T: Element, const R: usize> View<'a, T, R> {
         Ok(View { data: self.data, layout: self.layout.reshape(dims)? })
     }
 
+    /// Where it lives.
+    pub fn device(&self) -> Device {
+        match &self.data {
+            Data::Host(_) => Device::Host,
+            #[cfg(feature = "cuda")]
+            Data::Cuda(device, _) => Device::Cuda((*device).clone()),
+        }
+    }
+
     /// Where it lives, and its elements.
     pub(crate) fn data(self) -> Data<'a, T> {
         self.data
     }
 
     /// The host slice, or [`Error::Device`].
-    #[allow(dead_code)] // until an operation has a second input
     pub(crate) fn host(self, _op: &'static str, _arg: &'static str) -> Result<&'a [T]> {
         match self.data {
             Data::Host(data) => Ok(data),

@@ -73,7 +73,12 @@ impl<T: Element> Buffer<T> {
         self.copy(self.len)?;
         // SAFETY: `len` elements were allocated, and zero is a value of every `Element`.
         unsafe {
-            result::memset_d8_async(self.memory.address, 0, self.len * size_of::<T>(), self.device().0.stream.cu_stream())
+            result::memset_d8_async(
+                self.memory.address,
+                0,
+                self.len * size_of::<T>(),
+                self.device().0.stream.cu_stream(),
+            )
         }
         .map_err(driver("cuMemsetD8Async"))
     }

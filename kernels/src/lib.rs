@@ -10,12 +10,20 @@
 #![deny(unsafe_code)]
 extern crate alloc;
 
+pub mod act;
+pub mod attention;
 mod element;
+pub mod embed;
 mod error;
 mod launch;
 mod layout;
+pub mod loss;
+pub mod map;
 pub mod math;
+pub mod norm;
 mod philox;
+pub mod reduce;
+pub mod rope;
 mod span;
 pub mod topk;
 

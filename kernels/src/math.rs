@@ -32,7 +32,7 @@ pub fn ln(x: f64) -> f64 {
     }
     let (x, shift) = if x < f64::MIN_POSITIVE { (x * power_of_two(54), -54) } else { (x, 0) };
     let mut exponent = (x.to_bits() >> 52) as i64 - 1023;
-    let mut m = f64::from_bits(x.to_bits() & (1 << 52) - 1 | 1023 << 52);
+    let mut m = f64::from_bits(x.to_bits() & ((1 << 52) - 1) | 1023 << 52);
     if m > SQRT_2 {
         (m, exponent) = (m / 2.0, exponent + 1);
     }

@@ -1,0 +1,19 @@
+use crate::{DataMut, View, ViewMut};
+pub use latens_kernels::rope::Pairing;
+use latens_kernels::{Float, Result, rope};
+
+/// Turn every head of every token by its position, in place: see [`latens_kernels::rope`].
+pub fn rope_into<T: Float>(
+    x: ViewMut<'_, T, 3>,
+    positions: View<'_, u32, 1>,
+    base: f64,
+    pairing: Pairing,
+) -> Result<()> {
+    let p = rope::plan(&x.layout(), &positions.layout(), base, pairing)?;
+    match x.data() {
+        DataMut::Host(x) => latens_cpu::rope::forward(&p, x, positions.host("rope", "positions")?),
+        #[cfg(feature = "cuda")]
+        DataMut::Cuda(..) => return Err(latens_kernels::Error::Type { op: "rope", arg: "x", got: T::DTYPE }),
+    }
+    Ok(())
+}

@@ -1,0 +1,2 @@
+//! [`latens_kernels::act`] on the host.
+pub use latens_kernels::act::forward;

@@ -1,0 +1,2 @@
+//! [`latens_kernels::attention`] on the host.
+pub use latens_kernels::attention::forward;

@@ -1,0 +1,2 @@
+//! [`latens_kernels::loss`] on the host.
+pub use latens_kernels::loss::forward;

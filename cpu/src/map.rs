@@ -1,0 +1,2 @@
+//! [`latens_kernels::map`] on the host.
+pub use latens_kernels::map::{add, cast, copy, scale};

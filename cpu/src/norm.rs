@@ -1,0 +1,2 @@
+//! [`latens_kernels::norm`] on the host.
+pub use latens_kernels::norm::forward;

@@ -1,0 +1,2 @@
+//! [`latens_kernels::rope`] on the host.
+pub use latens_kernels::rope::forward;
