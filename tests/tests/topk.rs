@@ -1,7 +1,7 @@
 //! One table of cases; every implementation of top-k goes through it.
 use latens_core::{Device, Error, Float, Layout, Tensor, bf16, f16, topk, topk_into, topk_workspace};
 use latens_kernels::topk as family;
-use latens_tests::{devices, numbers, same};
+use latens_tests::{Cases, Fenced, Poison, devices, numbers, place, same, small};
 
 /// `[rows, n, k, padding]`. 16384 entries are one piece of a row on CUDA.
 const CASES: &[[usize; 4]] = &[
@@ -23,33 +23,44 @@ const CASES: &[[usize; 4]] = &[
     [1, 40_000, 4, 0],
 ];
 
-fn check<T: Float>(x: &[T], [rows, n, k, padding]: [usize; 4]) {
+fn check<T: Float + Poison>(x: &[T], [rows, n, k, padding]: [usize; 4], cases: &mut Cases) {
     let layout = Layout::strided([rows, n], [n + padding, 1]).unwrap();
     let x = &x[..layout.span()];
     let p = family::plan(&layout, k).unwrap();
-    let (mut values, mut indices) = (vec![T::narrow(7.0); rows * k], vec![u32::MAX; rows * k]);
+    let (mut values, mut indices) = (vec![T::POISON; rows * k], vec![u32::POISON; rows * k]);
     family::forward(&p, x, &mut values, &mut indices);
+    cases.ran("reference");
 
-    // Outputs begin poisoned and end with a fence.
-    let (mut v, mut i) = (vec![T::narrow(7.0); rows * k + 1], vec![u32::MAX; rows * k + 1]);
-    latens_cpu::topk::forward(&p, x, &mut v, &mut i);
-    assert!(v.pop().unwrap().wide() == 7.0 && i.pop() == Some(u32::MAX));
-    assert!(i == indices && same(&v, &values), "cpu {rows} {n} {k}");
+    let (mut v, mut i) =
+        (Fenced::<T, 2>::new([rows, k], &Device::Host), Fenced::<u32, 2>::new([rows, k], &Device::Host));
+    latens_cpu::topk::forward(&p, x, v.slice(), i.slice());
+    assert!(i.take() == indices && same(&v.take(), &values), "cpu {rows} {n} {k}");
+    cases.ran("cpu");
 
     for device in devices() {
         let x = Tensor::from_slice(x, layout, &device).unwrap();
+        let place = place(&device);
         let (v, i) = topk(&x, k).unwrap();
-        let place = if device.is_host() { "host" } else { "cuda" };
         assert_eq!(i.to_vec().unwrap(), indices, "{place} {rows} {n} {k}");
         assert!(same(&v.to_vec().unwrap(), &values), "{place} {rows} {n} {k}");
+
+        let (mut v, mut i) = (Fenced::<T, 2>::new([rows, k], &device), Fenced::<u32, 2>::new([rows, k], &device));
+        let mut workspace = Tensor::empty([topk_workspace(&layout, k, &device).unwrap()], &device).unwrap();
+        topk_into(x.view(), k, v.view_mut(), i.view_mut(), workspace.view_mut()).unwrap();
+        assert!(i.take() == indices && same(&v.take(), &values), "into {place} {rows} {n} {k}");
+        cases.ran(place);
     }
 }
 
-fn table<T: Float>() {
+fn table<T: Float + Poison>() {
+    let mut cases = Cases::of("topk");
     for (seed, &case) in CASES.iter().enumerate() {
         let [rows, n, _, padding] = case;
-        check(&numbers::<T>(rows * (n + padding), seed as u64), case);
-        check(&vec![T::narrow(1.0); rows * (n + padding)], case);
+        if small() && rows * n > 20_000 {
+            continue;
+        }
+        check(&numbers::<T>(rows * (n + padding), seed as u64), case, &mut cases);
+        check(&vec![T::narrow(1.0); rows * (n + padding)], case, &mut cases);
     }
 }
 
