@@ -10,18 +10,28 @@ mod map;
 mod norm;
 mod reduce;
 mod rope;
+mod sae;
 mod tensor;
 mod topk;
 
 pub use act::{Act, act_into, gated, gelu, silu};
 pub use attention::{attention, attention_into};
 pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
-pub use latens_kernels::{DType, Element, Error, Float, Layout, Philox, Result, bf16, f16};
+pub use latens_kernels::{Accumulate, DType, Element, Error, Float, Layout, Philox, Result, bf16, f16};
+pub use latens_kernels::sae::Shape;
 pub use loss::{IGNORED, cross_entropy, cross_entropy_into};
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
 pub use norm::{layer_norm, layer_norm_into, rms_norm, rms_norm_into};
 pub use reduce::{Reduce, reduce, reduce_into};
 pub use rope::{Pairing, rope_into};
+pub use sae::{
+    Against, Code, Codes, Decoded, Gradients, sae_backward, sae_backward_into, sae_backward_workspace, sae_bias,
+    sae_bias_backward, sae_bias_backward_into, sae_bias_backward_workspace, sae_bias_into, sae_dead_into, sae_decode,
+    sae_decode_into, sae_decode_workspace, sae_encode, sae_encode_flat, sae_encode_flat_into,
+    sae_encode_flat_workspace, sae_encode_into, sae_encode_subset, sae_encode_subset_into, sae_encode_subset_workspace,
+    sae_encode_threshold, sae_encode_threshold_into, sae_encode_threshold_workspace, sae_encode_workspace,
+    sae_track_into, sparse_pays,
+};
 pub use tensor::{Data, DataMut, Device, Tensor, View, ViewMut};
 pub use topk::{topk, topk_into, topk_workspace};
 #[cfg(feature = "cuda")]

@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 extern crate alloc;
 
+mod accumulate;
 pub mod act;
 pub mod attention;
 mod element;
@@ -24,9 +25,11 @@ pub mod norm;
 mod philox;
 pub mod reduce;
 pub mod rope;
+pub mod sae;
 mod span;
 pub mod topk;
 
+pub use accumulate::Accumulate;
 pub use element::{DType, Element, Float, order};
 pub use error::{Error, Result};
 pub use half::{bf16, f16};
