@@ -1,0 +1,187 @@
+//! safetensors: one file, or several with an index, as Hugging Face writes them.
+//!
+//! `length u64 | JSON header of that length | data`. The `safetensors` crate checks the header: that all tensors are of a known
+//! type, follow each other without gap or overlap, and have as many bytes as their sizes say. Checked here: that the header and
+//! the data fit the file, before memory is taken for them, and that no name occurs twice.
+use super::{Error, Result};
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, Metadata};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
+
+/// Bytes of a header, as in the `safetensors` crate.
+const HEADER: u64 = 100_000_000;
+
+/// Opened files: where their tensors are.
+#[derive(Debug)]
+pub struct Safetensors {
+    path: PathBuf,
+    tensors: BTreeMap<String, Entry>,
+    notes: BTreeMap<String, String>,
+}
+
+/// One tensor.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Sizes, outermost first.
+    pub dims: Vec<usize>,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    file: PathBuf,
+    start: u64,
+    bytes: usize,
+}
+
+impl Safetensors {
+    /// Read the header of the file at `path`, or of all files that the index `*.index.json` at `path` names, or of the model
+    /// in the folder at `path`.
+    ///
+    /// # Errors
+    /// [`Error::System`] or [`Error::Content`].
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let index = path.join("model.safetensors.index.json");
+            return Self::open(&if index.exists() { index } else { path.join("model.safetensors") });
+        }
+        let mut all = Self { path: path.to_owned(), tensors: BTreeMap::new(), notes: BTreeMap::new() };
+        if path.extension().is_some_and(|end| end == "json") {
+            for (file, names) in index(path)? {
+                let shard = path.with_file_name(&file);
+                all.add(&shard)?;
+                if let Some(name) =
+                    names.iter().find(|name| all.tensors.get(*name).is_none_or(|entry| entry.file != shard))
+                {
+                    return Err(Error::content(path, format!("it says that {name} is in {file}, where it is not")));
+                }
+            }
+        } else {
+            all.add(path)?;
+        }
+        Ok(all)
+    }
+
+    /// The file, or the index.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All tensors.
+    pub fn tensors(&self) -> &BTreeMap<String, Entry> {
+        &self.tensors
+    }
+
+    /// The texts that the header carries besides.
+    pub fn notes(&self) -> &BTreeMap<String, String> {
+        &self.notes
+    }
+
+    /// The elements of tensor `name`, which must have these sizes, in f32.
+    ///
+    /// # Errors
+    /// [`Error::Content`] if it is missing, of other sizes, or not of f32, f16, bf16 or f64; [`Error::System`].
+    pub fn read(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
+        let missing = || Error::content(&self.path, format!("there is no tensor {name}"));
+        let entry = self.tensors.get(name).ok_or_else(missing)?;
+        if entry.dims != dims {
+            let what = format!("tensor {name} has sizes {:?}, expected {dims:?}", entry.dims);
+            return Err(Error::content(&entry.file, what));
+        }
+        let decode: fn(&[u8]) -> f32 = match entry.dtype {
+            Dtype::F32 => |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
+            Dtype::F16 => |b| latens_core::f16::from_le_bytes([b[0], b[1]]).to_f32(),
+            Dtype::BF16 => |b| latens_core::bf16::from_le_bytes([b[0], b[1]]).to_f32(),
+            Dtype::F64 => |b| f64::from_le_bytes(std::array::from_fn(|i| b[i])) as f32,
+            other => {
+                let what = format!("tensor {name} is of type {other:?}, expected F32, F16, BF16 or F64");
+                return Err(Error::content(&entry.file, what));
+            }
+        };
+        let mut bytes = vec![0; entry.bytes]; // not more than the file has: checked when it was opened
+        let mut file = File::open(&entry.file).map_err(Error::system(&entry.file, "open"))?;
+        let all = file.seek(SeekFrom::Start(entry.start)).and_then(|_| file.read_exact(&mut bytes));
+        all.map_err(Error::system(&entry.file, "read"))?;
+        Ok(bytes.par_chunks_exact(entry.dtype.bitsize() / 8).with_min_len(1 << 16).map(decode).collect())
+    }
+
+    /// Add the tensors of one file.
+    fn add(&mut self, path: &Path) -> Result<()> {
+        let wrong = |what: String| Error::content(path, what);
+        let mut file = File::open(path).map_err(Error::system(path, "open"))?;
+        let length = file.metadata().map_err(Error::system(path, "open"))?.len();
+        if length < 8 {
+            return Err(wrong(format!("this is no safetensors file: it has {length} bytes, at least 8 are needed")));
+        }
+        let mut size = [0; 8];
+        file.read_exact(&mut size).map_err(Error::system(path, "read"))?;
+        let size = u64::from_le_bytes(size);
+        if size > (length - 8).min(HEADER) {
+            let most = (length - 8).min(HEADER);
+            return Err(wrong(format!(
+                "this is no safetensors file: its header would have {size} bytes, at most {most} can be"
+            )));
+        }
+        let mut header = vec![0; size as usize];
+        file.read_exact(&mut header).map_err(Error::system(path, "read"))?;
+        unique(&header).map_err(|e| wrong(format!("its header: {e}")))?;
+        let header: Metadata = serde_json::from_slice(&header).map_err(|e| wrong(format!("its header: {e}")))?;
+        let (start, told) = (8 + size, header.data_len() as u64);
+        if start.checked_add(told) != Some(length) {
+            return Err(wrong(format!("its tensors have {told} bytes, but {} follow the header", length - start)));
+        }
+        for (name, info) in header.tensors() {
+            let (from, to) = info.data_offsets;
+            let (dims, dtype, file) = (info.shape.clone(), info.dtype, path.to_owned());
+            let entry = Entry { dims, dtype, file, start: start + from as u64, bytes: to - from };
+            if let Some(other) = self.tensors.insert(name.clone(), entry) {
+                return Err(wrong(format!("tensor {name} is in {} too", other.file.display())));
+            }
+        }
+        self.notes.extend(header.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone())));
+        Ok(())
+    }
+}
+
+/// The files that an index names, and the tensors it says are in each.
+fn index(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+    let text = std::fs::read(path).map_err(Error::system(path, "read"))?;
+    let wrong =
+        |what: &dyn std::fmt::Display| Error::content(path, format!("this is no index of safetensors files: {what}"));
+    let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| wrong(&e))?;
+    let map = json.get("weight_map").and_then(|map| map.as_object()).ok_or_else(|| wrong(&"it has no weight_map"))?;
+    let mut files = BTreeMap::<_, Vec<_>>::new();
+    for (name, file) in map {
+        let file = file.as_str().ok_or_else(|| wrong(&format!("the file of {name} is no text")))?;
+        let mut parts = Path::new(file).components();
+        if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
+            return Err(wrong(&format!("{file} is no plain file name")));
+        }
+        files.entry(file.to_owned()).or_default().push(name.clone());
+    }
+    Ok(files)
+}
+
+/// Whether no name occurs twice in a JSON object; of two, a map would silently keep the last.
+fn unique(json: &[u8]) -> serde_json::Result<()> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = ();
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a JSON object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
+            let mut seen = HashSet::<String>::new();
+            while let Some((name, IgnoredAny)) = map.next_entry::<String, _>()? {
+                if !seen.insert(name.clone()) {
+                    return Err(A::Error::custom(format!("tensor {name} occurs twice")));
+                }
+            }
+            Ok(())
+        }
+    }
+    let mut input = serde_json::Deserializer::from_slice(json);
+    input.deserialize_map(Names)?;
+    input.end()
+}
