@@ -1,6 +1,6 @@
 //! Top-k over rows: sizes of routers, retrieval and dense SAE pre-activations.
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use latens_core::{Device, Philox, Tensor, topk};
+use latens_core::{Device, Philox, Tensor, topk, topk_flat};
 
 fn rows(c: &mut Criterion) {
     let mut group = c.benchmark_group("topk");
@@ -10,6 +10,10 @@ fn rows(c: &mut Criterion) {
         let x = Tensor::<f32, 2>::from_vec(x, [rows, n], &Device::Host).unwrap();
         group.throughput(Throughput::Bytes((rows * n * 4) as u64));
         group.bench_function(BenchmarkId::from_parameter(format!("{rows}x{n} k {k}")), |b| b.iter(|| topk(&x, k)));
+        let total = rows * k;
+        group.bench_function(BenchmarkId::new("flat", format!("{rows}x{n} total {total}")), |b| {
+            b.iter(|| topk_flat(&x, total))
+        });
     }
     group.finish();
 }

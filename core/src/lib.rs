@@ -33,6 +33,6 @@ pub use sae::{
     sae_track_into, sparse_pays,
 };
 pub use tensor::{Data, DataMut, Device, Tensor, View, ViewMut};
-pub use topk::{topk, topk_into, topk_workspace};
+pub use topk::{topk, topk_flat, topk_flat_into, topk_flat_workspace, topk_into, topk_workspace};
 #[cfg(feature = "cuda")]
 pub use {latens_cuda as cuda, latens_kernels::Span, latens_kernels::SpanMut};

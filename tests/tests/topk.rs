@@ -1,5 +1,8 @@
 //! One table of cases; every implementation of top-k goes through it.
-use latens_core::{Device, Error, Float, Layout, Tensor, bf16, f16, topk, topk_into, topk_workspace};
+use latens_core::{
+    Device, Error, Float, Layout, Tensor, bf16, f16, topk, topk_flat, topk_flat_into, topk_flat_workspace, topk_into,
+    topk_workspace,
+};
 use latens_kernels::topk as family;
 use latens_tests::{Cases, Fenced, Poison, devices, numbers, place, same, small};
 
@@ -21,7 +24,42 @@ const CASES: &[[usize; 4]] = &[
     [2, 16_384, 3, 0],
     [2, 16_385, 3, 5],
     [1, 40_000, 4, 0],
+    [2, 300, 300, 1],
+    [1, 700, 699, 0],
+    [1, 3000, 2500, 0],
+    [1, 20_000, 2100, 0],
+    [1, 17_000, 17_000, 0],
 ];
+
+/// `[rows, n, total, padding]` of the flat form.
+const FLAT: &[[usize; 4]] = &[
+    [0, 5, 0, 0],
+    [3, 0, 0, 0],
+    [2, 5, 0, 1],
+    [1, 1, 1, 0],
+    [3, 7, 21, 2],
+    [3, 31, 1, 0],
+    [5, 33, 40, 3],
+    [300, 5, 77, 0],
+    [2, 257, 300, 0],
+    [2, 5000, 64, 1],
+    [1, 5000, 4999, 0],
+];
+
+/// Rows that a selection by digits or by a running bar finds hardest: all equal, all in one bin, falling, rising, all
+/// NaN, nothing but zeros of both signs, then [`numbers`].
+fn hard<T: Float>(count: usize, seed: u64) -> Vec<Vec<T>> {
+    let of = |f: fn(usize) -> f64| (0..count).map(|i| T::narrow(f(i))).collect();
+    vec![
+        of(|_| 1.0),
+        of(|i| 1.0 + (i % 3) as f64 / 512.0),
+        of(|i| -(i as f64)),
+        of(|i| i as f64),
+        of(|_| f64::NAN),
+        of(|i| if i % 2 == 0 { 0.0 } else { -0.0 }),
+        numbers(count, seed),
+    ]
+}
 
 fn check<T: Float + Poison>(x: &[T], [rows, n, k, padding]: [usize; 4], cases: &mut Cases) {
     let layout = Layout::strided([rows, n], [n + padding, 1]).unwrap();
@@ -52,6 +90,37 @@ fn check<T: Float + Poison>(x: &[T], [rows, n, k, padding]: [usize; 4], cases: &
     }
 }
 
+fn check_flat<T: Float + Poison>(x: &[T], [rows, n, total, padding]: [usize; 4], cases: &mut Cases) {
+    let layout = Layout::strided([rows, n], [n + padding, 1]).unwrap();
+    let x = &x[..layout.span()];
+    let p = family::plan_flat(&layout, total).unwrap();
+    let (mut values, mut indices, mut offsets) = (vec![T::POISON; total], vec![0; total], vec![0; rows + 1]);
+    family::flat(&p, x, &mut values, &mut indices, &mut offsets);
+    assert_eq!(offsets[rows] as usize, total);
+    cases.ran("reference");
+
+    let fenced = |device: &Device| {
+        (Fenced::<T, 1>::new([total], device), [total, rows + 1].map(|len| Fenced::new([len], device)))
+    };
+    let (mut v, [mut i, mut o]) = fenced(&Device::Host);
+    latens_cpu::topk::flat(&p, x, v.slice(), i.slice(), o.slice());
+    assert!(i.take() == indices && o.take() == offsets && same(&v.take(), &values), "cpu {rows} {n} {total}");
+    cases.ran("cpu");
+    for device in devices() {
+        let (x, place) = (Tensor::from_slice(x, layout, &device).unwrap(), place(&device));
+        let (v, i, o) = topk_flat(&x, total).unwrap();
+        assert_eq!(o.to_vec().unwrap(), offsets, "{place} {rows} {n} {total}");
+        assert_eq!(i.to_vec().unwrap(), indices, "{place} {rows} {n} {total}");
+        assert!(same(&v.to_vec().unwrap(), &values), "{place} {rows} {n} {total}");
+
+        let (mut v, [mut i, mut o]) = fenced(&device);
+        let mut workspace = Tensor::empty([topk_flat_workspace(&layout, total, &device).unwrap()], &device).unwrap();
+        topk_flat_into(x.view(), total, v.view_mut(), i.view_mut(), o.view_mut(), workspace.view_mut()).unwrap();
+        assert!(i.take() == indices && o.take() == offsets && same(&v.take(), &values), "into {rows} {n} {total}");
+        cases.ran(place);
+    }
+}
+
 fn table<T: Float + Poison>() {
     let mut cases = Cases::of("topk");
     for (seed, &case) in CASES.iter().enumerate() {
@@ -59,8 +128,12 @@ fn table<T: Float + Poison>() {
         if small() && rows * n > 20_000 {
             continue;
         }
-        check(&numbers::<T>(rows * (n + padding), seed as u64), case, &mut cases);
-        check(&vec![T::narrow(1.0); rows * (n + padding)], case, &mut cases);
+        hard::<T>(rows * (n + padding), seed as u64).iter().for_each(|x| check(x, case, &mut cases));
+    }
+    let mut cases = Cases::of("topk_flat");
+    for (seed, &case) in FLAT.iter().enumerate() {
+        let [rows, n, _, padding] = case;
+        hard::<T>(rows * (n + padding), seed as u64).iter().for_each(|x| check_flat(x, case, &mut cases));
     }
 }
 
@@ -83,6 +156,7 @@ fn wrong_calls_are_errors() {
     for device in devices() {
         let x = Tensor::from_slice(&[1.0_f32; 4], layout, &device).unwrap();
         assert_eq!(topk(&x, 5).err(), Some(Error::Range { op: "topk", arg: "k", max: 4, got: 5 }));
+        assert_eq!(topk_flat(&x, 5).err(), Some(Error::Range { op: "topk_flat", arg: "total", max: 4, got: 5 }));
         if !device.is_host() {
             let other = Device::cuda(0).unwrap();
             let [mut values, mut short] =
