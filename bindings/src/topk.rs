@@ -1,41 +1,49 @@
-use crate::{DLTensor, LatensDevice, guard, place};
-use latens_core::{DType, Error, Float, Result, bf16, f16, topk_into};
+use crate::call::Call;
+use crate::device::give;
+use crate::{LatensDevice, LatensStatus, LatensTensor, guard};
+use latens_core::{topk_into, topk_workspace};
 
-/// The `k` largest entries of every row of `x`, and where they are.
-/// `workspace` is a `u8` tensor of `latens_topk_workspace` bytes, or of none on the host.
+/// The `k` largest entries of every row of `x` \[rows, n\], largest first, and where they were: `values` \[rows, k\] of
+/// the type of `x`, `indices` \[rows, k\] u32. Among equals the smaller index wins; NaN ranks lowest.
+/// `workspace` is u8 \[latens_topk_workspace\], or null if that is 0.
 ///
 /// # Safety
-/// The tensors describe memory that is there and ordered on the stream of `device`; the last three do not overlap anything.
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn latens_topk(
     device: *const LatensDevice,
-    x: &DLTensor,
+    x: *const LatensTensor,
     k: usize,
-    values: &DLTensor,
-    indices: &DLTensor,
-    workspace: &DLTensor,
-) -> i32 {
-    unsafe fn of<T: Float>(
-        device: *const LatensDevice,
-        x: &DLTensor,
-        k: usize,
-        [v, i, w]: [&DLTensor; 3],
-    ) -> Result<()> {
-        // SAFETY: the promises of `latens_topk`.
-        unsafe {
-            let place = place(device);
-            topk_into(x.view::<T, 2>(place)?, k, v.view_mut(place)?, i.view_mut(place)?, w.view_mut(place)?)
-        }
-    }
-    let out = [values, indices, workspace];
-    // SAFETY: as above.
-    guard(|| unsafe {
-        match x.dtype()? {
-            DType::F32 => of::<f32>(device, x, k, out),
-            DType::F16 => of::<f16>(device, x, k, out),
-            DType::BF16 => of::<bf16>(device, x, k, out),
-            DType::F64 => of::<f64>(device, x, k, out),
-            got => Err(Error::Type { op: "topk", arg: "x", got }),
-        }
+    values: *const LatensTensor,
+    indices: *const LatensTensor,
+    workspace: *const LatensTensor,
+) -> LatensStatus {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let call = unsafe { Call::new("topk", device)? };
+        float!(call, "x" = x, T => topk_into::<T>(
+            call.input("x", x)?, k, call.output("values", values)?, call.output("indices", indices)?, call.workspace(workspace)?,
+        )?);
+        Ok(())
+    })
+}
+
+/// Bytes of workspace that `latens_topk` asks for. The memory of `x` is not touched and may be null.
+///
+/// # Safety
+/// `x` is null or has a shape as DLPack says; `bytes` is null or can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_topk_workspace(
+    device: *const LatensDevice,
+    x: *const LatensTensor,
+    k: usize,
+    bytes: *mut usize,
+) -> LatensStatus {
+    const OP: &str = "topk_workspace";
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let call = unsafe { Call::new(OP, device)? };
+        // SAFETY: as above.
+        unsafe { give(bytes, OP, "bytes", || Ok(topk_workspace(&call.layout("x", x)?, k, call.device())?)) }
     })
 }

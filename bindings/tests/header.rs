@@ -1,0 +1,52 @@
+//! `include/latens.h` is what cbindgen makes of `src/`. `LATENS_WRITE_HEADER=1` rewrites it.
+use std::path::Path;
+
+/// Files in the order of the header.
+const FILES: &[&str] = &["status", "device", "topk"];
+
+#[test]
+fn header_is_current() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = cbindgen::Config::from_file(here.join("cbindgen.toml")).unwrap();
+    let sources = FILES.iter().map(|file| here.join(format!("src/{file}.rs")));
+    let made = sources.fold(cbindgen::Builder::new().with_config(config), cbindgen::Builder::with_src);
+    let mut text = Vec::new();
+    made.generate().unwrap().write(&mut text);
+    let text = tidy(&String::from_utf8(text).unwrap());
+
+    let path = here.join("include/latens.h");
+    if std::env::var_os("LATENS_WRITE_HEADER").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == text, "include/latens.h is stale: LATENS_WRITE_HEADER=1 cargo test -p latens-c");
+}
+
+/// Every file that exports a function is in the header.
+#[test]
+fn every_file_is_listed() {
+    let sources = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    for path in sources.map(|entry| entry.unwrap().path()) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let exports = std::fs::read_to_string(&path).unwrap().contains("no_mangle");
+        assert!(!exports || FILES.contains(&name), "{name} is missing in FILES");
+    }
+}
+
+/// The sections on safety are the same everywhere and stand at the top of the header; Rust's links and escapes mean
+/// nothing in C.
+fn tidy(header: &str) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    let mut skipping = false;
+    for line in header.lines() {
+        skipping = line.starts_with("//") && (skipping || line == "// # Safety");
+        if skipping && lines.last() == Some(&"//") {
+            lines.pop();
+        }
+        if !skipping {
+            lines.push(line);
+        }
+    }
+    lines.join("\n").replace("\\[", "[").replace("\\]", "]").replace("[`", "`").replace("`]", "`").replace('`', "")
+        + "\n"
+}

@@ -1,0 +1,194 @@
+/* Wrong calls: each must be an error of the expected status whose text names the operation and the argument. Then many
+ * random ones, which must do no worse than fail: run it under valgrind or sanitizers to see that nothing is touched. */
+#include "support.h"
+
+static LatensDevice *device;
+static int64_t shape24[2] = {2, 4}, shape22[2] = {2, 2};
+static float x[8] = {1, 3, 3, 2, -1, 0, 5, 4}, values[4];
+static uint32_t indices[4];
+static LatensTensor X, V, I;
+
+static LatensTensor make(void *data, int code, int bits, int ndim, int64_t *shape) {
+  LatensTensor t;
+  memset(&t, 0, sizeof t);
+  t.data = data;
+  t.device.device_type = 1;
+  t.ndim = ndim;
+  t.dtype.code = (uint8_t)code;
+  t.dtype.bits = (uint8_t)bits;
+  t.dtype.lanes = 1;
+  t.shape = shape;
+  return t;
+}
+
+static void reset(void) {
+  X = make(x, 2, 32, 2, shape24);
+  V = make(values, 2, 32, 2, shape22);
+  I = make(indices, 1, 32, 2, shape22);
+}
+
+static void refused(int line, LatensStatus got, LatensStatus want, const char *says) {
+  const char *text = last_error();
+  if (got != want || !strstr(text, says)) {
+    printf("line %d: status %d, expected %d saying \"%s\": %s\n", line, (int)got, (int)want, says, text);
+    exit(1);
+  }
+  reset();
+}
+#define REFUSED(call, want, says) refused(__LINE__, call, LATENS_STATUS_##want, says)
+#define TOPK(k) latens_topk(device, &X, k, &V, &I, NULL)
+
+static void handles(void) {
+  LatensDevice *other = NULL, *invented = (LatensDevice *)(uintptr_t)0x12345;
+  REFUSED(latens_device_open(0, 0, NULL), NULL, "device_open: device");
+  REFUSED(latens_device_open(7, 0, &other), VALUE, "device_open: kind");
+  REFUSED(latens_device_open(1, -1, &other), VALUE, "device_open: ordinal is -1");
+  CHECK(!other);
+  OK(latens_device_open(LATENS_DEVICE_KIND_HOST, 0, &other));
+  OK(latens_device_free(other));
+  REFUSED(latens_device_free(other), HANDLE, "device_free: device is no handle");
+  REFUSED(latens_device_wait(other), HANDLE, "device_wait: device");
+  REFUSED(latens_topk(other, &X, 2, &V, &I, NULL), HANDLE, "topk: device");
+  REFUSED(latens_topk(invented, &X, 2, &V, &I, NULL), HANDLE, "topk: device");
+  OK(latens_device_free(NULL));
+  OK(latens_device_wait(NULL));
+  OK(latens_topk(NULL, &X, 2, &V, &I, NULL));
+}
+
+static void tensors(void) {
+  REFUSED(latens_topk(device, NULL, 2, &V, &I, NULL), NULL, "topk: x");
+  REFUSED(latens_topk(device, &X, 2, NULL, &I, NULL), NULL, "topk: values");
+  REFUSED(latens_topk(device, &X, 2, &V, NULL, NULL), NULL, "topk: indices");
+  REFUSED(latens_topk_workspace(device, &X, 2, NULL), NULL, "topk_workspace: bytes");
+  REFUSED(TOPK(5), RANGE, "topk: k is 5");
+  REFUSED(TOPK(SIZE_MAX), RANGE, "topk: k");
+  REFUSED(TOPK(1), SIZE, "topk: values");
+
+  REFUSED((X.data = NULL, TOPK(2)), NULL, "topk: x has null data");
+  REFUSED((X.shape = NULL, TOPK(2)), NULL, "topk: x has a null shape");
+  int ranks[] = {0, 1, 3, -1, INT32_MAX, INT32_MIN};
+  for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) REFUSED((X.ndim = ranks[i], TOPK(2)), SIZE, "topk: x has");
+
+  int64_t negative[2] = {2, -4}, huge[2] = {INT64_MAX, INT64_MAX}, wide[2] = {1, INT64_MAX}, tall[2] = {INT64_MAX / 8, 4};
+  REFUSED((X.shape = negative, TOPK(2)), VALUE, "topk: x has a negative number in its shape");
+  REFUSED((X.shape = huge, TOPK(2)), TOO_LARGE, "topk: x");
+  REFUSED((X.shape = wide, TOPK(2)), TOO_LARGE, "topk: x");
+  REFUSED((X.shape = tall, TOPK(2)), TOO_LARGE, "topk: x");
+  int64_t overlapping[2] = {3, 1}, columns[2] = {1, 2}, back[2] = {-4, 1}, far[2] = {INT64_MAX / 2, 1};
+  REFUSED((X.strides = overlapping, TOPK(2)), STRIDE, "topk: x");
+  REFUSED((X.strides = columns, TOPK(2)), STRIDE, "topk: x");
+  REFUSED((X.strides = back, TOPK(2)), VALUE, "topk: x has a negative number in its strides");
+  REFUSED((X.strides = far, TOPK(2)), TOO_LARGE, "topk: x");
+  int64_t gaps[2] = {3, 1};
+  REFUSED((V.strides = gaps, TOPK(2)), STRIDE, "topk: values");
+
+  REFUSED((X.byte_offset = 2, TOPK(2)), VALUE, "topk: x starts at");
+  REFUSED((X.byte_offset = UINT64_MAX - 3, TOPK(2)), TOO_LARGE, "topk: x ends past");
+  REFUSED((X.dtype.lanes = 4, TOPK(2)), TYPE, "topk: x has DLPack type");
+  REFUSED((X.dtype.code = 77, TOPK(2)), TYPE, "topk: x has DLPack type");
+  REFUSED((X.dtype.bits = 0, TOPK(2)), TYPE, "topk: x has DLPack type");
+  REFUSED((X.dtype.code = 1, TOPK(2)), TYPE, "topk: x");
+  REFUSED((V.dtype.bits = 16, TOPK(2)), TYPE, "topk: values has type F16, expected F32");
+  REFUSED((I.dtype.code = 0, TOPK(2)), TYPE, "topk: indices has type I32, expected U32");
+  REFUSED((X.device.device_type = 2, TOPK(2)), DEVICE, "topk: x has device type 2");
+  REFUSED((V.device.device_type = -9, TOPK(2)), DEVICE, "topk: values has device type -9");
+}
+
+static void overlaps(void) {
+  REFUSED((V.data = x, TOPK(2)), OVERLAP, "topk: values shares memory with x");
+  REFUSED((I.data = values, TOPK(2)), OVERLAP, "topk: indices shares memory with values");
+  REFUSED((V.data = x + 7, TOPK(2)), OVERLAP, "topk: values shares memory with x");
+  REFUSED((I.data = values, I.byte_offset = 12, TOPK(2)), OVERLAP, "topk: indices shares memory with values");
+  LatensTensor w = make(x, 1, 8, 1, shape24);
+  REFUSED(latens_topk(device, &X, 2, &V, &I, &w), OVERLAP, "topk: workspace shares memory with x");
+}
+
+/* What is allowed, though it looks odd. */
+static void odd(void) {
+  int64_t one[2] = {1, 4}, never[2] = {-99, 1}, out[2] = {1, 2}, none[2] = {0, 4}, empty[2] = {0, 2};
+  X.shape = one, X.strides = never, V.shape = I.shape = out;
+  OK(TOPK(2));
+  X.data = V.data = I.data = NULL, X.shape = none, V.shape = I.shape = empty;
+  OK(TOPK(2));
+  reset();
+  char *end = (char *)values;
+  V.data = end - 64, V.byte_offset = 64;
+  OK(TOPK(2));
+  X.device.device_type = 3;
+  OK(TOPK(2));
+  char text[9];
+  memset(text, 'q', sizeof text);
+  REFUSED(TOPK(5), RANGE, "topk: k is 5, at most 4 is allowed");
+  CHECK(latens_error(NULL, 0) == latens_error(text, 0) && text[0] == 'q');
+  CHECK(latens_error(text, 8) == strlen(last_error()) && !strcmp(text, "topk: k") && text[8] == 'q');
+}
+
+static uint64_t state = 42;
+static uint64_t number(void) {
+  state = state * 6364136223846793005u + 1442695040888963407u;
+  return state >> 33;
+}
+
+static int64_t any_size(void) {
+  int64_t some[] = {0, 1, 2, 3, 4, 5, -1, 1 << 20, INT64_MAX, INT64_MIN, 1ll << 62, 1ll << 32};
+  return some[number() % 12];
+}
+
+static void *any_memory(void) {
+  void *some[] = {x, values, indices, NULL, x + 1, (char *)x + 1, values + 2};
+  return some[number() % 7];
+}
+
+/* A tensor is given memory that it cannot be refused for (but by chance) only if its shape is small enough for it. */
+static void spoil(LatensTensor *t, int64_t *shape, int64_t *strides, size_t holds) {
+  for (int d = 0; d < 2; d++) shape[d] = any_size(), strides[d] = any_size();
+  t->shape = number() % 16 ? shape : NULL;
+  t->strides = number() % 2 ? strides : NULL;
+  t->ndim = number() % 8 ? 2 : (int)number();
+  if (number() % 4 == 0) t->dtype.code = (uint8_t)number();
+  if (number() % 4 == 0) t->dtype.bits = (uint8_t)number();
+  if (number() % 8 == 0) t->dtype.lanes = (uint16_t)number();
+  if (number() % 8 == 0) t->device.device_type = (int32_t)number();
+  if (number() % 8 == 0) t->byte_offset = number();
+  t->data = any_memory();
+  /* Memory that is not there is no error a library can find. */
+  size_t last = 0;
+  for (int d = 0; d < 2; d++) {
+    int64_t stride = t->strides ? strides[d] : d ? 1 : shape[1];
+    if (shape[d] < 0 || shape[d] > 8 || stride < 0 || stride > 8) { t->data = NULL; return; }
+    last += (size_t)((shape[d] ? shape[d] - 1 : 0) * stride);
+  }
+  if ((last + 2) * 8 + t->byte_offset > holds) t->data = NULL;
+}
+
+static void random_calls(void) {
+  static _Alignas(16) char pool[3][256];
+  int64_t shape[3][2], strides[3][2];
+  int done = 0;
+  for (int round = 0; round < 200000; round++) {
+    reset();
+    LatensTensor *all[3] = {&X, &V, &I};
+    for (int i = 0; i < 3; i++) {
+      if (number() % 3) continue;
+      spoil(all[i], shape[i], strides[i], 256);
+      if (all[i]->data) all[i]->data = pool[number() % 3];
+    }
+    done += TOPK(number() % 4 ? 2 : (size_t)any_size()) == LATENS_STATUS_OK;
+  }
+  reset();
+  CHECK(done > 1000);
+  printf("%d of 200000 random calls were sound\n", done);
+}
+
+int main(void) {
+  OK(latens_device_open(LATENS_DEVICE_KIND_HOST, 0, &device));
+  reset();
+  handles();
+  tensors();
+  overlaps();
+  odd();
+  random_calls();
+  OK(latens_device_free(device));
+  puts("garbage: ok");
+  return 0;
+}

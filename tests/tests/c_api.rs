@@ -1,0 +1,80 @@
+//! The C interface from C: programs are compiled against the static and the shared library, and run on the host and, by
+//! the emulator's `libcuda.so`, on CUDA.
+use latens_c as _; // so that cargo builds the libraries beside this test
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Run to its end; what it printed.
+fn run(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{command:?}: {status}\n{text}");
+    text
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// A folder for what a test makes.
+fn scratch(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("c_api").join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// Where cargo put `liblatens_c.so` and `liblatens_c.a`: beside this test, or where a finished build ends.
+fn libraries() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let places = test.ancestors().skip(1).take(2).map(Path::to_path_buf);
+    let has = |place: &PathBuf| place.join("liblatens_c.so").is_file() && place.join("liblatens_c.a").is_file();
+    places.clone().find(has).unwrap_or_else(|| panic!("no liblatens_c.so and .a in {:?}", places.collect::<Vec<_>>()))
+}
+
+/// What the static library needs of the system.
+const SYSTEM: [&str; 4] = ["-lpthread", "-ldl", "-lm", "-lgcc_s"];
+
+/// Compile `source` against the library of that `kind`, "shared" or "static".
+fn compile(source: &str, kind: &str) -> PathBuf {
+    let path = root().join(source);
+    let plain_c = path.extension() == Some(OsStr::new("c"));
+    let (compiler, standard) = if plain_c { ("CC", "-std=c11") } else { ("CXX", "-std=c++17") };
+    let program = scratch(kind).join(path.file_stem().unwrap());
+    let compiler = std::env::var(compiler).unwrap_or(if plain_c { "cc" } else { "c++" }.into());
+    let mut command = Command::new(compiler);
+    let warnings = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"];
+    command.arg(standard).args(warnings).arg("-I").arg(root().join("bindings/include")).arg(&path);
+    match kind {
+        "shared" => {
+            let place = libraries();
+            command.arg("-L").arg(&place).arg("-llatens_c").arg(format!("-Wl,-rpath,{}", place.display())).args(SYSTEM)
+        }
+        _ => command.arg(libraries().join("liblatens_c.a")).args(SYSTEM),
+    };
+    run(command.arg("-o").arg(&program));
+    program
+}
+
+/// On the host, then on the emulator.
+fn run_both(program: &Path) {
+    println!("{}", run(&mut Command::new(program)));
+    let emulator = Path::new(latens_emulator::LIBRARY).parent().unwrap();
+    println!("{}", run(Command::new(program).arg("cuda").env("LD_LIBRARY_PATH", emulator)));
+}
+
+#[test]
+fn operations_shared() {
+    run_both(&compile("tests/c/operations.c", "shared"));
+}
+
+#[test]
+fn operations_static() {
+    run_both(&compile("tests/c/operations.c", "static"));
+}
+
+#[test]
+fn wrong_calls_are_errors() {
+    println!("{}", run(&mut Command::new(compile("tests/c/garbage.c", "shared"))));
+}
