@@ -17,7 +17,7 @@
   } while (0)
 #define OK(call) CHECK((call) == LATENS_STATUS_OK)
 
-static const char *last_error(void) {
+static inline const char *last_error(void) {
   static char text[1000];
   latens_error(text, sizeof text);
   return text;
@@ -31,7 +31,7 @@ typedef struct {
 } Place;
 
 /* The default stream of GPU 0, adopted; or the host, whose handle may as well be null. */
-static Place open_place(int cuda) {
+static inline Place open_place(int cuda) {
   Place place = {cuda, NULL, NULL, NULL, NULL, NULL};
   if (!cuda) {
     OK(latens_device_open(LATENS_DEVICE_KIND_HOST, 0, &place.handle));
@@ -64,7 +64,8 @@ typedef struct {
   size_t bytes;
 } Tensor;
 
-static void tensor(Tensor *t, const Place *place, int type, void *host, int ndim, int64_t a, int64_t b, int64_t c, int64_t d) {
+static inline void tensor(Tensor *t, const Place *place, int type, void *host, int ndim, int64_t a, int64_t b, int64_t c,
+                          int64_t d) {
   int64_t shape[4] = {a, b, c, d};
   memset(t, 0, sizeof *t);
   memcpy(t->shape, shape, sizeof shape);
@@ -91,12 +92,12 @@ static void tensor(Tensor *t, const Place *place, int type, void *host, int ndim
 #define TENSOR4(t, place, type, host, a, b, c, d) tensor(t, place, type, host, 4, a, b, c, d)
 
 /* Bring what the calls wrote back to the host memory. */
-static void fetch(Tensor *t, const Place *place) {
+static inline void fetch(Tensor *t, const Place *place) {
   OK(latens_device_wait(place->handle));
   if (place->cuda) CHECK(!place->download(t->host, (uint64_t)(uintptr_t)t->dl.data, t->bytes));
 }
 
-static void drop(Tensor *t, const Place *place) {
+static inline void drop(Tensor *t, const Place *place) {
   if (place->cuda) CHECK(!place->release((uint64_t)(uintptr_t)t->dl.data));
 }
 #endif
