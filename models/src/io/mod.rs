@@ -7,4 +7,4 @@ pub mod safetensors;
 mod write;
 
 pub use error::{Error, Result};
-pub use write::replace;
+pub use write::{replace, replace_all};

@@ -5,22 +5,40 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Put `contents` where `path` says, whole or not at all: they are written aside, brought to the disk, and renamed.
-/// Whoever looks at `path`, at any moment and after any crash, finds the old file or the new one.
+/// Put `contents` where `path` says, whole or not at all: see [`replace_all`].
 ///
 /// # Errors
-/// [`Error::System`], a full disk among the reasons; what was written aside is then removed and `path` is as it was.
+/// As [`replace_all`].
 pub fn replace(path: &Path, contents: &[u8]) -> Result<()> {
-    let aside = aside(path)?;
-    let written = File::create(&aside).and_then(|mut file| {
-        file.write_all(contents)?;
-        file.sync_all()
+    replace_all(&[(path, contents)])
+}
+
+/// Put contents where their paths say. All are written aside and brought to the disk before the first is renamed, so
+/// whoever looks at a path, at any moment and after any crash, finds its old file or its new one; and a disk that fills
+/// up on the way leaves every old file. (A crash between two renames leaves one new and one old.)
+///
+/// # Errors
+/// [`Error::System`]; what was written aside is then removed.
+pub fn replace_all(files: &[(&Path, &[u8])]) -> Result<()> {
+    let aside = files.iter().map(|(path, _)| aside(path)).collect::<Result<Vec<_>>>()?;
+    let written = files.iter().zip(&aside).try_for_each(|((path, contents), aside)| {
+        write(aside, contents).map_err(Error::system(path, "write"))
     });
-    if let Err(source) = written.and_then(|()| fs::rename(&aside, path)) {
-        let _ = fs::remove_file(&aside); // the first error is the one to tell
-        return Err(Error::System { path: path.to_owned(), doing: "write", source });
+    let renamed = written.and_then(|()| {
+        files.iter().zip(&aside).try_for_each(|((path, _), aside)| {
+            fs::rename(aside, path).and_then(|()| settle(path)).map_err(Error::system(path, "write"))
+        })
+    });
+    if renamed.is_err() {
+        aside.iter().for_each(|aside| drop(fs::remove_file(aside))); // the first error is the one to tell
     }
-    settle(path).map_err(Error::system(path, "write"))
+    renamed
+}
+
+fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(contents)?;
+    file.sync_all()
 }
 
 /// The name beside `path` under which its next contents are gathered. It begins with a dot, so that no reader of the
@@ -54,9 +72,11 @@ mod tests {
         replace(&path, b"old").unwrap();
         replace(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+        // The second of two cannot be written: the first stays as it was.
+        let error = replace_all(&[(&path, b"newer"), (&folder.join("missing/b.bin"), b"x")]).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write ") && error.to_string().contains("b.bin"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-        let error = replace(&folder.join("missing/a.bin"), b"x").unwrap_err();
-        assert!(error.to_string().starts_with("cannot write "), "{error}");
         fs::remove_dir_all(folder).unwrap();
     }
 }

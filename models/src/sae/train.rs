@@ -1,0 +1,324 @@
+//! Training: one step is a fixed sequence of operations over memory that is allocated once.
+//!
+//! ```text
+//! loss = ( Σ e² + (weight · share / left) Σ (e - ê)² ) / (rows · variance),   e = x - x̂
+//! ```
+//! `e` is summed over the width, so the first term is the fraction of variance unexplained (FVU) of the batch and does
+//! not depend on the scale of the activations. `ê`, without `b_dec`, is what the strongest dead latents make of a
+//! constant `e`; `share` is the number of dead latents over those used, at most 1, and `left` the last known FVU, by
+//! which the second term is relative to what there is to explain. `variance` is that of the sample the trainer began
+//! with. Biases live on the scale of the activations, weights do not: their rate is multiplied by that scale, which
+//! makes training the same for activations and for a multiple of them. Inputs are not normalised.
+//!
+//! Dead latents, `left` and BatchTopK's threshold are looked at every sixteenth step, so that on a GPU the host waits
+//! then only.
+use super::scratch::{Scratch, codes};
+use super::{Config, Gate, Revive, Sae, Variant, initial};
+use crate::io::{Error, Result};
+use crate::{
+    Accumulate, AdamW, Against, Device, Philox, Tensor, View, adamw_into, decoder_step_into, sae_backward_into,
+    sae_bias_backward_into, sae_bias_into, sae_dead_into, sae_decode_into, sae_encode_flat_into, sae_encode_into,
+    sae_encode_subset_into, sae_track_into, scale_into,
+};
+
+/// Steps between two looks at what only the host decides.
+const LOOK: usize = 16;
+/// How much of BatchTopK's threshold a look keeps.
+const KEEP: f32 = 0.9;
+
+/// Running means of a gradient and of its square.
+pub(super) struct Moments<const R: usize> {
+    pub mean: Tensor<f32, R>,
+    pub square: Tensor<f32, R>,
+}
+
+/// An autoencoder in training, and all that its next step depends on.
+pub struct Trainer {
+    pub(super) config: Config,
+    pub(super) sae: Sae,
+    pub(super) w_enc: Moments<2>,
+    pub(super) w_dec: Moments<2>,
+    pub(super) b_enc: Moments<1>,
+    pub(super) b_dec: Moments<1>,
+    pub(super) since: Tensor<u32, 1>,
+    pub(super) dead: Tensor<u32, 1>,
+    pub(super) facts: Facts,
+    scratch: Scratch,
+}
+
+/// The numbers of a trainer that are not tensors.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Facts {
+    /// Steps done.
+    pub step: usize,
+    /// Rows seen.
+    pub tokens: u64,
+    /// Mean squared distance of the sample from its mean.
+    pub variance: f32,
+    /// Size of one entry of the activations.
+    pub scale: f32,
+    /// FVU at the last look.
+    pub left: f32,
+    /// BatchTopK's threshold, once there was a look.
+    pub threshold: Option<f32>,
+    /// Dead latents at the last look.
+    pub dead: usize,
+}
+
+/// How the last step went.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Steps done.
+    pub step: usize,
+    /// FVU of the batch.
+    pub fvu: f32,
+    /// Active latents per row.
+    pub l0: f32,
+    /// Share of latents that have been silent for as long as [`Revive::after`] says, or since the start.
+    pub dead: f32,
+    /// Learning rate of the next step.
+    pub rate: f32,
+}
+
+impl Trainer {
+    /// Start from `sample`, host rows of the activations: they give centre, scale and variance. Some thousands do.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a configuration that has no meaning or a sample without variance.
+    pub fn new(config: Config, sample: &[f32], device: &Device) -> Result<Self> {
+        config.check()?;
+        let d = config.d;
+        if sample.len() < d || !sample.len().is_multiple_of(d) {
+            return Err(Error::setting("sample", format!("{} numbers are not rows of width {d}", sample.len())));
+        }
+        let mean = initial::mean(sample, d);
+        let variance = initial::variance(sample, &mean) as f32;
+        if !(variance.is_finite() && variance > 0.0) {
+            return Err(Error::setting("sample", format!("its variance is {variance}")));
+        }
+        let center = match config.center {
+            super::Center::Mean => mean,
+            super::Center::Median => initial::median(sample, d),
+        };
+        let scale = (initial::variance(sample, &vec![0.0; d]) / d as f64).sqrt() as f32;
+        let decoder = initial::directions(config.latents, d, &mut Philox::new(config.seed));
+        let sae = Sae::tied(decoder, center, Gate::Strongest(config.k), device)?;
+        let facts = Facts { step: 0, tokens: 0, variance, scale, left: 1.0, threshold: None, dead: 0 };
+        Self::assemble(config, sae, facts, device)
+    }
+
+    /// Around weights and numbers at hand, with moments of zero.
+    pub(super) fn assemble(config: Config, sae: Sae, facts: Facts, device: &Device) -> Result<Self> {
+        let (n, d) = (config.latents, config.d);
+        let scratch = Scratch::new(&config, device)?;
+        Ok(Self {
+            w_enc: Moments::zeros([n, d], device)?,
+            w_dec: Moments::zeros([n, d], device)?,
+            b_enc: Moments::zeros([n], device)?,
+            b_dec: Moments::zeros([d], device)?,
+            since: Tensor::zeros([n], device)?,
+            dead: Tensor::zeros([n], device)?,
+            config,
+            sae,
+            facts,
+            scratch,
+        })
+    }
+
+    /// Take over the list of dead latents of a saved state.
+    pub(super) fn restore_dead(&mut self, dead: Tensor<u32, 1>) -> Result<()> {
+        self.scratch.count.write(&[self.facts.dead as u32])?;
+        self.dead = dead;
+        Ok(())
+    }
+
+    /// One step on `[batch, d]` rows.
+    ///
+    /// # Errors
+    /// If the rows have another shape or live elsewhere. Nothing has changed then.
+    pub fn step(&mut self, x: View<'_, f32, 2>) -> Result<()> {
+        let [rows, d] = [self.config.batch, self.config.d];
+        if x.dims() != [rows, d] {
+            return Err(Error::setting("x", format!("has shape {:?}, expected {:?}", x.dims(), [rows, d])));
+        }
+        self.forward(x)?;
+        if self.facts.step.is_multiple_of(LOOK) {
+            self.look()?;
+        }
+        let revived = match self.config.revive {
+            Some(revive) if self.facts.dead > 0 => Some(self.leftover(x, revive)?),
+            _ => None,
+        };
+        self.backward(x, revived)?;
+        self.update()?;
+        self.facts.step += 1;
+        self.facts.tokens += rows as u64;
+        Ok(())
+    }
+
+    /// Encode, decode, and note who fired.
+    fn forward(&mut self, x: View<'_, f32, 2>) -> Result<()> {
+        let (sae, s, config) = (&self.sae, &mut self.scratch, &self.config);
+        sae_bias_into(sae.w_enc.view(), sae.b_enc.view(), sae.b_dec.view(), s.bias.view_mut())?;
+        let (w_enc, bias, work) = (sae.w_enc.view(), s.bias.view(), s.workspace.view_mut());
+        let [rows, k] = [config.batch, config.k];
+        match &mut s.offsets {
+            None => {
+                let values = s.values.view_mut().reshape([rows, k])?;
+                let latents = s.latents.view_mut().reshape([rows, k])?;
+                sae_encode_into(x, w_enc, bias, k, values, latents, work)?;
+            }
+            Some(offsets) => {
+                let (values, latents) = (s.values.view_mut(), s.latents.view_mut());
+                sae_encode_flat_into(x, w_enc, bias, rows * k, values, latents, offsets.view_mut(), work)?;
+            }
+        }
+        let code = codes(&s.values, &s.latents, s.offsets.as_ref(), [rows, k])?;
+        let against = Against { x, residual: s.residual.view_mut(), error: s.error.view_mut() };
+        let (b_dec, work) = (Some(sae.b_dec.view()), s.workspace.view_mut());
+        sae_decode_into(code, sae.w_dec.view(), b_dec, s.recon.view_mut(), Some(against), work)?;
+        sae_track_into(code, self.since.view_mut(), rows as u32, config.fired)?;
+        Ok(())
+    }
+
+    /// What the host decides, now and then.
+    fn look(&mut self) -> Result<()> {
+        let error = self.scratch.error.to_vec()?;
+        self.facts.left = self.fvu(&error).max(f32::MIN_POSITIVE);
+        if let Some(revive) = self.config.revive {
+            let (since, list) = (self.since.view(), self.dead.view_mut());
+            sae_dead_into(since, revive.after, list, self.scratch.count.view_mut())?;
+            self.facts.dead = self.scratch.count.to_vec()?[0] as usize;
+        }
+        if self.config.variant == Variant::BatchTopK {
+            let kept = self.scratch.values.to_vec()?;
+            let weakest = kept.into_iter().filter(|&v| v > 0.0).fold(f32::INFINITY, f32::min);
+            if weakest.is_finite() {
+                let before = self.facts.threshold.unwrap_or(weakest);
+                self.facts.threshold = Some(KEEP * before + (1.0 - KEEP) * weakest);
+            }
+        }
+        Ok(())
+    }
+
+    /// Let dead latents reconstruct the residual: how many of them per row, and the gradient in `aux_residual`.
+    fn leftover(&mut self, x: View<'_, f32, 2>, revive: Revive) -> Result<usize> {
+        let (sae, s, rows) = (&self.sae, &mut self.scratch, self.config.batch);
+        let k = revive.k.min(self.facts.dead);
+        let (w_enc, bias, work) = (sae.w_enc.view(), s.bias.view(), s.workspace.view_mut());
+        let values = s.aux_values.view_mut().narrow(0, 0, rows * k)?.reshape([rows, k])?;
+        let latents = s.aux_latents.view_mut().narrow(0, 0, rows * k)?.reshape([rows, k])?;
+        sae_encode_subset_into(x, w_enc, bias, self.dead.view(), s.count.view(), k, values, latents, work)?;
+        let code = codes(&s.aux_values, &s.aux_latents, None, [rows, k])?;
+        let (e, error) = (s.residual.view(), s.aux_error.view_mut());
+        let against = Against { x: e, residual: s.aux_residual.view_mut(), error };
+        sae_decode_into(code, sae.w_dec.view(), None, s.recon.view_mut(), Some(against), s.workspace.view_mut())?;
+        let share = (self.facts.dead as f32 / revive.k as f32).min(1.0);
+        let weight = revive.weight * share / self.facts.left;
+        scale_into(-2.0 * weight / (rows as f32 * self.facts.variance), s.aux_residual.view_mut())?;
+        Ok(k)
+    }
+
+    /// Gradients of all weights, from the residuals.
+    fn backward(&mut self, x: View<'_, f32, 2>, revived: Option<usize>) -> Result<()> {
+        let (sae, s) = (&self.sae, &mut self.scratch);
+        let [rows, k] = [self.config.batch, self.config.k];
+        scale_into(-2.0 / (rows as f32 * self.facts.variance), s.residual.view_mut())?;
+        let (w_dec, b_dec) = (sae.w_dec.view(), Some(sae.b_dec.view()));
+        let code = codes(&s.values, &s.latents, s.offsets.as_ref(), [rows, k])?;
+        let (dw_dec, dw_enc, db_enc) = (s.dw_dec.view_mut(), s.dw_enc.view_mut(), s.db_enc.view_mut());
+        let (dvalues, work) = (s.dvalues.view_mut(), s.workspace.view_mut());
+        let (g, replace) = (s.residual.view(), Accumulate::Replace);
+        sae_backward_into(code, x, g, w_dec, b_dec, replace, dw_dec, dw_enc, db_enc, dvalues, work)?;
+        if let Some(k) = revived {
+            let code = codes(&s.aux_values, &s.aux_latents, None, [rows, k])?;
+            let (dw_dec, dw_enc, db_enc) = (s.dw_dec.view_mut(), s.dw_enc.view_mut(), s.db_enc.view_mut());
+            let (dvalues, work) = (s.aux_dvalues.view_mut().narrow(0, 0, rows * k)?, s.workspace.view_mut());
+            let (g, add) = (s.aux_residual.view(), Accumulate::Add);
+            sae_backward_into(code, x, g, w_dec, b_dec, add, dw_dec, dw_enc, db_enc, dvalues, work)?;
+        }
+        let (g, w_enc, db_enc) = (s.residual.view(), sae.w_enc.view(), s.db_enc.view());
+        sae_bias_backward_into(g, w_enc, db_enc, Accumulate::Replace, s.db_dec.view_mut(), s.workspace.view_mut())?;
+        Ok(())
+    }
+
+    /// Shorten the gradient if asked to, and step.
+    fn update(&mut self) -> Result<()> {
+        if let Some(clip) = self.config.clip {
+            self.scratch.clip(clip)?;
+        }
+        let (config, facts, s, sae) = (&self.config, &self.facts, &self.scratch, &mut self.sae);
+        let adamw = AdamW {
+            lr: config.rate_at(facts.step),
+            beta1: config.beta1,
+            beta2: config.beta2,
+            eps: config.eps,
+            weight_decay: 0.0,
+            step: facts.step as u32 + 1,
+        };
+        let m = &mut self.w_dec;
+        decoder_step_into(sae.w_dec.view_mut(), s.dw_dec.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
+        let m = &mut self.w_enc;
+        adamw_into(sae.w_enc.view_mut(), s.dw_enc.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
+        let adamw = AdamW { lr: adamw.lr * facts.scale, ..adamw };
+        let m = &mut self.b_enc;
+        adamw_into(sae.b_enc.view_mut(), s.db_enc.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
+        let m = &mut self.b_dec;
+        adamw_into(sae.b_dec.view_mut(), s.db_dec.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
+        Ok(())
+    }
+
+    fn fvu(&self, error: &[f32]) -> f32 {
+        let squares: f64 = error.iter().map(|&e| f64::from(e)).sum();
+        (squares / (error.len().max(1) as f64 * f64::from(self.facts.variance))) as f32
+    }
+
+    /// How the last step went. On a GPU this waits for it.
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn progress(&self) -> Result<Progress> {
+        let limit = self.config.revive.map_or(u32::MAX, |revive| revive.after);
+        let limit = limit.min(self.facts.tokens.min(u64::from(u32::MAX)) as u32).max(1);
+        let dead = self.since.to_vec()?.into_iter().filter(|&since| since >= limit).count();
+        let active = self.scratch.values.to_vec()?.into_iter().filter(|&v| v > 0.0).count();
+        Ok(Progress {
+            step: self.facts.step,
+            fvu: self.fvu(&self.scratch.error.to_vec()?),
+            l0: active as f32 / self.config.batch as f32,
+            dead: dead as f32 / self.config.latents as f32,
+            rate: self.config.rate_at(self.facts.step),
+        })
+    }
+
+    /// The autoencoder as it stands. BatchTopK's has its threshold as soon as there was a step.
+    pub fn sae(&self) -> &Sae {
+        &self.sae
+    }
+
+    /// End training, and keep the autoencoder, with the gate that it is to be used with.
+    pub fn finish(self) -> Sae {
+        let mut sae = self.sae;
+        if let (Variant::BatchTopK, Some(threshold)) = (self.config.variant, self.facts.threshold) {
+            let most = (8 * self.config.k).min(self.config.latents);
+            sae.gate = Gate::Above { threshold, most };
+        }
+        sae
+    }
+
+    /// The settings it was made with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> usize {
+        self.facts.step
+    }
+}
+
+impl<const R: usize> Moments<R> {
+    fn zeros(dims: [usize; R], device: &Device) -> Result<Self> {
+        Ok(Self { mean: Tensor::zeros(dims, device)?, square: Tensor::zeros(dims, device)? })
+    }
+}
