@@ -21,9 +21,10 @@ pub fn replace(path: &Path, contents: &[u8]) -> Result<()> {
 /// [`Error::System`]; what was written aside is then removed.
 pub fn replace_all(files: &[(&Path, &[u8])]) -> Result<()> {
     let aside = files.iter().map(|(path, _)| aside(path)).collect::<Result<Vec<_>>>()?;
-    let written = files.iter().zip(&aside).try_for_each(|((path, contents), aside)| {
-        write(aside, contents).map_err(Error::system(path, "write"))
-    });
+    let written = files
+        .iter()
+        .zip(&aside)
+        .try_for_each(|((path, contents), aside)| write(aside, contents).map_err(Error::system(path, "write")));
     let renamed = written.and_then(|()| {
         files.iter().zip(&aside).try_for_each(|((path, _), aside)| {
             fs::rename(aside, path).and_then(|()| settle(path)).map_err(Error::system(path, "write"))

@@ -1,6 +1,5 @@
-use super::Code;
 use crate::io::{Error, Result};
-use crate::{Device, Tensor, View, sae_bias, sae_decode, sae_encode, sae_encode_threshold};
+use crate::{Code, Device, Tensor, View, sae_bias, sae_decode, sae_encode, sae_encode_threshold};
 
 /// How the active latents of a row are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,7 +91,7 @@ impl Sae {
                 (values, latents)
             }
         };
-        Ok(Code { values, latents })
+        Ok(Code::fixed(values, latents)?)
     }
 
     /// The rows that `code` stands for.

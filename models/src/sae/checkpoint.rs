@@ -7,7 +7,10 @@
 //!
 //! [`Gate::Strongest`] is SAELens' `topk`; [`Gate::Above`] its `jumprelu` with one threshold for all, and has no place in
 //! sparsify's layout. Both files are written aside and renamed together, so a full disk or a crash leaves the old ones.
-use super::{Gate, Sae, weights::Weights};
+use super::{
+    Gate, Sae,
+    weights::{Incoming, Outgoing},
+};
 use crate::io::{self, Error, Result};
 use crate::{Device, Tensor};
 use serde_json::{Value, json};
@@ -64,8 +67,8 @@ impl Sae {
         let value: Value = serde_json::from_slice(&text).map_err(|e| Error::content(&path, e.to_string()))?;
         let config = Settings { path: &path, value };
         match (folder.join(SAELENS), folder.join(SPARSIFY)) {
-            (file, _) if file.is_file() => load_saelens(&config, Weights::read(&file)?, device),
-            (_, file) if file.is_file() => load_sparsify(&config, Weights::read(&file)?, device),
+            (file, _) if file.is_file() => load_saelens(&config, Incoming::open(&file)?, device),
+            (_, file) if file.is_file() => load_sparsify(&config, Incoming::open(&file)?, device),
             _ => Err(Error::content(folder, format!("holds neither {SAELENS} nor {SPARSIFY}"))),
         }
     }
@@ -101,9 +104,9 @@ impl Sae {
         config
     }
 
-    fn saelens_weights(&self) -> Result<Weights> {
+    fn saelens_weights(&self) -> Result<Outgoing> {
         let (n, d) = (self.latents(), self.d());
-        let mut weights = Weights::default();
+        let mut weights = Outgoing::default();
         weights.put("W_enc", &[d, n], transpose(&self.w_enc.to_vec()?, n, d));
         weights.put("W_dec", &[n, d], self.w_dec.to_vec()?);
         weights.put("b_enc", &[n], self.b_enc.to_vec()?);
@@ -132,9 +135,9 @@ impl Sae {
         }))
     }
 
-    fn sparsify_weights(&self) -> Result<Weights> {
+    fn sparsify_weights(&self) -> Result<Outgoing> {
         let (n, d) = (self.latents(), self.d());
-        let mut weights = Weights::default();
+        let mut weights = Outgoing::default();
         weights.put("encoder.weight", &[n, d], self.w_enc.to_vec()?);
         weights.put("encoder.bias", &[n], self.b_enc.to_vec()?);
         weights.put("W_dec", &[n, d], self.w_dec.to_vec()?);
@@ -143,7 +146,7 @@ impl Sae {
     }
 }
 
-fn load_saelens(config: &Settings<'_>, mut weights: Weights, device: &Device) -> Result<Sae> {
+fn load_saelens(config: &Settings<'_>, mut weights: Incoming, device: &Device) -> Result<Sae> {
     let (n, d) = (config.size("d_sae")?, config.size("d_in")?);
     config.only("normalize_activations", &["none"])?;
     config.only("reshape_activations", &["none"])?;
@@ -168,7 +171,7 @@ fn load_saelens(config: &Settings<'_>, mut weights: Weights, device: &Device) ->
     assemble([n, d], [w_enc, w_dec, b_enc, b_dec], gate, device)
 }
 
-fn load_sparsify(config: &Settings<'_>, mut weights: Weights, device: &Device) -> Result<Sae> {
+fn load_sparsify(config: &Settings<'_>, mut weights: Incoming, device: &Device) -> Result<Sae> {
     let d = config.size("d_in")?;
     let n = match config.size("num_latents")? {
         0 => d.saturating_mul(config.size("expansion_factor")?),
@@ -200,7 +203,7 @@ fn assemble([n, d]: [usize; 2], parts: [Vec<f32>; 4], gate: Gate, device: &Devic
 }
 
 /// The threshold, if it is the same for all latents, which is what BatchTopK leaves.
-fn one_threshold(weights: &mut Weights, n: usize) -> Result<f32> {
+fn one_threshold(weights: &mut Incoming, n: usize) -> Result<f32> {
     let all = weights.take("threshold", &[n])?;
     match all.first() {
         Some(&first) if all.iter().all(|&one| one == first) => Ok(first),

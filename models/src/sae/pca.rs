@@ -41,7 +41,8 @@ fn covariance(rows: &[f32], mean: &[f32]) -> DMatrix<f64> {
     let d = mean.len();
     let mut sum = DMatrix::<f64>::zeros(d, d);
     for block in rows.chunks(BLOCK * d) {
-        let centered: Vec<f32> = block.chunks_exact(d).flat_map(|row| row.iter().zip(mean).map(|(x, m)| x - m)).collect();
+        let centered: Vec<f32> =
+            block.chunks_exact(d).flat_map(|row| row.iter().zip(mean).map(|(x, m)| x - m)).collect();
         let columns = DMatrix::from_vec(d, centered.len() / d, centered);
         sum += (&columns * columns.transpose()).cast::<f64>();
     }

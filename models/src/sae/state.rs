@@ -2,7 +2,7 @@
 //! moments and dead-latent counters, and, as its metadata, settings and counters. What is drawn while training depends
 //! on the seed and on counters only, so they are all there is to keep of the generator and of the buffer's place.
 use super::train::{Facts, Moments, Trainer};
-use super::{Config, Gate, Sae, weights::Weights};
+use super::{Config, Gate, Sae, weights::{Incoming, Outgoing}};
 use crate::io::{self, Error, Result};
 use crate::{Device, Tensor};
 use std::path::Path;
@@ -12,6 +12,8 @@ struct Note {
     version: u32,
     config: Config,
     facts: Facts,
+    since: Vec<u32>,
+    dead: Vec<u32>,
 }
 
 /// Changes when a state of before can no longer be continued.
@@ -23,16 +25,15 @@ impl Trainer {
     /// # Errors
     /// [`Error::System`] if the disk refuses.
     pub fn save_state(&self, path: &Path) -> Result<()> {
-        let note = Note { version: VERSION, config: self.config.clone(), facts: self.facts };
-        let mut weights = Weights::default();
+        let (config, since, dead) = (self.config.clone(), self.since.to_vec()?, self.dead.to_vec()?);
+        let note = Note { version: VERSION, config, facts: self.facts, since, dead };
+        let mut weights = Outgoing::default();
         weights.annotate(serde_json::to_string(&note).map_err(|e| Error::content(path, e.to_string()))?);
         let (n, d) = (self.config.latents, self.config.d);
         put(&mut weights, "w_enc", &[n, d], &self.sae.w_enc, &self.w_enc)?;
         put(&mut weights, "w_dec", &[n, d], &self.sae.w_dec, &self.w_dec)?;
         put(&mut weights, "b_enc", &[n], &self.sae.b_enc, &self.b_enc)?;
         put(&mut weights, "b_dec", &[d], &self.sae.b_dec, &self.b_dec)?;
-        weights.put_counts("since", self.since.to_vec()?);
-        weights.put_counts("dead", self.dead.to_vec()?);
         io::replace(path, &weights.bytes()?)
     }
 
@@ -41,7 +42,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::System`] or [`Error::Content`] if the file cannot be read or is not such a state.
     pub fn load_state(path: &Path, device: &Device) -> Result<Self> {
-        let mut weights = Weights::read(path)?;
+        let mut weights = Incoming::open(path)?;
         let note: Note = serde_json::from_str(weights.note()?).map_err(|e| weights.wrong(e.to_string()))?;
         if note.version != VERSION {
             return Err(weights.wrong(format!("is a state of version {}, expected {VERSION}", note.version)));
@@ -52,9 +53,12 @@ impl Trainer {
         let (w_dec, w_dec_moments) = take(&mut weights, "w_dec", [n, d], device)?;
         let (b_enc, b_enc_moments) = take(&mut weights, "b_enc", [n], device)?;
         let (b_dec, b_dec_moments) = take(&mut weights, "b_dec", [d], device)?;
-        let since = Tensor::from_vec(weights.take_counts("since", n)?, [n], device)?;
-        let dead = Tensor::from_vec(weights.take_counts("dead", n)?, [n], device)?;
         weights.finish()?;
+        if note.since.len() != n || note.dead.len() != n {
+            return Err(weights.wrong(format!("counts {} and {} latents, expected {n}", note.since.len(), note.dead.len())));
+        }
+        let since = Tensor::from_vec(note.since, [n], device)?;
+        let dead = Tensor::from_vec(note.dead, [n], device)?;
         let sae = Sae { w_enc, w_dec, b_enc, b_dec, gate: Gate::Strongest(note.config.k) };
         let mut trainer = Self::assemble(note.config, sae, note.facts, device)?;
         trainer.w_enc = w_enc_moments;
@@ -68,7 +72,7 @@ impl Trainer {
 }
 
 fn put<const R: usize>(
-    weights: &mut Weights,
+    weights: &mut Outgoing,
     name: &str,
     dims: &[usize],
     values: &Tensor<f32, R>,
@@ -81,7 +85,7 @@ fn put<const R: usize>(
 }
 
 fn take<const R: usize>(
-    weights: &mut Weights,
+    weights: &mut Incoming,
     name: &str,
     dims: [usize; R],
     device: &Device,
