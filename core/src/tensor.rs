@@ -287,7 +287,6 @@ impl<'a, T: Element, const R: usize> View<'a, T, R> {
 
     /// The span, if it is on `device`, or [`Error::Device`].
     #[cfg(feature = "cuda")]
-    #[allow(dead_code)] // until an operation has a second input on a GPU
     pub(crate) fn cuda(self, device: &latens_cuda::Device, op: &'static str, arg: &'static str) -> Result<Span<'a, T>> {
         match self.data {
             Data::Cuda(_, span) if span.device() == device.id() => Ok(span),

@@ -1,0 +1,49 @@
+// optim: AdamW over any parameters, and over the rows of a decoder. Contract: mod.rs. Geometry: launch.rs.
+//
+//   adamw    every thread steps entries a grid apart
+//   decoder  a block has a row: w·w and w·g; project, step (kept in shared memory if it fits); its length; divide
+//
+// A thread meets the same entries in every pass over the row, so only the sums need barriers. Not yet run on a device.
+#include "reduce.cuh"
+
+struct Constants { f32 beta1, rest1, beta2, rest2, keep, rate, root, eps; };
+
+// One entry after its step.
+__device__ inline f32 step(const Constants& c, f32 w, f32 g, f32* m, f32* v) {
+  f32 mean = *m = c.beta1 * *m + c.rest1 * g;
+  f32 square = *v = c.beta2 * *v + c.rest2 * g * g;
+  return c.keep * w - c.rate * mean / (c.root * sqrtf(square) + c.eps);
+}
+
+#define CONSTANTS f32 beta1, f32 rest1, f32 beta2, f32 rest2, f32 keep, f32 rate, f32 root, f32 eps
+
+LATENS_ENTRY(optim_adamw_f32, 256, f32* w, const f32* g, f32* m, f32* v, CONSTANTS, u64 n) {
+  Constants c = {beta1, rest1, beta2, rest2, keep, rate, root, eps};
+  for (u64 i = u64(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += u64(gridDim.x) * blockDim.x)
+    w[i] = step(c, w[i], g[i], m + i, v + i);
+}
+
+LATENS_ENTRY(optim_decoder_f32, 256, f32* w, const f32* g, f32* m, f32* v, CONSTANTS, u32 n, u32 staged) {
+  LATENS_SHARED(f32, kept);
+  Constants c = {beta1, rest1, beta2, rest2, keep, rate, root, eps};
+  u64 begin = u64(blockIdx.x) * n;
+  w += begin, g += begin, m += begin, v += begin;
+  f32* row = staged ? kept : w;
+  f32 square = 0, along = 0, length = 0;
+  for (u32 i = threadIdx.x; i < n; i += blockDim.x) {
+    f32 x = w[i];
+    if (staged) kept[i] = x;
+    square += x * x;
+    along += x * g[i];
+  }
+  square = block_sum(square);
+  along = block_sum(along) / square;
+  if (square == 0) return;
+  for (u32 i = threadIdx.x; i < n; i += blockDim.x) {
+    f32 x = step(c, row[i], g[i] - along * row[i], m + i, v + i);
+    row[i] = x;
+    length += x * x;
+  }
+  length = sqrtf(block_sum(length));
+  for (u32 i = threadIdx.x; i < n; i += blockDim.x) w[i] = length == 0 ? 0.0f : row[i] / length;
+}
