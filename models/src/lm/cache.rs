@@ -1,0 +1,42 @@
+use super::Llama;
+use crate::io::{Error, Result};
+use crate::Tensor;
+
+/// The keys and values of the tokens that a model has seen, so that the next need only their own.
+pub struct Cache {
+    /// `[batch, capacity, kv_heads, head_dim]` for each layer.
+    pub(super) keys: Vec<Tensor<f32, 4>>,
+    pub(super) values: Vec<Tensor<f32, 4>>,
+    pub(super) length: usize,
+}
+
+impl Cache {
+    /// Room for `capacity` tokens in each of `batch` contexts of `model`.
+    ///
+    /// # Errors
+    /// More than the model was trained for, or than there is memory.
+    pub fn new(model: &Llama, batch: usize, capacity: usize) -> Result<Self> {
+        let config = model.config();
+        if capacity > config.context {
+            return Err(Error::setting("context", format!("{capacity} tokens, but the model takes {}", config.context)));
+        }
+        let dims = [batch, capacity, config.kv_heads, config.head_dim];
+        let all = || (0..config.layers).map(|_| Ok(Tensor::empty(dims, model.device())?)).collect::<Result<_>>();
+        Ok(Self { keys: all()?, values: all()?, length: 0 })
+    }
+
+    /// Tokens seen, in each context.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether it has seen none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Forget all but the first `length` tokens.
+    pub fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+    }
+}

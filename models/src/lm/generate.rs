@@ -1,0 +1,120 @@
+use super::{Cache, Hooks, Llama, Site, forward::Pass};
+use crate::io::{Error, Result};
+use crate::Philox;
+
+/// How tokens are chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// At most so many tokens.
+    pub tokens: usize,
+    /// What logits are divided by; 0 takes the likeliest always.
+    pub temperature: f32,
+    /// Only the likeliest tokens that together reach this probability are drawn from; 1 draws from all.
+    pub top_p: f32,
+    /// The draws of one seed are always the same.
+    pub seed: u64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self { tokens: 64, temperature: 0.0, top_p: 1.0, seed: 0 }
+    }
+}
+
+/// Chooses tokens from logits.
+pub struct Sampler {
+    temperature: f64,
+    top_p: f64,
+    draw: Philox,
+}
+
+impl Sampler {
+    /// # Errors
+    /// [`Error::Setting`] if the temperature is negative or `top_p` is not in `(0, 1]`.
+    pub fn new(sampling: &Sampling) -> Result<Self> {
+        let Sampling { temperature, top_p, seed, .. } = *sampling;
+        if !(temperature >= 0.0 && temperature.is_finite()) {
+            return Err(Error::setting("temperature", format!("{temperature}, expected 0 or more")));
+        }
+        if !(top_p > 0.0 && top_p <= 1.0) {
+            return Err(Error::setting("top_p", format!("{top_p}, expected more than 0 and at most 1")));
+        }
+        Ok(Self { temperature: temperature.into(), top_p: top_p.into(), draw: Philox::new(seed) })
+    }
+
+    /// The next token. Of equals the smaller is likelier; NaN is never chosen.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if there is no finite logit.
+    pub fn choose(&mut self, logits: &[f32]) -> Result<u32> {
+        let better = |best: Option<usize>, next: usize| match best {
+            Some(best) if logits[best] >= logits[next] => Some(best),
+            _ => Some(next),
+        };
+        let best = (0..logits.len()).filter(|&id| logits[id].is_finite()).fold(None, better);
+        let best = best.ok_or_else(|| Error::setting("logits", "none of them is finite"))?;
+        if self.temperature == 0.0 {
+            return Ok(best as u32);
+        }
+        let top = f64::from(logits[best]);
+        let weight = |id: usize| ((f64::from(logits[id]) - top) / self.temperature).exp();
+        let mut all: Vec<_> = (0..logits.len()).filter(|&id| logits[id].is_finite()).map(|id| (weight(id), id)).collect();
+        let sum: f64 = all.iter().map(|(weight, _)| weight).sum();
+        let mut kept = sum;
+        if self.top_p < 1.0 {
+            all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let mut reached = 0.0;
+            let enough = all.iter().position(|(weight, _)| {
+                reached += weight;
+                reached >= self.top_p * sum
+            });
+            all.truncate(enough.map_or(all.len(), |last| last + 1));
+            kept = all.iter().map(|(weight, _)| weight).sum();
+        }
+        let mut left = f64::from(self.draw.uniform()) * kept;
+        for &(weight, id) in &all {
+            if left < weight {
+                return Ok(id as u32);
+            }
+            left -= weight;
+        }
+        Ok(all.iter().rev().find(|(weight, _)| *weight > 0.0).map_or(best, |(_, id)| *id) as u32) // what rounding left over
+    }
+}
+
+impl Llama {
+    /// Continue `prompt`: choose, tell, go on, until `end` or as many tokens as asked for. Hooks see the prompt first and
+    /// then one token at a time. Returns what was chosen, `end` included.
+    ///
+    /// # Errors
+    /// An empty prompt, more tokens than the model takes, and errors of hooks.
+    pub fn generate(
+        &self,
+        prompt: &[u32],
+        sampling: &Sampling,
+        end: Option<u32>,
+        hooks: &mut Hooks<'_>,
+        mut tell: impl FnMut(u32),
+    ) -> Result<Vec<u32>> {
+        let mut sampler = Sampler::new(sampling)?;
+        let mut cache = Cache::new(self, 1, prompt.len() + sampling.tokens)?;
+        let (mut chosen, mut next) = (Vec::new(), prompt.to_vec());
+        while chosen.len() < sampling.tokens && chosen.last().is_none_or(|last| Some(*last) != end) {
+            let token = sampler.choose(&self.extend(next, &mut cache, hooks)?)?;
+            tell(token);
+            chosen.push(token);
+            next = vec![token];
+        }
+        Ok(chosen)
+    }
+
+    /// Show `ids` to a model that has seen what `cache` has, and give the logits of the token after them.
+    ///
+    /// # Errors
+    /// No ids, or no room for them in the cache.
+    pub fn extend(&self, ids: Vec<u32>, cache: &mut Cache, hooks: &mut Hooks<'_>) -> Result<Vec<f32>> {
+        let (t, last) = (ids.len(), Site::residual(self.config.layers - 1));
+        let x = Pass::new(self, &self.ids(ids, 1)?, Some(cache))?.run(last, hooks)?;
+        Ok(self.unembed(&self.last(&x, 1, t)?)?.to_vec()?)
+    }
+}

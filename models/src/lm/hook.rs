@@ -1,0 +1,91 @@
+use crate::io::{Error, Result};
+use crate::{Error as Fault, Tensor};
+
+/// A place in a model where its activations can be read and changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Site {
+    /// Which layer, from 0.
+    pub layer: usize,
+    /// Where in it.
+    pub point: Point,
+}
+
+/// A place in a layer, in the order in which they are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Point {
+    /// What attention adds to the residual.
+    Attention,
+    /// What the gated layer adds to the residual.
+    Mlp,
+    /// The residual after both.
+    Residual,
+}
+
+impl Site {
+    /// The residual after `layer`.
+    pub fn residual(layer: usize) -> Self {
+        Self { layer, point: Point::Residual }
+    }
+
+    /// What the attention of `layer` adds.
+    pub fn attention(layer: usize) -> Self {
+        Self { layer, point: Point::Attention }
+    }
+
+    /// What the gated layer of `layer` adds.
+    pub fn mlp(layer: usize) -> Self {
+        Self { layer, point: Point::Mlp }
+    }
+}
+
+type Edit<'a> = Box<dyn FnMut(&mut Tensor<f32, 2>) -> Result<()> + 'a>;
+
+/// Functions that see activations on their way, `[tokens, dim]` with the contexts of a batch one after another, and may
+/// change them: write to them, add to them, or put another tensor of the same sizes in their place.
+#[derive(Default)]
+pub struct Hooks<'a> {
+    all: Vec<(Site, Edit<'a>)>,
+}
+
+impl<'a> Hooks<'a> {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// These, and then `edit` at `site`.
+    #[must_use]
+    pub fn at(mut self, site: Site, edit: impl FnMut(&mut Tensor<f32, 2>) -> Result<()> + 'a) -> Self {
+        self.all.push((site, Box::new(edit)));
+        self
+    }
+
+    /// Refuse sites that a model of this many layers does not have.
+    pub(super) fn check(&self, layers: usize) -> Result<()> {
+        self.all.iter().try_for_each(|(site, _)| site.check(layers))
+    }
+
+    /// Call those at `site`, in the order in which they were added.
+    pub(super) fn run(&mut self, site: Site, x: &mut Tensor<f32, 2>) -> Result<()> {
+        let (dims, host) = (x.dims(), x.device().is_host());
+        for (_, edit) in self.all.iter_mut().filter(|(at, _)| *at == site) {
+            edit(x)?;
+            if let Some((want, got)) = dims.into_iter().zip(x.dims()).find(|(want, got)| want != got) {
+                return Err(Fault::Size { op: "hook", arg: "x", want, got }.into());
+            }
+            if x.device().is_host() != host {
+                return Err(Fault::Device { op: "hook", arg: "x" }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Site {
+    pub(super) fn check(self, layers: usize) -> Result<()> {
+        if self.layer < layers {
+            return Ok(());
+        }
+        Err(Error::setting("layer", format!("{} was asked for, but the model has {layers}", self.layer)))
+    }
+}

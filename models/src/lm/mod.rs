@@ -1,0 +1,101 @@
+//! Language models of the Llama family: read from GGUF or safetensors, run, looked into, changed on the way, and sampled.
+//!
+//! ```no_run
+//! use latens::lm::{Hooks, LanguageModel, Sampling, Site};
+//! use latens::{Device, assets};
+//! let lm = LanguageModel::open(&assets::SMOLLM2.locate(None).unwrap(), &Device::Host)?;
+//! let ids = lm.ids("The capital of France is")?;
+//! // The residual after layer 15. Nothing above that layer runs.
+//! let x = lm.model.activations(&ids, Site::residual(15), &mut Hooks::new())?;
+//! // The same sentence continued, with layer 15 turned down.
+//! let mut hooks = Hooks::new().at(Site::residual(15), |x| Ok(latens::scale_into(0.9, x.view_mut())?));
+//! let sampling = Sampling { tokens: 20, ..Sampling::default() };
+//! let text = lm.generate("The capital of France is", &sampling, &mut hooks, |piece| print!("{piece}"))?;
+//! # Ok::<(), latens::io::Error>(())
+//! ```
+mod cache;
+mod config;
+mod forward;
+mod generate;
+mod hook;
+mod llama;
+mod tokenizer;
+mod weights;
+
+use crate::io::{Error, Result, gguf::Gguf, safetensors::Safetensors};
+use crate::{Device, Tensor};
+pub use cache::Cache;
+pub use config::Config;
+pub use generate::{Sampler, Sampling};
+pub use hook::{Hooks, Point, Site};
+pub use llama::Llama;
+use std::path::Path;
+pub use tokenizer::{Pieces, Tokenizer};
+
+/// A model and the tokenizer it was trained with.
+pub struct LanguageModel {
+    /// From ids to logits.
+    pub model: Llama,
+    /// From text to ids and back.
+    pub tokenizer: Tokenizer,
+}
+
+impl LanguageModel {
+    /// The model in the GGUF file at `path`, or in the folder at `path` with `config.json`, `tokenizer.json` and safetensors.
+    ///
+    /// # Errors
+    /// Files that are missing, unsound, or of another family.
+    pub fn open(path: &Path, device: &Device) -> Result<Self> {
+        if path.is_dir() {
+            let config = Config::from_json(&path.join("config.json"))?;
+            let model = Llama::from_safetensors(&Safetensors::open(path)?, config, device)?;
+            return Ok(Self { model, tokenizer: Tokenizer::from_json(&path.join("tokenizer.json"))? });
+        }
+        let file = Gguf::open(path)?;
+        let (model, tokenizer) =
+            rayon::join(|| Llama::from_gguf(&file, device), || Tokenizer::from_gguf(&file));
+        let (model, tokenizer) = (model?, tokenizer?);
+        if tokenizer.len() > model.config().vocabulary {
+            let what = format!("{} tokens, but the model has {} of them", tokenizer.len(), model.config().vocabulary);
+            return Err(Error::content(path, what));
+        }
+        Ok(Self { model, tokenizer })
+    }
+
+    /// The ids of a text as a batch of one context, where the model is.
+    ///
+    /// # Errors
+    /// Those of the tokenizer and of the device.
+    pub fn ids(&self, text: &str) -> Result<Tensor<u32, 2>> {
+        self.model.ids(self.tokenizer.encode(text)?, 1)
+    }
+
+    /// Continue `prompt`. `tell` hears each piece of text as soon as it is whole. Returns the continuation.
+    ///
+    /// # Errors
+    /// Those of the model, and of hooks; a prompt without tokens.
+    pub fn generate(
+        &self,
+        prompt: &str,
+        sampling: &Sampling,
+        hooks: &mut Hooks<'_>,
+        mut tell: impl FnMut(&str),
+    ) -> Result<String> {
+        let prompt = self.tokenizer.encode(prompt)?;
+        let (mut all, mut pieces) = (String::new(), self.tokenizer.pieces());
+        let mut hear = |piece: String| {
+            if !piece.is_empty() {
+                tell(&piece);
+                all.push_str(&piece);
+            }
+        };
+        let end = self.tokenizer.end();
+        self.model.generate(&prompt, sampling, end, hooks, |id| {
+            if Some(id) != end {
+                hear(pieces.push(id));
+            }
+        })?;
+        hear(pieces.finish());
+        Ok(all)
+    }
+}
