@@ -1,6 +1,6 @@
 use super::Llama;
-use crate::io::{Error, Result};
 use crate::Tensor;
+use crate::io::{Error, Result};
 
 /// The keys and values of the tokens that a model has seen, so that the next need only their own.
 pub struct Cache {
@@ -18,7 +18,10 @@ impl Cache {
     pub fn new(model: &Llama, batch: usize, capacity: usize) -> Result<Self> {
         let config = model.config();
         if capacity > config.context {
-            return Err(Error::setting("context", format!("{capacity} tokens, but the model takes {}", config.context)));
+            return Err(Error::setting(
+                "context",
+                format!("{capacity} tokens, but the model takes {}", config.context),
+            ));
         }
         let dims = [batch, capacity, config.kv_heads, config.head_dim];
         let all = || (0..config.layers).map(|_| Ok(Tensor::empty(dims, model.device())?)).collect::<Result<_>>();

@@ -74,7 +74,8 @@ impl Config {
     pub fn from_json(path: &Path) -> Result<Self> {
         let wrong = |what: String| Error::content(path, what);
         let text = std::fs::read(path).map_err(Error::system(path, "read"))?;
-        let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| wrong(format!("this is no JSON: {e}")))?;
+        let json: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|e| wrong(format!("this is no JSON: {e}")))?;
         let family = json["model_type"].as_str().unwrap_or_default();
         if family != "llama" {
             return Err(wrong(format!("this is a model of the family {family:?}, expected \"llama\"")));
@@ -126,7 +127,9 @@ impl Config {
         }
         if !self.heads.is_multiple_of(self.kv_heads) || !self.head_dim.is_multiple_of(2) {
             let Self { heads, kv_heads, head_dim, .. } = self;
-            return Err(format!("{heads} heads of {head_dim} over {kv_heads} heads of keys: expected a multiple, and even"));
+            return Err(format!(
+                "{heads} heads of {head_dim} over {kv_heads} heads of keys: expected a multiple, and even"
+            ));
         }
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0 && self.rope_base.is_finite() && self.rope_base > 0.0) {
             return Err(format!("epsilon {} and rope base {} make no sense", self.epsilon, self.rope_base));

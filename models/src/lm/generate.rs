@@ -1,6 +1,6 @@
 use super::{Cache, Hooks, Llama, Site, forward::Pass};
-use crate::io::{Error, Result};
 use crate::Philox;
+use crate::io::{Error, Result};
 
 /// How tokens are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,7 +58,8 @@ impl Sampler {
         }
         let top = f64::from(logits[best]);
         let weight = |id: usize| ((f64::from(logits[id]) - top) / self.temperature).exp();
-        let mut all: Vec<_> = (0..logits.len()).filter(|&id| logits[id].is_finite()).map(|id| (weight(id), id)).collect();
+        let mut all: Vec<_> =
+            (0..logits.len()).filter(|&id| logits[id].is_finite()).map(|id| (weight(id), id)).collect();
         let sum: f64 = all.iter().map(|(weight, _)| weight).sum();
         let mut kept = sum;
         if self.top_p < 1.0 {

@@ -52,8 +52,7 @@ impl LanguageModel {
             return Ok(Self { model, tokenizer: Tokenizer::from_json(&path.join("tokenizer.json"))? });
         }
         let file = Gguf::open(path)?;
-        let (model, tokenizer) =
-            rayon::join(|| Llama::from_gguf(&file, device), || Tokenizer::from_gguf(&file));
+        let (model, tokenizer) = rayon::join(|| Llama::from_gguf(&file, device), || Tokenizer::from_gguf(&file));
         let (model, tokenizer) = (model?, tokenizer?);
         if tokenizer.len() > model.config().vocabulary {
             let what = format!("{} tokens, but the model has {} of them", tokenizer.len(), model.config().vocabulary);

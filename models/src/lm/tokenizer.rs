@@ -29,14 +29,17 @@ impl Tokenizer {
         let wrong = |what: String| Error::content(file.path(), what);
         let model = file.get("tokenizer.ggml.model", Value::text)?;
         if model != "gpt2" {
-            return Err(wrong(format!("its tokenizer is of kind {model}, expected gpt2; give a tokenizer.json instead")));
+            return Err(wrong(format!(
+                "its tokenizer is of kind {model}, expected gpt2; give a tokenizer.json instead"
+            )));
         }
         let tokens = file.get("tokenizer.ggml.tokens", Value::texts)?;
         let kinds = file.find("tokenizer.ggml.token_type", Value::integers)?.unwrap_or_else(|| vec![1; tokens.len()]);
         if kinds.len() != tokens.len() {
             return Err(wrong(format!("its tokenizer has {} tokens, but {} kinds", tokens.len(), kinds.len())));
         }
-        let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+        let byte_level =
+            json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
         let split = match file.find("tokenizer.ggml.pre", Value::text)?.unwrap_or("gpt-2") {
             "gpt-2" | "default" => byte_level.clone(),
             "smollm" => {
@@ -44,14 +47,19 @@ impl Tokenizer {
                 json!({"type": "Sequence", "pretokenizers": [digits, byte_level]})
             }
             other => {
-                return Err(wrong(format!("its tokenizer splits text as {other}, expected gpt-2 or smollm; give a tokenizer.json instead")));
+                return Err(wrong(format!(
+                    "its tokenizer splits text as {other}, expected gpt-2 or smollm; give a tokenizer.json instead"
+                )));
             }
         };
         let pairs = file.get("tokenizer.ggml.merges", Value::texts)?.iter().map(|pair| {
-            pair.split_once(' ').map(|(a, b)| [a, b]).ok_or_else(|| wrong(format!("the merge {pair:?} is no pair of tokens")))
+            pair.split_once(' ')
+                .map(|(a, b)| [a, b])
+                .ok_or_else(|| wrong(format!("the merge {pair:?} is no pair of tokens")))
         });
         let merges = pairs.collect::<Result<Vec<_>>>()?;
-        let vocabulary: BTreeMap<&str, usize> = tokens.iter().enumerate().rev().map(|(id, token)| (&**token, id)).collect();
+        let vocabulary: BTreeMap<&str, usize> =
+            tokens.iter().enumerate().rev().map(|(id, token)| (&**token, id)).collect();
         let special = tokens.iter().zip(&kinds).enumerate().filter(|(_, (_, kind))| [CONTROL, USER].contains(kind));
         let added: Vec<_> = special
             .map(|(id, (token, &kind))| {
@@ -67,7 +75,8 @@ impl Tokenizer {
                       "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": merges},
         });
         let text = serde_json::to_vec(&all).map_err(|e| wrong(e.to_string()))?;
-        let token = |key: &str| Ok(file.find(key, Value::unsigned)?.and_then(|id| u32::try_from(id).ok()));
+        let token =
+            |key| file.find(key, |value| value.unsigned().map(|id| u32::try_from(id).ok())).map(Option::flatten);
         let end = token("tokenizer.ggml.eos_token_id")?;
         let begins = file.find("tokenizer.ggml.add_bos_token", Value::bool)?.unwrap_or(false);
         let begin = if begins { token("tokenizer.ggml.bos_token_id")? } else { None };
