@@ -1,2 +1,285 @@
 //! [`latens_kernels::attention`] on the host.
-pub use latens_kernels::attention::forward;
+//!
+//! A block is up to [`ROWS`] pairs of a query and a head of one group, the heads that share their keys. Everything is kept
+//! transposed, a pair in each lane of a register: scores and results are products that broadcast numbers of `k` and `v`
+//! as they lie in memory, and the softmax never sums across lanes. Keys come in tiles, with the online softmax between.
+use crate::math;
+use crate::simd::{Fused, Lane, Task, run};
+use alloc::{vec, vec::Vec};
+use latens_kernels::{DType, Float, attention::Plan};
+
+/// Pairs of a block: a multiple of every register tile.
+const ROWS: usize = 48;
+/// Keys of a tile.
+const KEYS: usize = 64;
+
+/// See [`latens_kernels::attention::forward`].
+pub fn forward<T: Float>(p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T]) {
+    let [batch, t, heads, dim] = p.out();
+    let y = &mut y[..batch * t * heads * dim];
+    if y.is_empty() {
+        return;
+    }
+    if T::DTYPE == DType::F64 {
+        return latens_kernels::attention::forward(p, q, k, v, y);
+    }
+    // A piece of y is a run of queries with all their heads; of a single query, the heads of one group.
+    let (group, queries) = (p.group(), (ROWS / p.group()).clamp(1, t));
+    let (piece, groups) = if t == 1 { (group * dim, 1) } else { (queries * heads * dim, p.kv_heads()) };
+    let work = |scratch: &mut Scratch, b: usize, i: usize, y: &mut [T]| {
+        let first = if t == 1 { 0 } else { i * queries };
+        for g in 0..groups {
+            let g = if t == 1 { i } else { g };
+            let pairs = (t - first).min(queries) * group;
+            for from in (0..pairs).step_by(ROWS) {
+                let block = Block { p, b, g, first, from, pairs: (pairs - from).min(ROWS) };
+                block.load(q, scratch);
+                run(Scan { block: &block, k, v, scratch });
+                block.store(scratch, y, if t == 1 { 0 } else { g });
+            }
+        }
+    };
+    #[cfg(feature = "std")]
+    {
+        use rayon::prelude::*;
+        y.par_chunks_mut(t * heads * dim).enumerate().for_each(|(b, y)| {
+            let pieces = y.par_chunks_mut(piece).enumerate();
+            pieces.for_each_init(|| Scratch::new(dim), |scratch, (i, y)| work(scratch, b, i, y));
+        });
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        let mut scratch = Scratch::new(dim);
+        for (b, y) in y.chunks_mut(t * heads * dim).enumerate() {
+            y.chunks_mut(piece).enumerate().for_each(|(i, y)| work(&mut scratch, b, i, y));
+        }
+    }
+}
+
+/// Pairs `from..from + pairs` of the queries from `first` on and the heads of group `g`.
+struct Block<'a> {
+    p: &'a Plan,
+    b: usize,
+    g: usize,
+    first: usize,
+    from: usize,
+    pairs: usize,
+}
+
+/// What a block works in, for heads of up to `depth` entries, a multiple of 8.
+struct Scratch {
+    depth: usize,
+    /// `[depth, ROWS]`, times the scale.
+    q: Vec<f32>,
+    /// `[KEYS, depth]`, a tile.
+    k: Vec<f32>,
+    /// `[KEYS, depth]`, a tile.
+    v: Vec<f32>,
+    /// `[KEYS, ROWS]`, then the weights.
+    scores: Vec<f32>,
+    /// `[depth, ROWS]`, not yet by the sum.
+    y: Vec<f32>,
+    sum: [f32; ROWS],
+    largest: [f32; ROWS],
+    /// Keys that each pair sees.
+    visible: [u32; ROWS],
+}
+
+impl Scratch {
+    fn new(dim: usize) -> Self {
+        let depth = dim.next_multiple_of(8);
+        let [q, y] = [(); 2].map(|()| vec![0.0; depth * ROWS]);
+        let [k, v] = [(); 2].map(|()| vec![0.0; KEYS * depth]);
+        let (sum, largest, visible) = ([0.0; ROWS], [0.0; ROWS], [0; ROWS]);
+        Self { depth, q, k, v, scores: vec![0.0; KEYS * ROWS], y, sum, largest, visible }
+    }
+}
+
+impl Block<'_> {
+    /// The query and the head of a pair.
+    fn pair(&self, row: usize) -> (usize, usize) {
+        let (at, group) = (self.from + row, self.p.group());
+        (self.first + at / group, self.g * group + at % group)
+    }
+
+    fn load<T: Float>(&self, q: &[T], to: &mut Scratch) {
+        let ([_, _, _, dim], strides) = (self.p.out(), self.p.layouts()[0].strides());
+        to.q.fill(0.0);
+        to.y.fill(0.0);
+        (to.sum, to.largest, to.visible) = ([0.0; ROWS], [f32::NEG_INFINITY; ROWS], [0; ROWS]);
+        for row in 0..self.pairs {
+            let (i, h) = self.pair(row);
+            let query = &q[self.b * strides[0] + i * strides[1] + h * strides[2]..][..dim];
+            for (d, x) in query.iter().enumerate() {
+                to.q[d * ROWS + row] = x.to_f32() * self.p.scale();
+            }
+            to.visible[row] = self.p.visible(i) as u32;
+        }
+    }
+
+    /// The result of each pair by its sum; zeros where there was no key. `y` begins at the first query, and at the first
+    /// head of a piece, of which this is group `g`.
+    fn store<T: Float>(&self, from: &Scratch, y: &mut [T], g: usize) {
+        let ([_, t, heads, dim], group) = (self.p.out(), self.p.group());
+        for row in 0..self.pairs {
+            let at = self.from + row;
+            let head = if t == 1 { at % group } else { g * group + at % group };
+            let y = &mut y[(at / group * heads + head) * dim..][..dim];
+            let factor = if from.visible[row] == 0 { 0.0 } else { 1.0 / from.sum[row] };
+            for (d, y) in y.iter_mut().enumerate() {
+                *y = T::from_f32(from.y[d * ROWS + row] * factor);
+            }
+        }
+    }
+}
+
+/// All tiles of keys that a block sees, one after the other.
+struct Scan<'a, T> {
+    block: &'a Block<'a>,
+    k: &'a [T],
+    v: &'a [T],
+    scratch: &'a mut Scratch,
+}
+
+impl<T: Float> Task for Scan<'_, T> {
+    #[inline(always)]
+    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) {
+        let Self { block, k, v, scratch } = self;
+        let ([_, _, _, dim], [_, k_layout, v_layout]) = (block.p.out(), block.p.layouts());
+        let (depth, few) = (scratch.depth, block.pairs <= L::N);
+        let end = scratch.visible.iter().copied().max().unwrap_or(0) as usize;
+        let open = scratch.visible[..block.pairs].iter().copied().min().unwrap_or(0) as usize;
+        for first in (0..end).step_by(KEYS) {
+            let keys = (end - first).min(KEYS);
+            let place =
+                |strides: [usize; 4]| (block.b * strides[0] + first * strides[1] + block.g * strides[2], strides[1]);
+            tile(k, place(k_layout.strides()), keys, dim, &mut scratch.k, depth);
+            let finite = tile(v, place(v_layout.strides()), keys, dim, &mut scratch.v, depth);
+            let Scratch { q, k, scores, .. } = &mut *scratch;
+            let rows = keys.next_multiple_of(M);
+            match few {
+                true => product::<L, M, 1>([rows, dim, L::N], k, [depth, 1], q, scores, false),
+                false => product::<L, M, C>([rows, dim, ROWS], k, [depth, 1], q, scores, false),
+            }
+            softmax(fused, scratch, first, keys, if few { L::N } else { ROWS });
+            let Scratch { v, scores, y, visible, .. } = &mut *scratch;
+            if !finite && open < first + keys {
+                blind(v, scores, y, depth, visible.map(|visible| (visible as usize).saturating_sub(first).min(keys)));
+                continue;
+            }
+            match few {
+                true => product::<L, M, 1>([depth, keys, L::N], v, [1, depth], scores, y, true),
+                false => product::<L, M, C>([depth, keys, ROWS], v, [1, depth], scores, y, true),
+            }
+        }
+    }
+}
+
+/// Rows of one head of `k` or `v` as `f32`, side by side; whether all are finite.
+#[inline(always)]
+fn tile<T: Float>(
+    from: &[T],
+    (at, stride): (usize, usize),
+    keys: usize,
+    dim: usize,
+    to: &mut [f32],
+    depth: usize,
+) -> bool {
+    let mut strange = 0.0;
+    for j in 0..keys {
+        let row = &mut to[j * depth..][..dim];
+        for (to, x) in row.iter_mut().zip(&from[at + j * stride..][..dim]) {
+            *to = x.to_f32();
+        }
+        strange += math::sum(row, |x| x * 0.0);
+    }
+    strange == 0.0
+}
+
+/// `c[m, lanes] (+)= a[m, depth] b[depth, lanes]`, where `a` is any matrix in steps of `[m, depth]` and rows of `b` and `c`
+/// are [`ROWS`] apart. `m` is a multiple of `M`, `lanes` of `C` registers.
+#[inline(always)]
+fn product<L: Lane, const M: usize, const C: usize>(
+    [m, depth, lanes]: [usize; 3],
+    a: &[f32],
+    steps: [usize; 2],
+    b: &[f32],
+    c: &mut [f32],
+    add: bool,
+) {
+    for column in (0..lanes).step_by(C * L::N) {
+        for row in (0..m).step_by(M) {
+            let a = &a[row * steps[0]..];
+            let mut sums = [[L::splat(0.0); C]; M];
+            if add {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = L::load(&c[(row + i) * ROWS + column + j * L::N..]);
+                    }
+                }
+            }
+            for d in 0..depth {
+                let b: [L; C] = core::array::from_fn(|j| L::load(&b[d * ROWS + column + j * L::N..]));
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let a = L::splat(a[i * steps[0] + d * steps[1]]);
+                    for (sum, b) in sums.iter_mut().zip(b) {
+                        *sum = a.mul_add(b, *sum);
+                    }
+                }
+            }
+            for (i, sums) in sums.into_iter().enumerate() {
+                for (j, sum) in sums.into_iter().enumerate() {
+                    sum.store(&mut c[(row + i) * ROWS + column + j * L::N..]);
+                }
+            }
+        }
+    }
+}
+
+/// Scores to weights, against the largest score so far; what was summed before is scaled to it.
+#[inline(always)]
+fn softmax(fused: Fused, scratch: &mut Scratch, first: usize, keys: usize, lanes: usize) {
+    let Scratch { scores, y, sum, largest, visible, depth, .. } = scratch;
+    let (sum, largest, visible) = (&mut sum[..lanes], &mut largest[..lanes], &visible[..lanes]);
+    let mut top = [f32::NEG_INFINITY; ROWS];
+    let top = &mut top[..lanes];
+    top.copy_from_slice(largest);
+    for j in 0..keys {
+        let (key, row) = ((first + j) as u32, &mut scores[j * ROWS..][..lanes]);
+        for ((score, top), &visible) in row.iter_mut().zip(top.iter_mut()).zip(visible) {
+            *score = if key < visible { *score } else { f32::NEG_INFINITY };
+            *top = if *score > *top { *score } else { *top };
+        }
+    }
+    let mut factor = [0.0_f32; ROWS];
+    let factor = &mut factor[..lanes];
+    for ((factor, &top), largest) in factor.iter_mut().zip(&*top).zip(largest) {
+        // Before the first finite score there is nothing to scale.
+        *factor = if top == f32::NEG_INFINITY { 1.0 } else { math::exp(fused, *largest - top) };
+        *largest = top;
+    }
+    top.iter_mut().for_each(|top| *top = if *top == f32::NEG_INFINITY { 0.0 } else { *top });
+    sum.iter_mut().zip(&*factor).for_each(|(sum, factor)| *sum *= factor);
+    for j in 0..keys {
+        let row = &mut scores[j * ROWS..][..lanes];
+        for ((score, sum), &top) in row.iter_mut().zip(sum.iter_mut()).zip(&*top) {
+            *score = math::exp(fused, *score - top);
+            *sum += *score;
+        }
+    }
+    if factor.iter().any(|&factor| factor != 1.0) {
+        for d in 0..*depth {
+            y[d * ROWS..][..lanes].iter_mut().zip(&*factor).for_each(|(y, factor)| *y *= factor);
+        }
+    }
+}
+
+/// The second product where a value that some pairs must not see is not finite: zero times it would not be zero.
+#[cold]
+fn blind(v: &[f32], weights: &[f32], y: &mut [f32], depth: usize, visible: [usize; ROWS]) {
+    for (row, visible) in visible.into_iter().enumerate() {
+        for (j, d) in (0..visible * depth).map(|n| (n / depth, n % depth)) {
+            y[d * ROWS + row] += weights[j * ROWS + row] * v[j * depth + d];
+        }
+    }
+}

@@ -1,2 +1,57 @@
 //! [`latens_kernels::map`] on the host.
-pub use latens_kernels::map::{add, cast, copy, scale};
+use crate::{rows, simd::best};
+use latens_kernels::{DType, Element, Float, map::Plan};
+
+/// See [`latens_kernels::map::copy`].
+pub fn copy<T: Element>(p: &Plan, x: &[T], y: &mut [T]) {
+    each(p, x, y, |x, y| y.copy_from_slice(x));
+}
+
+/// See [`latens_kernels::map::cast`].
+pub fn cast<T: Float, U: Float>(p: &Plan, x: &[T], y: &mut [U]) {
+    if T::DTYPE == DType::F64 || U::DTYPE == DType::F64 {
+        return latens_kernels::map::cast(p, x, y);
+    }
+    each(p, x, y, |x, y| {
+        best(
+            #[inline(always)]
+            |_| y.iter_mut().zip(x).for_each(|(y, x)| *y = U::from_f32(x.to_f32())),
+        );
+    });
+}
+
+/// See [`latens_kernels::map::add`].
+pub fn add<T: Float>(p: &Plan, x: &[T], y: &mut [T]) {
+    if T::DTYPE == DType::F64 {
+        return latens_kernels::map::add(p, x, y);
+    }
+    each(p, x, y, |x, y| {
+        best(
+            #[inline(always)]
+            |_| y.iter_mut().zip(x).for_each(|(y, x)| *y = T::from_f32(y.to_f32() + x.to_f32())),
+        );
+    });
+}
+
+/// See [`latens_kernels::map::scale`].
+pub fn scale<T: Float>(p: &Plan, factor: f32, y: &mut [T]) {
+    if T::DTYPE == DType::F64 {
+        return latens_kernels::map::scale(p, factor, y);
+    }
+    for r in 0..p.rows() {
+        rows::pieces(&mut y[p.row(r)[1]..][..p.n()], |_, y| {
+            best(
+                #[inline(always)]
+                |_| y.iter_mut().for_each(|y| *y = T::from_f32(y.to_f32() * factor)),
+            );
+        });
+    }
+}
+
+fn each<T: Element, U: Element>(p: &Plan, x: &[T], y: &mut [U], work: impl Fn(&[T], &mut [U]) + Sync) {
+    for r in 0..p.rows() {
+        let [x_at, y_at] = p.row(r);
+        let x = &x[x_at..][..p.n()];
+        rows::pieces(&mut y[y_at..][..p.n()], |at, y| work(&x[at..][..y.len()], y));
+    }
+}

@@ -53,6 +53,17 @@ pub fn order<T: Float>(x: T) -> u64 {
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
+/// Round to the neighbour with an odd last bit, unless `x` is an `f32`: rounding that to 16 bits is then rounding `x`, once.
+/// (`half`'s own conversions from `f64` drop bits that break ties.)
+fn to_odd(x: f64) -> f32 {
+    let near = x as f32;
+    let (bits, back) = (near.to_bits(), f64::from(near));
+    if x.is_nan() || back == x || bits & 1 == 1 {
+        return near;
+    }
+    f32::from_bits(if back.abs() < x.abs() { bits + 1 } else { bits - 1 })
+}
+
 macro_rules! elements {
     ($($t:ty, $dtype:ident, $symbol:expr;)*) => {$(
         impl seal::Sealed for $t {}
@@ -91,6 +102,6 @@ macro_rules! floats {
 floats! {
     f32, f32: f64::from, |x| x as f32, |x| x, |x| x;
     f64, f64: |x| x, |x| x, |x| x as f32, f64::from;
-    f16, f32: f16::to_f64, f16::from_f64, f16::to_f32, f16::from_f32;
-    bf16, f32: bf16::to_f64, bf16::from_f64, bf16::to_f32, bf16::from_f32;
+    f16, f32: f16::to_f64, |x| f16::from_f32(to_odd(x)), f16::to_f32, f16::from_f32;
+    bf16, f32: bf16::to_f64, |x| bf16::from_f32(to_odd(x)), bf16::to_f32, bf16::from_f32;
 }
