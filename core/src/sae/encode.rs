@@ -1,5 +1,7 @@
 use crate::{Data, Device, Tensor, View, ViewMut};
 use latens_kernels::sae::encode;
+#[cfg(feature = "cuda")]
+use latens_kernels::sae::launch::encode as launch;
 use latens_kernels::{Float, Layout, Result};
 
 const OP: &str = "sae_encode";
@@ -43,7 +45,13 @@ pub fn sae_encode_into<T: Float>(
             Ok(())
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => Err(super::host_only::<T>(OP)),
+        Data::Cuda(device, x) => {
+            let (w_enc, bias) = (w_enc.cuda(device, OP, "w_enc")?, bias.cuda(device, OP, "bias")?);
+            let (values, latents) = (values.cuda(device, OP, "values")?, latents.cuda(device, OP, "latents")?);
+            let workspace = workspace.cuda(device, OP, "workspace")?;
+            let chip = device.chip();
+            device.run(&launch::launch(&p, chip, x, w_enc, bias, None, values, latents, None, workspace)?)
+        }
     }
 }
 
@@ -99,7 +107,14 @@ pub fn sae_encode_subset_into<T: Float>(
             latens_cpu::sae::encode::subset(&p, x, w_enc, bias, &subset[..listed], count, values, latents)
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => Err(super::host_only::<T>(OP)),
+        Data::Cuda(device, x) => {
+            let (w_enc, bias) = (w_enc.cuda(device, OP, "w_enc")?, bias.cuda(device, OP, "bias")?);
+            let listed = Some((subset.cuda(device, OP, "subset")?, count.cuda(device, OP, "count")?));
+            let (values, latents) = (values.cuda(device, OP, "values")?, latents.cuda(device, OP, "latents")?);
+            let workspace = workspace.cuda(device, OP, "workspace")?;
+            let chip = device.chip();
+            device.run(&launch::launch(&p, chip, x, w_enc, bias, listed, values, latents, None, workspace)?)
+        }
     }
 }
 
@@ -218,7 +233,14 @@ pub fn sae_encode_threshold_into<T: Float>(
             Ok(())
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => Err(super::host_only::<T>(OP)),
+        Data::Cuda(device, x) => {
+            let (w_enc, bias) = (w_enc.cuda(device, OP, "w_enc")?, bias.cuda(device, OP, "bias")?);
+            let (values, latents) = (values.cuda(device, OP, "values")?, latents.cuda(device, OP, "latents")?);
+            let counts = Some(counts.cuda(device, OP, "counts")?);
+            let workspace = workspace.cuda(device, OP, "workspace")?;
+            let chip = device.chip();
+            device.run(&launch::launch(&p, chip, x, w_enc, bias, None, values, latents, counts, workspace)?)
+        }
     }
 }
 
@@ -232,6 +254,11 @@ pub fn sae_encode_threshold_workspace<T: Float>(
     workspace::<T>(&encode::plan_threshold(x, w_enc, &Layout::packed([w_enc.dims()[0]])?, 0.0, k)?, device)
 }
 
-fn workspace<T: Float>(_p: &encode::Plan, device: &Device) -> Result<usize> {
-    if device.is_host() { Ok(0) } else { Err(super::host_only::<T>(OP)) }
+#[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+fn workspace<T: Float>(p: &encode::Plan, device: &Device) -> Result<usize> {
+    match device {
+        Device::Host => Ok(0),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => Ok(launch::workspace(p, device.chip())),
+    }
 }

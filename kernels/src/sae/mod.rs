@@ -40,10 +40,14 @@ pub mod bias;
 mod codes;
 pub mod decode;
 pub mod encode;
+pub mod launch;
 pub mod track;
 
-use crate::{Error, Result};
+use crate::{Error, Image, Result};
 pub use codes::{Codes, Shape};
+
+/// The device code.
+pub static IMAGE: Image = Image { name: "sae", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/sae.fatbin")) };
 
 /// Whether gathering `k` rows of `n` is faster than a dense product with all of them, for decode and backward.
 ///
