@@ -19,15 +19,10 @@ mod topk;
 pub use act::{Act, act_into, gated, gelu, silu};
 pub use attention::{attention, attention_into};
 pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
-<<<<<<< HEAD
-=======
-pub use latens_kernels::sae::Shape;
->>>>>>> 3b12329 (Encode on CUDA: tiles of the product, and exact lists of the largest)
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::sae::Shape;
 pub use latens_kernels::{Accumulate, DType, Element, Error, Float, Layout, Philox, Result, bf16, f16};
 pub use linear::{linear, linear_backward, linear_backward_into, linear_into};
-pub use latens_kernels::{Accumulate, DType, Element, Error, Float, Layout, Philox, Result, bf16, f16};
 pub use loss::{IGNORED, cross_entropy, cross_entropy_into};
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
 pub use norm::{layer_norm, layer_norm_into, rms_norm, rms_norm_into};
