@@ -1,13 +1,15 @@
 //! The SAE family where sums have no rounding: small whole numbers, so every device must agree with the reference bit for
 //! bit, ties and all. What rounding does is the table's business, in `sae.rs`.
-use latens_core::{Device, Float, Layout, Tensor, bf16, f16};
 use latens_core::{
-    sae_encode_into, sae_encode_subset, sae_encode_subset_into, sae_encode_subset_workspace, sae_encode_threshold_into,
-    sae_encode_threshold_workspace, sae_encode_workspace,
+    Against, Codes, sae_bias_backward_into, sae_bias_backward_workspace, sae_bias_into, sae_dead_into, sae_decode_into,
+    sae_decode_workspace, sae_encode_into, sae_encode_subset, sae_encode_subset_into, sae_encode_subset_workspace,
+    sae_encode_threshold_into, sae_encode_threshold_workspace, sae_encode_workspace, sae_track_into,
 };
+use latens_core::{Device, Float, Layout, Tensor, bf16, f16};
+use latens_kernels::Accumulate;
 use latens_kernels::Philox;
-use latens_kernels::sae::encode;
-use latens_tests::{Cases, Fenced, devices, place};
+use latens_kernels::sae::{self, Shape, bias, decode, encode, track};
+use latens_tests::{Cases, Fenced, Poison, devices, place, same};
 
 /// `[rows, dim, n, k, padding]`. A tile is 128 rows by 128 latents; a part of the latents keeps k and two tiles.
 const CASES: &[[usize; 5]] = &[
@@ -140,6 +142,195 @@ fn subset<T: Float<Acc = f32>>(p: &Problem<T>, case: [usize; 5], cases: &mut Cas
             sae_encode_subset_into(x, w, bias, list, count, p.k, v_to, l_to, workspace).unwrap();
             assert_eq!((l.take(), v.take()), (latents.clone(), values.clone()), "{} {case:?}", place(&device));
             cases.ran(place(&device));
+        }
+    }
+}
+
+/// Codes of whole numbers for rows of `k` slots, or of offsets that leave a row empty and slots to no row.
+struct Coded {
+    values: Vec<f32>,
+    latents: Vec<u32>,
+    offsets: Vec<u32>,
+    shape: Shape,
+}
+
+fn codes(rows: usize, n: usize, k: usize, seed: u64) -> [Coded; 2] {
+    let mut draw = Philox::new(seed);
+    let slots = rows * k;
+    let values: Vec<f32> = (0..slots).map(|_| draw.below(7) as f32 - 2.0).collect();
+    // One in n names nothing; one latent is hot.
+    let latents: Vec<u32> =
+        (0..slots).map(|i| if i % 3 == 0 { 0 } else { draw.below(n as u32 + 1) }).map(|l| l.min(n as u32)).collect();
+    let mut offsets: Vec<u32> = (0..rows as u32).map(|_| draw.below(slots as u32 + 1)).collect();
+    offsets.push(0);
+    offsets.sort_unstable();
+    let fixed = Shape::fixed(rows, k).unwrap();
+    let flat = Shape::flat(rows, slots).unwrap();
+    let again = (values.clone(), latents.clone());
+    [
+        Coded { values, latents, offsets: vec![], shape: fixed },
+        Coded { values: again.0, latents: again.1, offsets, shape: flat },
+    ]
+}
+
+impl Coded {
+    fn host(&self) -> sae::Codes<'_, f32> {
+        sae::Codes { values: &self.values, latents: &self.latents, offsets: &self.offsets }
+    }
+
+    /// On `device`, for as long as `work` takes.
+    fn with<R>(&self, device: &Device, work: impl FnOnce(Codes<'_, f32>) -> R) -> R {
+        let (values, latents) = (vector(&self.values, device), vector(&self.latents, device));
+        let offsets = vector(&self.offsets, device);
+        match self.shape.width() {
+            Some(k) => {
+                let dims = [self.shape.rows(), k];
+                let (values, latents) = (values.reshape(dims).unwrap(), latents.reshape(dims).unwrap());
+                work(Codes::fixed(values.view(), latents.view()).unwrap())
+            }
+            None => work(Codes::flat(values.view(), latents.view(), offsets.view()).unwrap()),
+        }
+    }
+}
+
+/// `[rows, dim, n, k, padding]`
+const CODED: &[[usize; 5]] = &[
+    [0, 8, 9, 2, 0],
+    [3, 0, 9, 2, 0],
+    [3, 8, 9, 0, 0],
+    [2, 5, 1, 1, 0],
+    [5, 7, 40, 3, 1],
+    [9, 264, 20, 33, 0],
+    [20, 520, 30, 5, 8],
+    [700, 20, 50, 4, 4],
+    [40, 300, 6, 70, 1],
+];
+
+fn decodes<T: Float<Acc = f32> + Poison>() {
+    let mut cases = Cases::of("sae_decode");
+    for (seed, &case) in CODED.iter().enumerate() {
+        let [rows, dim, n, k, padding] = case;
+        let (w, x) = (whole::<T>([n, dim], padding, 7), whole::<T>([rows, dim], padding, 8));
+        let b_dec: Vec<f32> = (0..dim).map(|c| c as f32 % 5.0).collect();
+        for (codes, with_bias, compare) in
+            codes(rows, n, k, seed as u64).iter().flat_map(|c| [(c, true, true), (c, false, true), (c, true, false)])
+        {
+            let bias = with_bias.then_some(&b_dec[..]);
+            let b_layout = Layout::packed([dim]).unwrap();
+            let plan = decode::plan(&codes.shape, &w.1, bias.map(|_| &b_layout), compare.then_some(&x.1)).unwrap();
+            let (mut recon, mut residual) = (vec![T::POISON; rows * dim], vec![T::POISON; rows * dim]);
+            let mut error = vec![f32::POISON; rows];
+            let against = decode::Against { x: &x.0, residual: &mut residual, error: &mut error };
+            decode::forward(&plan, codes.host(), &w.0, bias, &mut recon, compare.then_some(against));
+            for device in devices() {
+                let w_there = Tensor::from_slice(&w.0, w.1, &device).unwrap();
+                let x_there = Tensor::from_slice(&x.0, x.1, &device).unwrap();
+                let b_there = vector(&b_dec, &device);
+                let mut out = [(); 2].map(|()| Fenced::<T, 2>::new([rows, dim], &device));
+                let mut e = Fenced::<f32, 1>::new([rows], &device);
+                let need = sae_decode_workspace::<T>(&codes.shape, &w.1, compare, &device).unwrap();
+                let mut workspace = bytes(need, &device);
+                let [recon_to, residual_to] = out.each_mut().map(|out| out.view_mut());
+                let against = Against { x: x_there.view(), residual: residual_to, error: e.view_mut() };
+                let b = with_bias.then_some(b_there.view());
+                codes
+                    .with(&device, |codes| {
+                        let against = compare.then_some(against);
+                        sae_decode_into(codes, w_there.view(), b, recon_to, against, workspace.view_mut())
+                    })
+                    .unwrap();
+                let place = place(&device);
+                assert!(same(&out[0].take(), &recon) && same(&out[1].take(), &residual), "{place} {case:?}");
+                assert_eq!(e.take(), error, "{place} {case:?}");
+                cases.ran(place);
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_decodes() {
+    decodes::<f32>();
+}
+#[test]
+fn f16_decodes() {
+    decodes::<f16>();
+}
+#[test]
+fn bf16_decodes() {
+    decodes::<bf16>();
+}
+
+fn biases<T: Float<Acc = f32> + Poison>() {
+    let mut cases = Cases::of("sae_bias");
+    for (seed, &[rows, dim, n, _, padding]) in CODED.iter().enumerate() {
+        let (w, g) = (whole::<T>([n, dim], padding, 7), whole::<T>([rows, dim], padding, seed as u64));
+        let b_dec: Vec<f32> = (0..dim).map(|c| c as f32 % 5.0).collect();
+        let b_enc: Vec<f32> = (0..n).map(|c| c as f32 - 3.0).collect();
+        let layouts = [n, dim].map(|len| Layout::packed([len]).unwrap());
+        let plan = bias::plan(&w.1, &layouts[0], &layouts[1]).unwrap();
+        let mut folded = vec![0.0; n];
+        bias::forward(&plan, &w.0, &b_enc, &b_dec, &mut folded);
+        for accumulate in [Accumulate::Replace, Accumulate::Add] {
+            let back = bias::plan_backward(&g.1, &w.1, &layouts[0], accumulate).unwrap();
+            let mut db_dec = b_dec.clone();
+            bias::backward(&back, &g.0, &w.0, &b_enc, &mut db_dec);
+            for device in devices() {
+                let (w_there, g_there) =
+                    (Tensor::from_slice(&w.0, w.1, &device).unwrap(), Tensor::from_slice(&g.0, g.1, &device).unwrap());
+                let (b, d) = (vector(&b_enc, &device), vector(&b_dec, &device));
+                let mut out = Fenced::<f32, 1>::new([n], &device);
+                sae_bias_into(w_there.view(), b.view(), d.view(), out.view_mut()).unwrap();
+                assert_eq!(out.take(), folded);
+                let mut out = Fenced::holding(&b_dec, [dim], &device);
+                let need = sae_bias_backward_workspace::<T>(&g.1, &w.1, &device).unwrap();
+                let mut workspace = bytes(need, &device);
+                let (g, w) = (g_there.view(), w_there.view());
+                sae_bias_backward_into(g, w, b.view(), accumulate, out.view_mut(), workspace.view_mut()).unwrap();
+                assert_eq!(out.take(), db_dec);
+                cases.ran(place(&device));
+            }
+        }
+    }
+}
+
+#[test]
+fn bias_there_and_back() {
+    biases::<f32>();
+    biases::<f16>();
+    biases::<bf16>();
+}
+
+#[test]
+fn tracks() {
+    for (seed, &[rows, _, n, k, _]) in CODED.iter().enumerate() {
+        for codes in &codes(rows, n, k, seed as u64) {
+            let mut since: Vec<u32> = (0..n as u32).map(|i| if i % 4 == 0 { u32::MAX - 2 } else { i }).collect();
+            let layout = Layout::packed([n]).unwrap();
+            let before = since.clone();
+            track::track(&track::plan(&codes.shape, &layout, 5, 1.0).unwrap(), codes.host(), &mut since);
+            for device in devices() {
+                let mut out = Fenced::holding(&before, [n], &device);
+                codes.with(&device, |codes| sae_track_into(codes, out.view_mut(), 5, 1.0)).unwrap();
+                assert_eq!(out.take(), since, "{} {seed}", place(&device));
+            }
+        }
+    }
+}
+
+#[test]
+fn lists_the_dead() {
+    for n in [0, 1, 31, 1024, 4096, 9000] {
+        for every in [1, 2, 3, 10_000] {
+            let since: Vec<u32> = (0..n as u32).map(|i| if i % every == 0 { 7 } else { 6 }).collect();
+            let [all, one] = [n, 1].map(|len| Layout::packed([len]).unwrap());
+            let (mut list, mut count) = (vec![0; n], vec![0]);
+            track::dead(&track::plan_dead(&all, 7, &all, &one).unwrap(), &since, &mut list, &mut count);
+            for device in devices() {
+                let (mut l, mut c) = (Fenced::<u32, 1>::new([n], &device), Fenced::<u32, 1>::new([1], &device));
+                sae_dead_into(vector(&since, &device).view(), 7, l.view_mut(), c.view_mut()).unwrap();
+                assert_eq!((l.take(), c.take()), (list.clone(), count.clone()), "{} {n} {every}", place(&device));
+            }
         }
     }
 }

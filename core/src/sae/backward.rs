@@ -1,5 +1,7 @@
 use super::Codes;
 use crate::{Data, Device, Tensor, View, ViewMut};
+#[cfg(feature = "cuda")]
+use latens_kernels::sae::launch;
 use latens_kernels::sae::{Shape, backward, bias};
 use latens_kernels::{Accumulate, Float, Layout, Result};
 
@@ -106,7 +108,11 @@ pub fn sae_bias_into<T: Float>(
             Ok(())
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => Err(super::host_only::<T>(BIAS)),
+        Data::Cuda(device, w_enc) => {
+            let (b_enc, b_dec) = (b_enc.cuda(device, BIAS, "b_enc")?, b_dec.cuda(device, BIAS, "b_dec")?);
+            let bias = bias.cuda(device, BIAS, "bias")?;
+            device.run(&launch::track::fold(&p, device.chip(), w_enc, b_enc, b_dec, bias)?)
+        }
     }
 }
 
@@ -144,7 +150,12 @@ pub fn sae_bias_backward_into<T: Float>(
             Ok(())
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => Err(super::host_only::<T>(BIAS)),
+        Data::Cuda(device, g) => {
+            let (w_enc, db_enc) = (w_enc.cuda(device, BIAS, "w_enc")?, db_enc.cuda(device, BIAS, "db_enc")?);
+            let db_dec = db_dec.cuda(device, BIAS, "db_dec")?;
+            let workspace = workspace.cuda(device, BIAS, "workspace")?;
+            device.run(&launch::track::fold_backward(&p, device.chip(), g, w_enc, db_enc, db_dec, workspace)?)
+        }
     }
 }
 
@@ -170,6 +181,11 @@ fn workspace<T: Float>(_p: &backward::Plan, device: &Device) -> Result<usize> {
     if device.is_host() { Ok(0) } else { Err(super::host_only::<T>(OP)) }
 }
 
-fn bias_workspace<T: Float>(_p: &bias::Plan, device: &Device) -> Result<usize> {
-    if device.is_host() { Ok(0) } else { Err(super::host_only::<T>(BIAS)) }
+#[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+fn bias_workspace<T: Float>(p: &bias::Plan, device: &Device) -> Result<usize> {
+    match device {
+        Device::Host => Ok(0),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => Ok(launch::track::workspace(p)),
+    }
 }

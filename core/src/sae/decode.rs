@@ -1,5 +1,7 @@
 use super::Codes;
 use crate::{Data, Device, Tensor, View, ViewMut};
+#[cfg(feature = "cuda")]
+use latens_kernels::sae::launch::decode as launch;
 use latens_kernels::sae::{Shape, decode};
 use latens_kernels::{Float, Layout, Result};
 
@@ -83,7 +85,21 @@ pub fn sae_decode_into<T: Float>(
             Ok(())
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => Err(super::host_only::<T>(OP)),
+        Data::Cuda(device, w_dec) => {
+            let codes = codes.cuda(device, OP)?;
+            let b_dec = b_dec.map(|b_dec| b_dec.cuda(device, OP, "b_dec")).transpose()?;
+            let recon = recon.cuda(device, OP, "recon")?;
+            let against = match against {
+                None => None,
+                Some((x, residual, error)) => Some(launch::Against {
+                    x: x.cuda(device, OP, "x")?,
+                    residual: residual.cuda(device, OP, "residual")?,
+                    error: error.cuda(device, OP, "error")?,
+                }),
+            };
+            let workspace = workspace.cuda(device, OP, "workspace")?;
+            device.run(&launch::launch(&p, device.chip(), codes, w_dec, b_dec, recon, against, workspace)?)
+        }
     }
 }
 
@@ -108,6 +124,11 @@ fn plan<T: Float>(
     decode::plan(&codes.shape, &w_dec.layout(), b_dec.as_ref(), x.as_ref())
 }
 
-fn workspace<T: Float>(_p: &decode::Plan, device: &Device) -> Result<usize> {
-    if device.is_host() { Ok(0) } else { Err(super::host_only::<T>(OP)) }
+#[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+fn workspace<T: Float>(p: &decode::Plan, device: &Device) -> Result<usize> {
+    match device {
+        Device::Host => Ok(0),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => Ok(launch::workspace::<T>(p)),
+    }
 }

@@ -6,6 +6,8 @@ mod track;
 
 use crate::{Tensor, View};
 use latens_kernels::sae::Shape;
+#[cfg(feature = "cuda")]
+use latens_kernels::sae::launch::Coded;
 use latens_kernels::{Element, Error, Result};
 
 pub use backward::{
@@ -81,6 +83,19 @@ impl<'a, A: Element> Codes<'a, A> {
         };
         codes.check(op, &self.shape, n)?;
         Ok(codes)
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl<'a, A: Element> Codes<'a, A> {
+    /// On `device`, where nobody looks at them.
+    pub(crate) fn cuda(self, device: &crate::cuda::Device, op: &'static str) -> Result<Coded<'a, A>> {
+        Ok(Coded {
+            values: self.values.cuda(device, op, "values")?,
+            latents: self.latents.cuda(device, op, "latents")?,
+            offsets: self.offsets.map(|offsets| offsets.cuda(device, op, "offsets")).transpose()?,
+            shape: self.shape,
+        })
     }
 }
 

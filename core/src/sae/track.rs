@@ -1,5 +1,7 @@
 use super::Codes;
 use crate::{Data, DataMut, View, ViewMut};
+#[cfg(feature = "cuda")]
+use latens_kernels::sae::launch::track as launch;
 use latens_kernels::sae::track;
 use latens_kernels::{Float, Result};
 
@@ -18,7 +20,9 @@ pub fn sae_track_into<A: Float>(
             Ok(())
         }
         #[cfg(feature = "cuda")]
-        DataMut::Cuda(..) => Err(super::host_only::<A>("sae_track")),
+        DataMut::Cuda(device, since) => {
+            device.run(&launch::track(&p, device.chip(), codes.cuda(device, "sae_track")?, since)?)
+        }
     }
 }
 
@@ -38,6 +42,9 @@ pub fn sae_dead_into(
             Ok(())
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => Err(super::host_only::<f32>("sae_dead")),
+        Data::Cuda(device, since) => {
+            let (list, count) = (list.cuda(device, "sae_dead", "list")?, count.cuda(device, "sae_dead", "count")?);
+            device.run(&launch::dead(&p, device.chip(), since, list, count)?)
+        }
     }
 }
