@@ -1,0 +1,85 @@
+//! The instructions that a processor has: proof that they may be used.
+#![allow(unsafe_code)]
+use alloc::vec::Vec;
+
+/// Instructions that this processor has. Only [`Level::best`] and [`Level::all`] make one, so it is proof of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Level(pub(super) Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(all(feature = "std", target_arch = "x86_64")), allow(dead_code))]
+pub(super) enum Kind {
+    /// What the compiler was told to assume.
+    Portable,
+    /// 8 lanes, fused multiplication and addition.
+    Avx2,
+    /// 16 lanes.
+    Avx512,
+    /// Products of pairs of `bf16` as well.
+    Avx512Bf16,
+}
+
+impl Level {
+    /// The widest.
+    pub fn best() -> Self {
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx2") && has!("fma") && has!("f16c") {
+                if !(has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")) {
+                    return Self(Kind::Avx2);
+                }
+                return Self(if has!("avx512bf16") { Kind::Avx512Bf16 } else { Kind::Avx512 });
+            }
+        }
+        Self(Kind::Portable)
+    }
+
+    /// Every one, from the narrowest, for tests that compare them.
+    pub fn all() -> Vec<Self> {
+        let kinds = [Kind::Portable, Kind::Avx2, Kind::Avx512, Kind::Avx512Bf16];
+        kinds.into_iter().map(Self).filter(|&level| level <= Self::best()).collect()
+    }
+
+    /// Run `work` as compiled for this level. It is a closure of plain loops, marked `#[inline(always)]`; it is told
+    /// whether a fused multiplication and addition is one instruction.
+    #[inline]
+    pub(super) fn run<R>(self, work: impl FnOnce(Fused) -> R) -> R {
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        {
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+            fn avx512<R>(work: impl FnOnce(Fused) -> R) -> R {
+                work(Fused(true))
+            }
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2<R>(work: impl FnOnce(Fused) -> R) -> R {
+                work(Fused(true))
+            }
+            match self.0 {
+                // SAFETY: a level is proof of its instructions.
+                Kind::Avx512 | Kind::Avx512Bf16 => return unsafe { avx512(work) },
+                // SAFETY: as above.
+                Kind::Avx2 => return unsafe { avx2(work) },
+                Kind::Portable => {}
+            }
+        }
+        work(Fused(false))
+    }
+}
+
+/// Whether a fused multiplication and addition is one instruction where the code runs.
+#[derive(Clone, Copy)]
+pub(super) struct Fused(bool);
+
+impl Fused {
+    /// `a * b + c`, rounded once where that is fast.
+    #[inline(always)]
+    pub(super) fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
+        #[cfg(feature = "std")]
+        if self.0 {
+            return a.mul_add(b, c);
+        }
+        let _ = self.0;
+        a * b + c
+    }
+}
