@@ -1,0 +1,336 @@
+//! One table of cases; every implementation of the SAE encoder goes through it.
+use latens_core::{self as core, Device, Error, Float, Layout, Tensor, bf16, f16};
+use latens_cpu::sae::{Level, encode as cpu};
+use latens_kernels::sae::encode as family;
+use latens_kernels::{Philox, Result};
+use latens_tests::{Cases, Fenced, Poison, devices, normal, place};
+
+/// `[rows, dim, n, k, padding of x and w_enc]`. A tile on the host is 32 rows by 12 latents.
+const CASES: &[[usize; 5]] = &[
+    [0, 4, 5, 2, 0],
+    [3, 4, 0, 0, 0],
+    [3, 0, 7, 3, 0],
+    [2, 4, 5, 0, 0],
+    [1, 1, 1, 1, 0],
+    [1, 3, 12, 12, 1],
+    [31, 5, 13, 3, 0],
+    [32, 16, 24, 24, 0],
+    [33, 17, 25, 1, 3],
+    [65, 8, 300, 7, 0],
+    [5, 33, 700, 32, 2],
+    [2, 2, 5000, 64, 0],
+];
+
+/// Small whole numbers, so that sums are exact and many are equal, with NaN and infinities in some rows.
+fn whole<T: Float>([rows, columns]: [usize; 2], padding: usize, special: bool, seed: u64) -> (Layout<2>, Vec<T>) {
+    let layout = Layout::strided([rows, columns], [columns + padding, 1]).unwrap();
+    let mut draw = Philox::new(seed);
+    let mut x: Vec<T> = (0..layout.span()).map(|_| T::narrow(f64::from(draw.below(7)) - 3.0)).collect();
+    if special && columns > 0 {
+        for (row, what) in (1..rows).step_by(5).zip([f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0].iter().cycle()) {
+            x[row * layout.strides()[0] + draw.below(columns as u32) as usize] = T::narrow(*what);
+        }
+    }
+    (layout, x)
+}
+
+struct Case<T: Float> {
+    x: (Layout<2>, Vec<T>),
+    w: (Layout<2>, Vec<T>),
+    bias: Vec<T::Acc>,
+    k: usize,
+}
+
+impl<T: Float> Case<T> {
+    fn whole([rows, dim, n, k, padding]: [usize; 5], special: bool, seed: u64) -> Self {
+        let x = whole([rows, dim], padding, special, seed);
+        let w = whole([n, dim], padding, special && n > 20, seed + 1);
+        Self { x, w, bias: whole([1, n], 0, false, seed + 2).1, k }
+    }
+    fn bias(&self) -> Layout<1> {
+        Layout::packed([self.bias.len()]).unwrap()
+    }
+    fn rows(&self) -> usize {
+        self.x.0.dims()[0]
+    }
+    fn n(&self) -> usize {
+        self.bias.len()
+    }
+    fn plan(&self) -> Result<family::Plan> {
+        family::plan(&self.x.0, &self.w.0, &self.bias(), self.k)
+    }
+    fn want(&self) -> (Vec<T::Acc>, Vec<u32>) {
+        let len = self.rows() * self.k;
+        let (mut values, mut latents) = (vec![T::Acc::narrow(7.0); len], vec![7; len]);
+        family::forward(&self.plan().unwrap(), &self.x.1, &self.w.1, &self.bias, &mut values, &mut latents);
+        (values, latents)
+    }
+    fn on(&self, device: &Device) -> (Tensor<T, 2>, Tensor<T, 2>, Tensor<T::Acc, 1>) {
+        let x = Tensor::from_slice(&self.x.1, self.x.0, device).unwrap();
+        let w = Tensor::from_slice(&self.w.1, self.w.0, device).unwrap();
+        (x, w, Tensor::from_slice(&self.bias, self.bias(), device).unwrap())
+    }
+}
+
+/// The cpu at every level, and core on every device: what each of them put out.
+fn all<T: Float>(case: &Case<T>, cases: &mut Cases, mut check: impl FnMut(&str, Vec<T::Acc>, Vec<u32>))
+where
+    T::Acc: Poison,
+{
+    let dims = [case.rows(), case.k];
+    let fenced = |device: &Device| (Fenced::<T::Acc, 2>::new(dims, device), Fenced::<u32, 2>::new(dims, device));
+    for level in Level::all() {
+        let (mut v, mut l) = fenced(&Device::Host);
+        let p = case.plan().unwrap();
+        cpu::forward_at(level, &p, &case.x.1, &case.w.1, &case.bias, v.slice(), l.slice());
+        check(&format!("{level:?}"), v.take(), l.take());
+        cases.ran("cpu");
+    }
+    for device in devices() {
+        let ((x, w, bias), (mut v, mut l)) = (case.on(&device), fenced(&device));
+        let bytes = core::sae_encode_workspace::<T>(&case.x.0, &case.w.0, case.k, &device).unwrap();
+        let mut workspace = Tensor::empty([bytes], &device).unwrap();
+        let (v_out, l_out) = (v.view_mut(), l.view_mut());
+        core::sae_encode_into(x.view(), w.view(), bias.view(), case.k, v_out, l_out, workspace.view_mut()).unwrap();
+        check(place(&device), v.take(), l.take());
+        let (v, l) = core::sae_encode(x.view(), w.view(), bias.view(), case.k).unwrap();
+        check(place(&device), v.to_vec().unwrap(), l.to_vec().unwrap());
+        cases.ran(place(&device));
+    }
+}
+
+fn bits<A: Float>(x: &[A]) -> Vec<u64> {
+    x.iter().map(|x| x.wide().to_bits()).collect()
+}
+
+fn exact<T: Float>(case: &Case<T>, cases: &mut Cases, what: &str)
+where
+    T::Acc: Poison,
+{
+    let (values, latents) = case.want();
+    all(case, cases, |place, v, l| {
+        assert_eq!(l, latents, "{place} {what}");
+        assert_eq!(bits(&v), bits(&values), "{place} {what}");
+    });
+}
+
+fn table<T: Float>(cases: &mut Cases)
+where
+    T::Acc: Poison,
+{
+    for (seed, &case) in CASES.iter().enumerate() {
+        for special in [false, true] {
+            exact(&Case::<T>::whole(case, special, 10 * seed as u64), cases, &format!("{case:?} special {special}"));
+        }
+    }
+}
+
+#[test]
+fn exact_table() {
+    let mut cases = Cases::of("sae encode");
+    table::<f32>(&mut cases);
+    table::<bf16>(&mut cases);
+    table::<f16>(&mut cases);
+}
+
+/// Rows where all are equal, where every latent beats those before it, where none does after the first, and where all
+/// fall into one bucket of exponents; latents of which all are copies of a few.
+#[test]
+fn hard_rows() {
+    let mut cases = Cases::of("sae encode, hard rows");
+    let n = 1000;
+    let shapes: [fn(usize) -> f64; 5] =
+        [|_| 1.0, |j| j as f64, |j| 2000.0 - j as f64, |j| 1.0 + (j * 7919 % 1000) as f64 / 1024.0, |j| (j % 3) as f64];
+    for shape in shapes {
+        for (rows, k) in [(3, 8), (40, 33), (1, 1000)] {
+            let mut case = Case::<f32>::whole([rows, 2, n, k, 0], false, 1);
+            case.x.1.fill(1.0);
+            case.w.1 = (0..2 * n).map(|i| if i % 2 == 0 { shape(i / 2) as f32 } else { 0.0 }).collect();
+            case.bias.fill(0.0);
+            exact(&case, &mut cases, "hard");
+        }
+    }
+}
+
+/// Sums that round differently may choose differently only where pre-activations are as close as the contract says.
+fn nearly<T: Float>(case: &Case<T>, limit: f64, cases: &mut Cases)
+where
+    T::Acc: Poison,
+{
+    let (dim, n, k) = (case.x.0.dims()[1], case.n(), case.k);
+    all(case, cases, |place, values, latents| {
+        for r in 0..case.rows() {
+            let x = &case.x.1[r * case.x.0.strides()[0]..][..dim];
+            let z = |j: usize| {
+                let terms = || {
+                    let w = &case.w.1[j * case.w.0.strides()[0]..][..dim];
+                    x.iter().zip(w).map(|(x, w)| x.wide() * w.wide())
+                };
+                (terms().sum::<f64>() + case.bias[j].wide(), terms().map(f64::abs).sum::<f64>() * limit)
+            };
+            let chosen = &latents[r * k..][..k];
+            let full = chosen.iter().take_while(|&&l| l < n as u32).count();
+            assert!(chosen[..full].is_sorted_by(|a, b| a < b), "{place}");
+            assert!(chosen[full..].iter().all(|&l| l == n as u32), "{place}");
+            let least = chosen[..full].iter().map(|&l| z(l as usize).0).fold(f64::INFINITY, f64::min);
+            for j in 0..n {
+                let (z, slack) = z(j);
+                match chosen[..full].binary_search(&(j as u32)) {
+                    Ok(slot) => assert!((values[r * k + slot].wide() - z).abs() <= slack, "{place} {r} {j}"),
+                    Err(_) => assert!(z <= slack || (full == k && z <= least + 2.0 * slack), "{place} {r} {j}"),
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn random_numbers() {
+    let mut cases = Cases::of("sae encode, random");
+    fn random<T: Float>([rows, dim, n, k, padding]: [usize; 5], seed: u64) -> Case<T> {
+        let mut case = Case::<T>::whole([rows, dim, n, k, padding], false, seed);
+        case.x.1 = normal(case.x.1.len(), 1.0, seed);
+        case.w.1 = normal(case.w.1.len(), 0.2, seed + 1);
+        case
+    }
+    for (seed, &case) in CASES.iter().enumerate() {
+        nearly(&random::<f32>(case, seed as u64), 1e-5, &mut cases);
+        nearly(&random::<bf16>(case, seed as u64), 2e-5, &mut cases);
+        nearly(&random::<f16>(case, seed as u64), 1e-5, &mut cases);
+    }
+}
+
+/// The same bits from one thread and from two, and again.
+#[test]
+fn threads_do_not_matter() {
+    let case = Case::<f32> { bias: normal(700, 0.1, 3), ..Case::whole([100, 40, 700, 9, 0], false, 1) };
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let (mut v, mut l) = (vec![0.0_f32; 900], vec![0; 900]);
+        pool.install(|| cpu::forward(&case.plan().unwrap(), &case.x.1, &case.w.1, &case.bias, &mut v, &mut l));
+        let (mut fv, mut fl, mut offsets) = (vec![0.0_f32; 500], vec![0; 500], vec![0; 101]);
+        let p = family::plan_flat(&case.x.0, &case.w.0, &case.bias(), 500).unwrap();
+        pool.install(|| cpu::flat(&p, &case.x.1, &case.w.1, &case.bias, &mut fv, &mut fl, &mut offsets));
+        (bits(&v), l, bits(&fv), fl, offsets)
+    };
+    let one = run(1);
+    for threads in [2, 3, 7, 2] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn subsets() {
+    let mut cases = Cases::of("sae encode_subset");
+    for (seed, &[rows, dim, n, k, padding]) in CASES.iter().enumerate() {
+        let case = Case::<f32>::whole([rows, dim, n, k, padding], true, seed as u64);
+        for (every, fewer) in [(1, 0), (3, 0), (2, 1), (1, n)] {
+            let list: Vec<u32> = (0..n as u32).step_by(every).collect();
+            let count = [list.len().saturating_sub(fewer) as u32];
+            // Nothing but the latents of the list takes part: the same as all the others at a bias of minus infinity.
+            let mut other = Case { bias: case.bias.clone(), x: case.x.clone(), w: case.w.clone(), k };
+            let listed = &list[..count[0] as usize];
+            for j in (0..n).filter(|&j| !listed.contains(&(j as u32))) {
+                other.bias[j] = f32::NEG_INFINITY;
+            }
+            let (values, latents) = other.want();
+            for device in devices() {
+                let (x, w, bias) = case.on(&device);
+                let list = Tensor::from_slice(&list, Layout::packed([list.len()]).unwrap(), &device).unwrap();
+                let count = Tensor::from_slice(&count, Layout::packed([1]).unwrap(), &device).unwrap();
+                let (b, l, c) = (bias.view(), list.view(), count.view());
+                let (v, l) = core::sae_encode_subset(x.view(), w.view(), b, l, c, k).unwrap();
+                assert_eq!(l.to_vec().unwrap(), latents, "{} {rows} {n} {k} {every}", place(&device));
+                assert_eq!(v.to_vec().unwrap(), values);
+                cases.ran(place(&device));
+            }
+        }
+    }
+}
+
+#[test]
+fn flat_batches() {
+    let mut cases = Cases::of("sae encode_flat");
+    for (seed, &[rows, dim, n, k, padding]) in CASES.iter().enumerate() {
+        let case = Case::<f32>::whole([rows, dim, n, k, padding], true, seed as u64);
+        // int(k * rows) of a fractional k among them, everything, and more than is positive.
+        for total in [0, rows * k, (rows as f64 * k as f64 * 0.7) as usize, rows * n] {
+            let p = family::plan_flat(&case.x.0, &case.w.0, &case.bias(), total).unwrap();
+            let (mut values, mut latents, mut offsets) = (vec![7.0; total], vec![7; total], vec![7; rows + 1]);
+            family::flat(&p, &case.x.1, &case.w.1, &case.bias, &mut values, &mut latents, &mut offsets);
+            for device in devices() {
+                let (x, w, bias) = case.on(&device);
+                let (v, l, o) = core::sae_encode_flat(x.view(), w.view(), bias.view(), total).unwrap();
+                assert_eq!(o.to_vec().unwrap(), offsets, "{} {rows} {n} {total}", place(&device));
+                assert_eq!(l.to_vec().unwrap(), latents, "{} {rows} {n} {total}", place(&device));
+                assert_eq!(v.to_vec().unwrap(), values);
+                cases.ran(place(&device));
+            }
+        }
+    }
+}
+
+/// Equal values in several rows: the first rows get them.
+#[test]
+fn flat_ties_across_rows() {
+    let one = Layout::packed([3, 1]).unwrap();
+    let case = Case::<f32> { x: (one, vec![1.0; 3]), w: (one, vec![2.0, 3.0, 2.0]), bias: vec![0.0; 3], k: 0 };
+    for device in devices() {
+        let (x, w, bias) = case.on(&device);
+        let (v, l, o) = core::sae_encode_flat(x.view(), w.view(), bias.view(), 6).unwrap();
+        assert_eq!(v.to_vec().unwrap(), [2.0, 3.0, 2.0, 2.0, 3.0, 3.0]);
+        assert_eq!(l.to_vec().unwrap(), [0, 1, 2, 0, 1, 1]);
+        assert_eq!(o.to_vec().unwrap(), [0, 3, 5, 6]);
+    }
+}
+
+#[test]
+fn thresholds() {
+    let mut cases = Cases::of("sae encode_threshold");
+    for (seed, &[rows, dim, n, k, padding]) in CASES.iter().enumerate() {
+        let case = Case::<f32>::whole([rows, dim, n, k, padding], true, seed as u64);
+        for threshold in [0.0, -1.0, 4.0, f32::INFINITY, f32::NEG_INFINITY] {
+            let p = family::plan_threshold(&case.x.0, &case.w.0, &case.bias(), threshold, k).unwrap();
+            let (mut values, mut latents, mut counts) = (vec![7.0; rows * k], vec![7; rows * k], vec![7; rows]);
+            family::threshold(&p, &case.x.1, &case.w.1, &case.bias, &mut values, &mut latents, &mut counts);
+            for device in devices() {
+                let (x, w, bias) = case.on(&device);
+                let (v, l, c) = core::sae_encode_threshold(x.view(), w.view(), bias.view(), threshold, k).unwrap();
+                assert_eq!(c.to_vec().unwrap(), counts, "{} {rows} {n} {threshold}", place(&device));
+                assert_eq!(l.to_vec().unwrap(), latents, "{} {rows} {n} {threshold}", place(&device));
+                assert_eq!(v.to_vec().unwrap(), values);
+                cases.ran(place(&device));
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_calls_are_errors() {
+    for device in devices() {
+        let tensor = |dims| Tensor::<f32, 2>::zeros(dims, &device).unwrap();
+        let bias = Tensor::<f32, 1>::zeros([4], &device).unwrap();
+        let (x, w) = (tensor([2, 3]), tensor([4, 3]));
+        let encode =
+            |x: &Tensor<f32, 2>, w: &Tensor<f32, 2>, k| core::sae_encode(x.view(), w.view(), bias.view(), k).err();
+        let op = "sae_encode";
+        assert_eq!(encode(&x, &w, 5), Some(Error::Range { op, arg: "k", max: 4, got: 5 }));
+        assert_eq!(encode(&x, &tensor([4, 2]), 1), Some(Error::Size { op, arg: "w_enc", want: 3, got: 2 }));
+        assert_eq!(encode(&x, &tensor([5, 3]), 1), Some(Error::Size { op, arg: "bias", want: 5, got: 4 }));
+        let flat = core::sae_encode_flat(x.view(), w.view(), bias.view(), 9).err();
+        assert_eq!(flat, Some(Error::Range { op, arg: "total", max: 8, got: 9 }));
+        let nan = core::sae_encode_threshold(x.view(), w.view(), bias.view(), f32::NAN, 1).err();
+        assert_eq!(nan, Some(Error::Value { op, arg: "threshold", want: "a number" }));
+        if device.is_host() {
+            let subset = |list: &[u32]| {
+                let len = Layout::packed([list.len()]).unwrap();
+                let list = Tensor::from_slice(list, len, &device).unwrap();
+                let count = Tensor::from_vec(vec![9], [1], &device).unwrap();
+                core::sae_encode_subset(x.view(), w.view(), bias.view(), list.view(), count.view(), 1).err()
+            };
+            assert_eq!(subset(&[0, 3]), None);
+            assert_eq!(subset(&[0, 4]), Some(Error::Range { op, arg: "subset", max: 3, got: 4 }));
+            assert_eq!(subset(&[1, 1]), Some(Error::Value { op, arg: "subset", want: "rising" }));
+        }
+    }
+}
