@@ -1,7 +1,7 @@
-use crate::device::{Place, place};
+use crate::device::{Place, give, place};
 use crate::tensor::Name;
-use crate::{Failure, LatensDevice, LatensStatus, LatensTensor};
-use latens_core::{DType, Data, DataMut, Device, Element, Error, Layout, Span, SpanMut, View, ViewMut};
+use crate::{Failure, LatensDevice, LatensStatus, LatensTensor, guard};
+use latens_core::{Accumulate, DType, Data, DataMut, Device, Element, Error, Layout, Span, SpanMut, View, ViewMut};
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,13 +20,71 @@ struct Covered {
     written: bool,
 }
 
-impl Call {
+/// A call of which only the name and the device are known: what an entry begins with.
+pub(crate) struct Entry {
+    op: &'static str,
+    device: *const LatensDevice,
+}
+
+impl Entry {
     /// # Safety
-    /// Every tensor that this call is asked about is null or as DLPack says: `shape` and `strides` point at `ndim`
+    /// Every tensor that the call is asked about is null or as DLPack says: `shape` and `strides` point at `ndim`
     /// numbers or are null, and the memory they describe, up to the last element, is there, holds numbers, and is
-    /// touched by nobody else (on a GPU: in the order of the device's stream) while the views live.
-    pub(crate) unsafe fn new(op: &'static str, device: *const LatensDevice) -> Result<Self, Failure> {
-        Ok(Call { op, place: place(device, op)?, covered: RefCell::default() })
+    /// touched by nobody else (on a GPU: in the order of the device's stream) while the views live. Every other pointer
+    /// that it is asked about is null or points at what its type says.
+    pub(crate) const unsafe fn new(op: &'static str, device: *const LatensDevice) -> Self {
+        Entry { op, device }
+    }
+
+    /// Find the device, and do the work.
+    pub(crate) fn run(self, work: impl FnOnce(&Call) -> Result<(), Failure>) -> LatensStatus {
+        guard(|| work(&Call { op: self.op, place: place(self.device, self.op)?, covered: RefCell::default() }))
+    }
+}
+
+impl Call {
+    /// Write a number where the caller wants it.
+    pub(crate) fn give<N>(
+        &self,
+        arg: &'static str,
+        to: *mut N,
+        make: impl FnOnce() -> Result<N, Failure>,
+    ) -> Result<(), Failure> {
+        // SAFETY: the promise of `Entry::new`.
+        unsafe { give(to, self.op, arg, make) }
+    }
+
+    /// What a pointer points at.
+    pub(crate) fn settings<S: Copy>(&self, arg: &'static str, from: *const S) -> Result<S, Failure> {
+        if !from.is_null() && !from.is_aligned() {
+            return Err(Name { op: self.op, arg }.wrong(LatensStatus::Value, "is not aligned"));
+        }
+        // SAFETY: the promise of `Entry::new`.
+        unsafe { from.as_ref() }.copied().ok_or(Error::Null { op: self.op, arg }.into())
+    }
+
+    /// An argument that is none of the choices.
+    pub(crate) fn no_choice(&self, arg: &'static str, want: &'static str) -> Failure {
+        Error::Value { op: self.op, arg, want }.into()
+    }
+
+    /// Say which argument an error is about.
+    pub(crate) fn about(&self, arg: &'static str) -> impl Fn(Error) -> Failure {
+        let name = Name { op: self.op, arg };
+        move |error| {
+            let Failure { status, text } = error.into();
+            name.wrong(status, format_args!("does not fit: {text}"))
+        }
+    }
+
+    /// The rank that a tensor has.
+    pub(crate) fn rank(&self, arg: &'static str, tensor: *const LatensTensor) -> Result<i32, Failure> {
+        Ok(self.tensor(arg, tensor)?.ndim)
+    }
+
+    /// The name of the operation.
+    pub(crate) fn op(&self) -> &'static str {
+        self.op
     }
 
     /// Where it runs.
@@ -35,7 +93,7 @@ impl Call {
     }
 
     fn tensor(&self, arg: &'static str, tensor: *const LatensTensor) -> Result<&LatensTensor, Failure> {
-        // SAFETY: the promise of `new`.
+        // SAFETY: the promise of `Entry::new`.
         unsafe { tensor.as_ref() }.ok_or(Error::Null { op: self.op, arg }.into())
     }
 
@@ -55,7 +113,7 @@ impl Call {
         arg: &'static str,
         tensor: *const LatensTensor,
     ) -> Result<Layout<R>, Failure> {
-        // SAFETY: the promise of `new`.
+        // SAFETY: the promise of `Entry::new`.
         unsafe { self.tensor(arg, tensor)?.layout(Name { op: self.op, arg }) }
     }
 
@@ -66,7 +124,7 @@ impl Call {
         tensor: *const LatensTensor,
     ) -> Result<View<'_, T, R>, Failure> {
         let (layout, start, len) = self.cover::<T, R>(arg, tensor, false)?;
-        // SAFETY: the promise of `new`; `start` is aligned and starts `len` elements, which no output covers.
+        // SAFETY: the promise of `Entry::new`; `start` is aligned and starts `len` elements, which no output covers.
         let data = unsafe {
             match &self.place.device {
                 Device::Host => Data::Host(std::slice::from_raw_parts(start, len)),
@@ -118,7 +176,7 @@ impl Call {
         start: *mut T,
         len: usize,
     ) -> Result<ViewMut<'_, T, R>, Failure> {
-        // SAFETY: the promise of `new`; `start` is aligned and starts `len` elements, which nothing else covers.
+        // SAFETY: the promise of `Entry::new`; `start` is aligned and starts `len` elements, which nothing else covers.
         let data = unsafe {
             match &self.place.device {
                 Device::Host => DataMut::Host(std::slice::from_raw_parts_mut(start, len)),
@@ -136,7 +194,7 @@ impl Call {
         written: bool,
     ) -> Result<(Layout<R>, *mut T, usize), Failure> {
         let (tensor, name) = (self.tensor(arg, tensor)?, Name { op: self.op, arg });
-        // SAFETY: the promise of `new`.
+        // SAFETY: the promise of `Entry::new`.
         let layout = unsafe { tensor.layout::<R>(name)? };
         let (start, len) = tensor.memory::<T, R>(&layout, name)?;
         if len > 0 {
@@ -155,22 +213,55 @@ impl Call {
     }
 }
 
-/// `float!(call, "x" = x, T => body)`: `body` with `T` the type of the elements of `x`.
+/// What becomes of the contents of an output.
+#[repr(C)]
+pub enum LatensAccumulate {
+    /// They are overwritten.
+    Replace = 0,
+    /// They are added to.
+    Add = 1,
+}
+
+/// That choice.
+pub(crate) fn accumulation(call: &Call, accumulate: i32) -> Result<Accumulate, Failure> {
+    match accumulate {
+        0 => Ok(Accumulate::Replace),
+        1 => Ok(Accumulate::Add),
+        _ => Err(call.no_choice("accumulate", "a LatensAccumulate")),
+    }
+}
+
+/// `float!(call, "x" = x, T => body)`: `body`, a call of `latens_core`, with `T` the type of the elements of `x`.
 macro_rules! float {
-    ($call:expr, $arg:literal = $tensor:expr, $T:ident => $body:expr) => {{
-        use latens_core::{DType, bf16, f16};
-        macro_rules! instance {
-            ($t:ty) => {{
-                type $T = $t;
-                $body
-            }};
-        }
+    ($call:expr, $arg:literal = $tensor:expr, $T:ident => $body:expr) => {
+        dispatch!($call, $arg = $tensor, $T => $body, F32 f32, F16 latens_core::f16, BF16 latens_core::bf16, F64 f64)
+    };
+}
+
+/// `float!` for the types that sums are kept in.
+macro_rules! sum {
+    ($call:expr, $arg:literal = $tensor:expr, $T:ident => $body:expr) => {
+        dispatch!($call, $arg = $tensor, $T => $body, F32 f32, F64 f64)
+    };
+}
+
+/// `float!` for all types.
+macro_rules! element {
+    ($call:expr, $arg:literal = $tensor:expr, $T:ident => $body:expr) => {
+        dispatch!($call, $arg = $tensor, $T => $body, F32 f32, F16 latens_core::f16, BF16 latens_core::bf16, F64 f64,
+            U32 u32, U8 u8, I32 i32, I8 i8)
+    };
+}
+
+macro_rules! dispatch {
+    ($call:expr, $arg:literal = $tensor:expr, $T:ident => $body:expr, $($dtype:ident $t:ty),*) => {
         match $call.dtype($arg, $tensor)? {
-            DType::F32 => instance!(f32),
-            DType::F16 => instance!(f16),
-            DType::BF16 => instance!(bf16),
-            DType::F64 => instance!(f64),
-            got => return Err($call.no_instance($arg, got)),
+            $(latens_core::DType::$dtype => {
+                type $T = $t;
+                $body.map_err(crate::Failure::from)
+            })*
+            #[allow(unreachable_patterns)] // but for a type of a later version
+            got => Err($call.no_instance($arg, got)),
         }
-    }};
+    };
 }

@@ -1,10 +1,42 @@
-/* Every operation of the C interface once, against numbers worked out by hand. */
+/* Every operation of the C interface, against numbers worked out by hand. */
 #include "support.h"
+#include <math.h>
+
+#define SAME(got, ...) same(__LINE__, got, (float[]){__VA_ARGS__}, sizeof(float[]){__VA_ARGS__} / sizeof(float))
+#define EQUAL(got, ...) equal(__LINE__, got, (uint32_t[]){__VA_ARGS__}, sizeof(uint32_t[]){__VA_ARGS__} / 4)
+
+static void same(int line, const float *got, const float *want, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (!(fabsf(got[i] - want[i]) <= 1e-5f * (1 + fabsf(want[i])))) {
+      printf("line %d: entry %zu is %g, expected %g\n", line, i, (double)got[i], (double)want[i]);
+      exit(1);
+    }
+}
+
+static void equal(int line, const uint32_t *got, const uint32_t *want, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (got[i] != want[i]) {
+      printf("line %d: entry %zu is %u, expected %u\n", line, i, got[i], want[i]);
+      exit(1);
+    }
+}
+
+/* Scratch memory of the size that the call of the same name with _workspace tells. */
+static LatensTensor *scratch(Tensor *t, const Place *p, size_t bytes) {
+  TENSOR1(t, p, U8, NULL, (int64_t)bytes);
+  if (!p->cuda) t->dl.data = bytes ? malloc(bytes) : NULL;
+  return bytes ? &t->dl : NULL;
+}
+
+static void discard(Tensor *t, const Place *p) {
+  if (p->cuda) drop(t, p);
+  else free(t->dl.data);
+}
 
 static void topk(const Place *p) {
   float x[10] = {1, 3, 3, 2, -7, -1, 0, 5, 4, -7}, values[4] = {0};
-  uint32_t indices[4] = {0};
-  Tensor tx, tv, ti, tw;
+  uint32_t indices[4] = {0}, offsets[3] = {9, 9, 9};
+  Tensor tx, tv, ti, to, tw;
   TENSOR2(&tx, p, F32, x, 2, 5);
   TENSOR2(&tv, p, F32, values, 2, 2);
   TENSOR2(&ti, p, U32, indices, 2, 2);
@@ -14,18 +46,201 @@ static void topk(const Place *p) {
   size_t bytes = 99;
   OK(latens_topk_workspace(p->handle, &tx.dl, 2, &bytes));
   CHECK(p->cuda || bytes == 0);
-  TENSOR1(&tw, p, U8, NULL, (int64_t)bytes);
-  if (!p->cuda) tw.dl.data = NULL;
-  OK(latens_topk(p->handle, &tx.dl, 2, &tv.dl, &ti.dl, bytes ? &tw.dl : NULL));
-  fetch(&tv, p), fetch(&ti, p);
-  CHECK(indices[0] == 1 && indices[1] == 2 && indices[2] == 2 && indices[3] == 3);
-  CHECK(values[0] == 3 && values[1] == 3 && values[2] == 5 && values[3] == 4);
-  drop(&tx, p), drop(&tv, p), drop(&ti, p), drop(&tw, p);
+  OK(latens_topk(p->handle, &tx.dl, 2, &tv.dl, &ti.dl, scratch(&tw, p, bytes)));
+  fetch(&tv, p), fetch(&ti, p), discard(&tw, p);
+  EQUAL(indices, 1, 2, 2, 3);
+  SAME(values, 3, 3, 5, 4);
+
+  tv.dl.ndim = ti.dl.ndim = 1, tv.shape[0] = ti.shape[0] = 3;
+  TENSOR1(&to, p, U32, offsets, 3);
+  OK(latens_topk_flat_workspace(p->handle, &tx.dl, 3, &bytes));
+  OK(latens_topk_flat(p->handle, &tx.dl, 3, &tv.dl, &ti.dl, &to.dl, scratch(&tw, p, bytes)));
+  fetch(&tv, p), fetch(&ti, p), fetch(&to, p), discard(&tw, p);
+  EQUAL(offsets, 0, 1, 3);
+  EQUAL(indices, 1, 2, 3);
+  drop(&tx, p), drop(&tv, p), drop(&ti, p), drop(&to, p);
+}
+
+static void maps(const Place *p) {
+  float x[4] = {1, 2, 3, 4}, y[6] = {0, 0, 9, 0, 0, 9}, sums[2] = {0};
+  uint16_t half[4] = {0};
+  Tensor tx, ty, th, ts;
+  TENSOR2(&tx, p, F32, x, 2, 2);
+  TENSOR2(&ty, p, F32, y, 2, 3);
+  TENSOR2(&th, p, BF16, half, 2, 2);
+  TENSOR1(&ts, p, F32, sums, 2);
+  int64_t strides[2] = {3, 1};
+  ty.dl.strides = strides, ty.shape[1] = 2;
+  OK(latens_copy(p->handle, &tx.dl, &ty.dl));
+  OK(latens_add(p->handle, &tx.dl, &ty.dl));
+  OK(latens_scale(p->handle, 0.5f, &ty.dl));
+  OK(latens_cast(p->handle, &ty.dl, &th.dl));
+  OK(latens_reduce(p->handle, &ty.dl, LATENS_REDUCE_SUM_SQUARES, 1, &ts.dl));
+  fetch(&ty, p), fetch(&th, p), fetch(&ts, p);
+  SAME(y, 1, 2, 9, 3, 4, 9);
+  CHECK(half[0] == 0x3f80 && half[1] == 0x4000 && half[2] == 0x4040 && half[3] == 0x4080);
+  SAME(sums, 5, 25);
+  drop(&tx, p), drop(&ty, p), drop(&th, p), drop(&ts, p);
+}
+
+static void language(const Place *p) {
+  float x[4] = {3, 4, -3, 4}, weight[2] = {1, 2}, bias[2] = {10, 20}, y[4] = {0};
+  Tensor tx, tw, tb, ty, ti, tl;
+  TENSOR2(&tx, p, F32, x, 2, 2);
+  TENSOR1(&tw, p, F32, weight, 2);
+  TENSOR1(&tb, p, F32, bias, 2);
+  TENSOR2(&ty, p, F32, y, 2, 2);
+  OK(latens_rms_norm(p->handle, &tx.dl, &tw.dl, 0, &ty.dl));
+  fetch(&ty, p);
+  float root = sqrtf(12.5f);
+  SAME(y, 3 / root, 8 / root, -3 / root, 8 / root);
+  OK(latens_layer_norm(p->handle, &tx.dl, &tw.dl, &tb.dl, 0, &ty.dl));
+  fetch(&ty, p);
+  SAME(y, 9, 22, 9, 22);
+  OK(latens_layer_norm(p->handle, &tx.dl, &tw.dl, NULL, 0, &ty.dl));
+  fetch(&ty, p);
+  SAME(y, -1, 2, -1, 2);
+  OK(latens_act(p->handle, &tx.dl, &tx.dl, LATENS_ACT_SILU, &ty.dl));
+  fetch(&ty, p);
+  SAME(y, 9 / (1 + expf(-3)), 16 / (1 + expf(-4)), 9 / (1 + expf(3)), 16 / (1 + expf(-4)));
+
+  uint32_t ids[2] = {1, 0};
+  float losses[2] = {0};
+  TENSOR1(&ti, p, U32, ids, 2);
+  TENSOR1(&tl, p, F32, losses, 2);
+  OK(latens_embed(p->handle, &tx.dl, &ti.dl, &ty.dl));
+  OK(latens_cross_entropy(p->handle, &tx.dl, &ti.dl, &tl.dl));
+  fetch(&ty, p), fetch(&tl, p);
+  SAME(y, -3, 4, 3, 4);
+  SAME(losses, logf(1 + expf(-1)), 7 + logf(1 + expf(-7)));
+
+  /* Position 1 turns the pair (-3, 4) by one, position 0 leaves (3, 4). */
+  ty.dl.ndim = 3, ty.shape[0] = 2, ty.shape[1] = 1, ty.shape[2] = 2;
+  OK(latens_rope(p->handle, &ti.dl, 10000, LATENS_PAIRING_HALVES, &ty.dl));
+  fetch(&ty, p);
+  float c = cosf(1), s = sinf(1);
+  SAME(y, -3 * c - 4 * s, -3 * s + 4 * c, 3, 4);
+
+  /* One head of width 1 over two positions: the first sees itself, the second both. */
+  float q[2] = {0, 0}, k[2] = {5, 6}, v[2] = {2, 4};
+  Tensor tq, tk, tv;
+  TENSOR4(&tq, p, F32, q, 1, 2, 1, 1);
+  TENSOR4(&tk, p, F32, k, 1, 2, 1, 1);
+  TENSOR4(&tv, p, F32, v, 1, 2, 1, 1);
+  ty.dl.ndim = 4, ty.shape[0] = 1, ty.shape[1] = 2, ty.shape[2] = ty.shape[3] = 1;
+  OK(latens_attention(p->handle, &tq.dl, &tk.dl, &tv.dl, 1, 1, &ty.dl));
+  fetch(&ty, p);
+  SAME(y, 2, 3);
+  drop(&tx, p), drop(&tw, p), drop(&tb, p), drop(&ty, p), drop(&ti, p), drop(&tl, p);
+  drop(&tq, p), drop(&tk, p), drop(&tv, p);
+}
+
+/* Four latents along +x, +y, -x, -y; b_dec is (0.5, 0). */
+static void sae(const Place *p) {
+  const int64_t rows = 3, n = 4, dim = 2;
+  float x[6] = {2, 1, -1, 3, 0.5f, -2}, w[8] = {1, 0, 0, 1, -1, 0, 0, -1}, b_enc[4] = {0}, b_dec[2] = {0.5f, 0};
+  float bias[4] = {0}, values[6] = {0}, recon[6] = {0}, residual[6] = {0}, error[3] = {0};
+  uint32_t latents[6] = {0}, offsets[4] = {0}, counts[3] = {0}, subset[2] = {1, 2}, count[1] = {2};
+  Tensor tx, tw, tbe, tbd, tb, tv, tl, tr, te, ts, to, tc, tu, tn, work;
+  TENSOR2(&tx, p, F32, x, rows, dim);
+  TENSOR2(&tw, p, F32, w, n, dim);
+  TENSOR1(&tbe, p, F32, b_enc, n);
+  TENSOR1(&tbd, p, F32, b_dec, dim);
+  TENSOR1(&tb, p, F32, bias, n);
+  TENSOR2(&tv, p, F32, values, rows, 2);
+  TENSOR2(&tl, p, U32, latents, rows, 2);
+  TENSOR2(&tr, p, F32, recon, rows, dim);
+  TENSOR2(&te, p, F32, residual, rows, dim);
+  TENSOR1(&ts, p, F32, error, rows);
+  TENSOR1(&to, p, U32, offsets, rows + 1);
+  TENSOR1(&tc, p, U32, counts, rows);
+  TENSOR1(&tu, p, U32, subset, 2);
+  TENSOR1(&tn, p, U32, count, 1);
+  size_t bytes = 0;
+  OK(latens_sae_bias(p->handle, &tw.dl, &tbe.dl, &tbd.dl, &tb.dl));
+  fetch(&tb, p);
+  SAME(bias, -0.5f, 0, 0.5f, 0);
+
+  OK(latens_sae_encode_workspace(p->handle, &tx.dl, &tw.dl, 2, &bytes));
+  OK(latens_sae_encode(p->handle, &tx.dl, &tw.dl, &tb.dl, 2, &tv.dl, &tl.dl, scratch(&work, p, bytes)));
+  fetch(&tv, p), fetch(&tl, p), discard(&work, p);
+  SAME(values, 1.5f, 1, 3, 1.5f, 2, 0);
+  EQUAL(latents, 0, 1, 1, 2, 3, 4);
+
+  OK(latens_sae_decode_workspace(p->handle, &tl.dl, NULL, &tw.dl, 1, &bytes));
+  OK(latens_sae_decode(p->handle, &tv.dl, &tl.dl, NULL, &tw.dl, &tbd.dl, &tx.dl, &tr.dl, &te.dl, &ts.dl,
+                       scratch(&work, p, bytes)));
+  fetch(&tr, p), fetch(&te, p), fetch(&ts, p), discard(&work, p);
+  SAME(recon, 2, 1, -1, 3, 0.5f, -2);
+  SAME(residual, 0, 0, 0, 0, 0, 0);
+  SAME(error, 0, 0, 0);
+
+  /* The four largest of the batch. */
+  tv.dl.ndim = tl.dl.ndim = 1, tv.shape[0] = tl.shape[0] = 4;
+  OK(latens_sae_encode_flat_workspace(p->handle, &tx.dl, &tw.dl, 4, &bytes));
+  OK(latens_sae_encode_flat(p->handle, &tx.dl, &tw.dl, &tb.dl, 4, &tv.dl, &tl.dl, &to.dl, scratch(&work, p, bytes)));
+  fetch(&tv, p), fetch(&tl, p), fetch(&to, p), discard(&work, p);
+  SAME(values, 1.5f, 3, 1.5f, 2);
+  EQUAL(latents, 0, 1, 2, 3);
+  EQUAL(offsets, 0, 1, 3, 4);
+  OK(latens_sae_decode_workspace(p->handle, &tl.dl, &to.dl, &tw.dl, 0, &bytes));
+  OK(latens_sae_decode(p->handle, &tv.dl, &tl.dl, &to.dl, &tw.dl, NULL, NULL, &tr.dl, NULL, NULL, scratch(&work, p, bytes)));
+  fetch(&tr, p), discard(&work, p);
+  SAME(recon, 1.5f, 0, -1.5f, 3, 0, -2);
+
+  /* The largest of each row: among two latents, above a threshold, and of all. */
+  tv.dl.ndim = tl.dl.ndim = 2, tv.shape[0] = tl.shape[0] = rows, tv.shape[1] = tl.shape[1] = 1;
+  OK(latens_sae_encode_subset_workspace(p->handle, &tx.dl, &tw.dl, 2, 1, &bytes));
+  OK(latens_sae_encode_subset(p->handle, &tx.dl, &tw.dl, &tb.dl, &tu.dl, &tn.dl, 1, &tv.dl, &tl.dl, scratch(&work, p, bytes)));
+  fetch(&tv, p), fetch(&tl, p), discard(&work, p);
+  SAME(values, 1, 3, 0);
+  EQUAL(latents, 1, 1, 4);
+  OK(latens_sae_encode_threshold_workspace(p->handle, &tx.dl, &tw.dl, 1, &bytes));
+  OK(latens_sae_encode_threshold(p->handle, &tx.dl, &tw.dl, &tb.dl, 1.2f, 1, &tv.dl, &tl.dl, &tc.dl, scratch(&work, p, bytes)));
+  fetch(&tv, p), fetch(&tl, p), fetch(&tc, p), discard(&work, p);
+  SAME(values, 1.5f, 3, 2);
+  EQUAL(latents, 0, 1, 3);
+  EQUAL(counts, 1, 2, 1);
+
+  float g[6] = {1, 2, 3, 4, 5, 6}, dw_dec[8], dw_enc[8], db_enc[4], db_dec[2], dvalues[3];
+  Tensor tg, gd, ge, gb, gv, gc;
+  TENSOR2(&tg, p, F32, g, rows, dim);
+  TENSOR2(&gd, p, F32, dw_dec, n, dim);
+  TENSOR2(&ge, p, F32, dw_enc, n, dim);
+  TENSOR1(&gb, p, F32, db_enc, n);
+  TENSOR2(&gv, p, F32, dvalues, rows, 1);
+  TENSOR1(&gc, p, F32, db_dec, dim);
+  OK(latens_sae_backward_workspace(p->handle, &tl.dl, NULL, &tw.dl, &bytes));
+  OK(latens_sae_backward(p->handle, &tv.dl, &tl.dl, NULL, &tx.dl, &tg.dl, &tw.dl, &tbd.dl, LATENS_ACCUMULATE_REPLACE,
+                         &gd.dl, &ge.dl, &gb.dl, &gv.dl, scratch(&work, p, bytes)));
+  discard(&work, p);
+  OK(latens_sae_bias_backward_workspace(p->handle, &tg.dl, &tw.dl, &bytes));
+  OK(latens_sae_bias_backward(p->handle, &tg.dl, &tw.dl, &gb.dl, LATENS_ACCUMULATE_REPLACE, &gc.dl, scratch(&work, p, bytes)));
+  fetch(&gd, p), fetch(&ge, p), fetch(&gb, p), fetch(&gv, p), fetch(&gc, p), discard(&work, p);
+  SAME(dvalues, 1, 4, -6);
+  SAME(dw_dec, 1.5f, 3, 9, 12, 0, 0, 10, 12);
+  SAME(dw_enc, 1.5f, 1, -6, 12, 0, 0, 0, 12);
+  SAME(db_enc, 1, 4, 0, -6);
+  SAME(db_dec, 8, 2);
+
+  uint32_t since[4] = {10, 10, 10, 10}, list[4] = {0};
+  Tensor tt, ti;
+  TENSOR1(&tt, p, U32, since, n);
+  TENSOR1(&ti, p, U32, list, n);
+  OK(latens_sae_track(p->handle, &tv.dl, &tl.dl, NULL, 3, 0, &tt.dl));
+  OK(latens_sae_dead(p->handle, &tt.dl, 13, &ti.dl, &tn.dl));
+  fetch(&tt, p), fetch(&ti, p), fetch(&tn, p);
+  EQUAL(since, 0, 0, 13, 0);
+  EQUAL(list, 2, 4, 4, 4);
+  EQUAL(count, 1);
+  Tensor *all[] = {&tx, &tw, &tbe, &tbd, &tb, &tv, &tl, &tr, &te, &ts, &to, &tc, &tu, &tn, &tg, &gd, &ge, &gb, &gv, &gc, &tt, &ti};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) drop(all[i], p);
 }
 
 int main(int argc, char **argv) {
   Place p = open_place(argc > 1 && !strcmp(argv[1], "cuda"));
   topk(&p);
+  if (!p.cuda) maps(&p), language(&p), sae(&p);
   OK(latens_device_free(p.handle));
   printf("operations on %s, latens %s: ok\n", p.cuda ? "cuda" : "host", latens_version());
   return 0;
