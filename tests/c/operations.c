@@ -83,6 +83,54 @@ static void maps(const Place *p) {
   drop(&tx, p), drop(&ty, p), drop(&th, p), drop(&ts, p);
 }
 
+static void linear(const Place *p) {
+  float x[4] = {1, 2, 3, 4}, w[6] = {1, 0, 0, 1, 1, 1}, bias[3] = {10, 20, 30}, y[6] = {0}, dx[4], dw[6] = {0}, db[3] = {0};
+  Tensor tx, tw, tb, ty, gx, gw, gb;
+  TENSOR2(&tx, p, F32, x, 2, 2);
+  TENSOR2(&tw, p, F32, w, 3, 2);
+  TENSOR1(&tb, p, F32, bias, 3);
+  TENSOR2(&ty, p, F32, y, 2, 3);
+  TENSOR2(&gx, p, F32, dx, 2, 2);
+  TENSOR2(&gw, p, F32, dw, 3, 2);
+  TENSOR1(&gb, p, F32, db, 3);
+  OK(latens_linear(p->handle, &tx.dl, &tw.dl, &tb.dl, LATENS_ACCUMULATE_REPLACE, &ty.dl));
+  OK(latens_linear(p->handle, &tx.dl, &tw.dl, NULL, LATENS_ACCUMULATE_ADD, &ty.dl));
+  fetch(&ty, p);
+  SAME(y, 12, 24, 36, 16, 28, 44);
+  OK(latens_linear_backward(p->handle, &tx.dl, &tw.dl, &ty.dl, LATENS_ACCUMULATE_REPLACE, &gx.dl, NULL, NULL));
+  OK(latens_linear_backward(p->handle, &tx.dl, &tw.dl, &ty.dl, LATENS_ACCUMULATE_ADD, NULL, &gw.dl, &gb.dl));
+  fetch(&gx, p), fetch(&gw, p), fetch(&gb, p);
+  SAME(dx, 48, 60, 60, 72);
+  SAME(dw, 60, 88, 108, 160, 168, 248);
+  SAME(db, 28, 52, 80);
+  drop(&tx, p), drop(&tw, p), drop(&tb, p), drop(&ty, p), drop(&gx, p), drop(&gw, p), drop(&gb, p);
+}
+
+static void optim(const Place *p) {
+  float w[2] = {1, 2}, g[2] = {0.5f, -4}, m[2] = {0}, v[2] = {0}, dec[2] = {1, 0}, dm[2] = {0}, dv[2] = {0};
+  LatensAdamW settings = {0.1, 0.9, 0.999, 1e-12, 0, 1};
+  Tensor tw, tg, tm, tv, td, te, tf;
+  TENSOR1(&tw, p, F32, w, 2);
+  TENSOR1(&tg, p, F32, g, 2);
+  TENSOR1(&tm, p, F32, m, 2);
+  TENSOR1(&tv, p, F32, v, 2);
+  OK(latens_adamw(p->handle, &tg.dl, &settings, &tw.dl, &tm.dl, &tv.dl));
+  fetch(&tw, p), fetch(&tm, p), fetch(&tv, p);
+  SAME(w, 0.9f, 2.1f); /* a first step is the rate long, against the sign of the gradient */
+  SAME(m, 0.05f, -0.4f);
+  SAME(v, 0.00025f, 0.016f);
+
+  tg.dl.ndim = 2, tg.shape[0] = 1, tg.shape[1] = 2;
+  TENSOR2(&td, p, F32, dec, 1, 2);
+  TENSOR2(&te, p, F32, dm, 1, 2);
+  TENSOR2(&tf, p, F32, dv, 1, 2);
+  OK(latens_decoder_step(p->handle, &tg.dl, &settings, &td.dl, &te.dl, &tf.dl));
+  fetch(&td, p), fetch(&te, p);
+  SAME(dm, 0, -0.4f); /* the part of the gradient along the row is gone */
+  SAME(dec, 1 / sqrtf(1.01f), 0.1f / sqrtf(1.01f));
+  drop(&tw, p), drop(&tg, p), drop(&tm, p), drop(&tv, p), drop(&td, p), drop(&te, p), drop(&tf, p);
+}
+
 static void language(const Place *p) {
   float x[4] = {3, 4, -3, 4}, weight[2] = {1, 2}, bias[2] = {10, 20}, y[4] = {0};
   Tensor tx, tw, tb, ty, ti, tl;
@@ -239,7 +287,7 @@ static void sae(const Place *p) {
 
 int main(int argc, char **argv) {
   Place p = open_place(argc > 1 && !strcmp(argv[1], "cuda"));
-  topk(&p);
+  topk(&p), linear(&p), optim(&p);
   if (!p.cuda) maps(&p), language(&p), sae(&p);
   OK(latens_device_free(p.handle));
   printf("operations on %s, latens %s: ok\n", p.cuda ? "cuda" : "host", latens_version());

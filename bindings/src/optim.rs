@@ -1,0 +1,93 @@
+use crate::call::Entry;
+use crate::{LatensDevice, LatensStatus, LatensTensor};
+use latens_core::{AdamW, adamw_into, decoder_step_into};
+
+/// Settings of a step.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct LatensAdamW {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the mean of gradients.
+    pub beta1: f64,
+    /// Decay of the mean of their squares.
+    pub beta2: f64,
+    /// Guard against division by zero.
+    pub eps: f64,
+    /// Decay of the weights, times `lr`.
+    pub weight_decay: f64,
+    /// The number of this step, from 1.
+    pub step: u64,
+}
+
+impl From<LatensAdamW> for AdamW {
+    fn from(from: LatensAdamW) -> Self {
+        let LatensAdamW { lr, beta1, beta2, eps, weight_decay, step } = from;
+        AdamW { lr, beta1, beta2, eps, weight_decay, step }
+    }
+}
+
+/// A step of AdamW of the entries of `w` along the gradient `g`, in place, with running means `m` and `v` of `g` and its
+/// square: all f32 and of one shape, of rank 1 or 2.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_adamw(
+    device: *const LatensDevice,
+    g: *const LatensTensor,
+    settings: *const LatensAdamW,
+    w: *const LatensTensor,
+    m: *const LatensTensor,
+    v: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("adamw", device) };
+    entry.run(|call| {
+        let adamw = call.settings("settings", settings)?.into();
+        let rank = call.rank("w", w)?;
+        let done = if rank == 1 {
+            adamw_into::<1>(
+                call.output("w", w)?,
+                call.input("g", g)?,
+                call.output("m", m)?,
+                call.output("v", v)?,
+                &adamw,
+            )
+        } else {
+            adamw_into::<2>(
+                call.output("w", w)?,
+                call.input("g", g)?,
+                call.output("m", m)?,
+                call.output("v", v)?,
+                &adamw,
+            )
+        };
+        Ok(done?)
+    })
+}
+
+/// A step of the rows of a decoder, in place: each loses the part of its gradient `g` along itself, takes a step of AdamW, and
+/// is made of length one again. All \[n, dim\] f32.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_decoder_step(
+    device: *const LatensDevice,
+    g: *const LatensTensor,
+    settings: *const LatensAdamW,
+    w_dec: *const LatensTensor,
+    m: *const LatensTensor,
+    v: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("decoder_step", device) };
+    entry.run(|call| {
+        let adamw = call.settings("settings", settings)?.into();
+        let (w_dec, g) = (call.output("w_dec", w_dec)?, call.input("g", g)?);
+        Ok(decoder_step_into(w_dec, g, call.output("m", m)?, call.output("v", v)?, &adamw)?)
+    })
+}
