@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 fn alone() -> (MutexGuard<'static, ()>, Driver) {
     static ALONE: Mutex<()> = Mutex::new(());
     let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    (guard, Driver::open(latens_emulator::LIBRARY, None))
+    (guard, Driver::open(&latens_emulator::library(), None))
 }
 
 fn fails(driver: &Driver, kernel: &str, threads: u32, says: &str) {

@@ -7,7 +7,7 @@ use half::{bf16, f16};
 fn driver() -> Driver {
     match std::env::var("LATENS_PRIMITIVES") {
         Ok(image) => Driver::open("libcuda.so.1", Some(&image)),
-        Err(_) => Driver::open(latens_emulator::LIBRARY, None),
+        Err(_) => Driver::open(&latens_emulator::library(), None),
     }
 }
 
