@@ -244,9 +244,10 @@ impl<R: Read> Header<R> {
         }
         let mut dims = vec![];
         for _ in 0..rank {
-            match usize::try_from(self.u64("its sizes")?) {
+            let size = self.u64("its sizes")?;
+            match usize::try_from(size) {
                 Ok(dim) if (1..=isize::MAX as usize).contains(&dim) => dims.insert(0, dim),
-                other => return fault(format!("size {other:?}, expected 1 to 2^63 - 1")),
+                _ => return fault(format!("size {size}, expected 1 to 2^63 - 1")),
             }
         }
         let number = self.u32("its type")?;

@@ -1,0 +1,428 @@
+//! Files that lie, end early or are nothing at all: each gives an error that says what is wrong, and no byte makes the readers
+//! panic or take more memory than the file has.
+use latens::io::{Error, gguf::Gguf, safetensors::Safetensors};
+use latens::lm::{Config, Hooks, LanguageModel, Llama, Tokenizer};
+use latens::{Device, Pairing, Philox, assets};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// An empty folder of this test.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("files-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+/// Metadata: its name, the number of its kind, its bytes.
+type Entry = (&'static str, u32, Vec<u8>);
+
+/// A GGUF tensor: name, sizes innermost first, number of its type, bytes.
+type Part = (String, Vec<u64>, u32, Vec<u8>);
+
+/// A GGUF file, as the format says.
+fn gguf(entries: &[Entry], parts: &[Part]) -> Vec<u8> {
+    let mut file = b"GGUF\x03\0\0\0".to_vec();
+    file.extend((parts.len() as u64).to_le_bytes());
+    file.extend((entries.len() as u64).to_le_bytes());
+    for (name, kind, bytes) in entries {
+        file.extend([text(name), kind.to_le_bytes().to_vec(), bytes.clone()].concat());
+    }
+    let mut data = vec![];
+    for (name, dims, kind, bytes) in parts {
+        file.extend(text(name));
+        file.extend((dims.len() as u32).to_le_bytes());
+        dims.iter().for_each(|dim| file.extend(dim.to_le_bytes()));
+        file.extend(kind.to_le_bytes());
+        file.extend((data.len() as u64).to_le_bytes());
+        data.extend_from_slice(bytes);
+        data.resize(data.len().next_multiple_of(32), 0);
+    }
+    file.resize(file.len().next_multiple_of(32), 0);
+    file.extend(data);
+    file
+}
+
+fn f32s(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// A list of texts.
+fn texts(all: &[&str]) -> Vec<u8> {
+    let head = [8_u32.to_le_bytes().to_vec(), (all.len() as u64).to_le_bytes().to_vec()].concat();
+    all.iter().fold(head, |list, one| [list, text(one)].concat())
+}
+
+fn small() -> Vec<u8> {
+    let entries = [("general.name", 8, text("small")), ("list", 9, texts(&["a", "b"])), ("size", 4, vec![7, 0, 0, 0])];
+    let part = |name: &str, values: &[f32]| (name.to_owned(), vec![values.len() as u64], 0, f32s(values));
+    gguf(&entries, &[part("one", &[1.0, 2.0]), part("two", &[3.0; 9])])
+}
+
+/// What the reader says of these bytes.
+fn said(folder: &Path, bytes: &[u8]) -> String {
+    let path = folder.join("file.gguf");
+    fs::write(&path, bytes).unwrap();
+    Gguf::open(&path).unwrap_err().to_string()
+}
+
+#[test]
+fn gguf_lies_are_told() {
+    let folder = folder("gguf");
+    let good = small();
+    fs::write(folder.join("file.gguf"), &good).unwrap();
+    let file = Gguf::open(&folder.join("file.gguf")).unwrap();
+    assert_eq!(file.read("one", &[2]).unwrap(), [1.0, 2.0]);
+    assert!(file.read("one", &[3]).unwrap_err().to_string().contains("sizes [2], expected [3]"));
+    assert!(file.read("none", &[3]).unwrap_err().to_string().contains("no tensor none"));
+
+    let at = |what: &[u8]| good.windows(what.len()).position(|window| window == what).unwrap();
+    let with = |place: usize, bytes: &[u8]| {
+        let mut bad = good.clone();
+        bad[place..place + bytes.len()].copy_from_slice(bytes);
+        bad
+    };
+    let (most, third) = ((u64::MAX / 2).to_le_bytes(), at(b"two") + 3); // rank, size, type and offset of tensor two
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("0 bytes that are left", vec![]),
+        ("begins with", with(0, b"GGML")),
+        ("version 9", with(4, &[9])),
+        ("big-endian", with(4, &[0, 0, 0, 3])),
+        ("tensors cannot be in", with(8, &most)),
+        ("metadata entries cannot be in", with(16, &[0xff; 8])),
+        ("a metadata key has", with(24, &most)),
+        ("kind 77", with(at(b"general.name") + 12, &[77])),
+        ("bytes of a text cannot be in", with(at(b"general.name") + 16, &most)),
+        ("a list of 9223372036854775807 entries", with(at(b"list") + 12, &most)),
+        ("a list of kind 99", with(at(b"list") + 8, &[99])),
+        ("not UTF-8", with(at(b"small"), &[0xff])),
+        ("rank 0", with(third, &[0])),
+        ("rank 4294967295", with(third, &[0xff; 4])),
+        ("expected 1 to", with(third + 4, &[0; 8])),
+        ("too large", with(third + 4, &most)),
+        ("end beyond", with(third + 4, &1000_u64.to_le_bytes())),
+        ("type 200", with(third + 12, &[200])),
+        ("no whole blocks of Q4_K", with(third + 12, &[12])),
+        ("expected a multiple of 32", with(third + 16, &[1])),
+        ("overlap", with(third + 16, &[0])),
+        ("end beyond", with(third + 16, &(u64::MAX - 31).to_le_bytes())),
+        ("tensor one occurs twice", with(at(b"two"), b"one")),
+        ("end beyond", good[..good.len() - 40].to_vec()),
+    ];
+    for (what, bad) in cases {
+        let said = said(&folder, &bad);
+        assert!(said.contains(what) && said.contains("file.gguf"), "{what}: {said}");
+    }
+    let twice = gguf(&[("a", 7, vec![1]), ("a", 7, vec![0])], &[]);
+    assert!(said(&folder, &twice).contains("metadata a occurs twice"));
+    assert!(said(&folder, &gguf(&[("a", 7, vec![3])], &[])).contains("truth value 3"));
+    assert!(said(&folder, &gguf(&[("general.alignment", 4, vec![3, 0, 0, 0])], &[])).contains("power of two"));
+    // Lists in lists in lists, for as long as the file goes on.
+    let nest = [9_u32.to_le_bytes().to_vec(), 1_u64.to_le_bytes().to_vec()].concat();
+    assert!(said(&folder, &gguf(&[("a", 9, nest.repeat(100_000))], &[])).contains("deep"));
+    for end in 0..good.len() {
+        said(&folder, &good[..end]);
+    }
+}
+
+/// Header and data of a safetensors file.
+fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
+    [text(header), data.to_vec()].concat()
+}
+
+#[test]
+fn safetensors_lies_are_told() {
+    let folder = folder("safetensors");
+    let path = folder.join("file.safetensors");
+    let open = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        Safetensors::open(&path)
+    };
+    let one = r#"{"__metadata__":{"k":"v"},"one":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    let good = safetensors(one, &f32s(&[1.0, 2.0]));
+    let file = open(&good).unwrap();
+    assert_eq!(file.read("one", &[2]).unwrap(), [1.0, 2.0]);
+    assert_eq!(file.notes()["k"], "v");
+    assert!(file.read("one", &[1, 2]).unwrap_err().to_string().contains("sizes [2], expected [1, 2]"));
+    let tensor = |rest: &str| safetensors(&format!(r#"{{"one":{rest}}}"#), &[0; 8]);
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("0 bytes", vec![]),
+        ("header would have", [&u64::MAX.to_le_bytes()[..], &[0; 40]].concat()),
+        ("header would have 9223372036854775807", [&(u64::MAX / 2).to_le_bytes()[..], &[0; 40]].concat()),
+        ("its header", safetensors("{", &[])),
+        ("its header", safetensors("[]", &[])),
+        ("its header", safetensors(&"[".repeat(100_000), &[])),
+        ("its tensors have 8 bytes", safetensors(one, &[0; 9])),
+        ("its tensors have 8 bytes", good[..good.len() - 1].to_vec()),
+        ("its header", tensor(r#"{"dtype":"F33","shape":[2],"data_offsets":[0,8]}"#)),
+        ("its header", tensor(r#"{"dtype":"F32","shape":[3],"data_offsets":[0,8]}"#)),
+        ("its header", tensor(r#"{"dtype":"F32","shape":[2],"data_offsets":[8,16]}"#)),
+        ("its header", tensor(r#"{"dtype":"F32","shape":[2],"data_offsets":[8,0]}"#)),
+        ("its header", tensor(r#"{"dtype":"F32","shape":[4611686018427387905,4],"data_offsets":[0,8]}"#)),
+        ("its header", tensor(r#"{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}"#)),
+        (
+            "its tensors have",
+            tensor(r#"{"dtype":"F32","shape":[2305843009213693951],"data_offsets":[0,9223372036854775804]}"#),
+        ),
+        ("its header", {
+            let overlap = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
+            safetensors(overlap, &[0; 12])
+        }),
+        ("tensor a occurs twice", {
+            let twice = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+            safetensors(twice, &[0; 8])
+        }),
+    ];
+    for (what, bad) in cases {
+        let said = open(&bad).unwrap_err().to_string();
+        assert!(said.contains(what) && said.contains("file.safetensors"), "{what}: {said}");
+    }
+    let whole = open(&safetensors(r#"{"one":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#, &[0; 8])).unwrap();
+    assert!(whole.read("one", &[1]).unwrap_err().to_string().contains("type I64"));
+    (0..good.len()).for_each(|end| assert!(open(&good[..end]).is_err()));
+}
+
+#[test]
+fn an_index_is_believed_only_if_true() {
+    let folder = folder("index");
+    let one = r#"{"one":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+    fs::write(folder.join("a.safetensors"), safetensors(one, &f32s(&[1.0, 2.0]))).unwrap();
+    fs::write(folder.join("b.safetensors"), safetensors(&one.replace("one", "two"), &f32s(&[3.0, 4.0]))).unwrap();
+    let open = |map: &str| {
+        fs::write(folder.join("model.safetensors.index.json"), format!(r#"{{"weight_map":{map}}}"#)).unwrap();
+        Safetensors::open(&folder)
+    };
+    let all = open(r#"{"one":"a.safetensors","two":"b.safetensors"}"#).unwrap();
+    assert_eq!(all.read("two", &[2]).unwrap(), [3.0, 4.0]);
+    let wrong = [
+        (r#"{"one":"b.safetensors"}"#, "where it is not"),
+        (r#"{"one":"../a.safetensors"}"#, "no plain file name"),
+        (r#"{"one":"/etc/passwd"}"#, "no plain file name"),
+        (r#"{"one":3}"#, "no text"),
+        ("3", "no weight_map"),
+        (r#"{"one":"c.safetensors"}"#, "cannot open"),
+    ];
+    for (map, what) in wrong {
+        let said = open(map).unwrap_err().to_string();
+        assert!(said.contains(what), "{map}: {said}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    /// Bytes changed and cut off anywhere: an error or a file, never a panic.
+    #[test]
+    fn damaged_files_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), keep in 0.5_f64..1.0) {
+        let folder = std::env::temp_dir();
+        for (name, open) in [("g", (|path| { if let Ok(file) = Gguf::open(path) { let _ = file.read("two", &[9]); } }) as fn(&Path)),
+            ("s", |path| { if let Ok(file) = Safetensors::open(path) { let _ = file.read("one", &[2]); } })] {
+            let one = r#"{"one":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+            let mut bytes = if name == "g" { small() } else { safetensors(one, &f32s(&[1.0, 2.0])) };
+            changes.iter().for_each(|(at, byte)| *at.get_mut(&mut bytes) = *byte);
+            let path = folder.join(format!("latens-damage-{name}-{}", std::process::id()));
+            fs::write(&path, &bytes).unwrap();
+            open(&path);
+            bytes.truncate((bytes.len() as f64 * keep) as usize);
+            fs::write(&path, &bytes).unwrap();
+            open(&path);
+            fs::remove_file(&path).unwrap();
+        }
+    }
+}
+
+/// A Llama of two layers with random weights, by the names of Hugging Face.
+fn tiny() -> (Config, BTreeMap<String, (Vec<usize>, Vec<f32>)>) {
+    let config = Config {
+        layers: 2,
+        dim: 32,
+        hidden: 48,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 8,
+        vocabulary: 40,
+        context: 64,
+        epsilon: 1e-5,
+        rope_base: 10_000.0,
+        pairing: Pairing::Halves,
+    };
+    let mut draw = Philox::new(3);
+    let mut weights = BTreeMap::new();
+    let mut add = |name: String, dims: &[usize]| {
+        let value =
+            (0..dims.iter().product()).map(|_| draw.uniform() - if dims.len() == 1 { -0.5 } else { 0.5 }).collect();
+        weights.insert(name, (dims.to_vec(), value));
+    };
+    add("model.embed_tokens.weight".into(), &[40, 32]);
+    add("model.norm.weight".into(), &[32]);
+    add("lm_head.weight".into(), &[40, 32]);
+    for layer in 0..2 {
+        let parts: [(&str, &[usize]); 9] = [
+            ("input_layernorm", &[32]),
+            ("self_attn.q_proj", &[32, 32]),
+            ("self_attn.k_proj", &[16, 32]),
+            ("self_attn.v_proj", &[16, 32]),
+            ("self_attn.o_proj", &[32, 32]),
+            ("post_attention_layernorm", &[32]),
+            ("mlp.gate_proj", &[48, 32]),
+            ("mlp.up_proj", &[48, 32]),
+            ("mlp.down_proj", &[32, 48]),
+        ];
+        parts.iter().for_each(|(name, dims)| add(format!("model.layers.{layer}.{name}.weight"), dims));
+    }
+    (config, weights)
+}
+
+fn hugging_face(weights: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), vec![]);
+    for (name, (dims, values)) in weights {
+        let start = data.len();
+        data.extend(f32s(values));
+        let entry = serde_json::json!({"dtype": "F32", "shape": dims, "data_offsets": [start, data.len()]});
+        header.insert(name.clone(), entry);
+    }
+    safetensors(&serde_json::to_string(&header).unwrap(), &data)
+}
+
+/// The same model as llama.cpp would write it: other names, and the rows of queries and keys reordered, because it turns
+/// neighbours where Hugging Face turns halves.
+fn llama_cpp(config: &Config, weights: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Vec<u8> {
+    let names = [
+        ("model.embed_tokens", "token_embd"),
+        ("model.norm", "output_norm"),
+        ("lm_head", "output"),
+        ("model.layers.", "blk."),
+        ("input_layernorm", "attn_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("self_attn.o_proj", "attn_output"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("mlp.gate_proj", "ffn_gate"),
+        ("mlp.up_proj", "ffn_up"),
+        ("mlp.down_proj", "ffn_down"),
+    ];
+    let parts = weights.iter().map(|(name, (dims, values))| {
+        let renamed = names.iter().fold(name.clone(), |name, (from, to)| name.replace(from, to));
+        let mut values = values.clone();
+        if name.contains("q_proj") || name.contains("k_proj") {
+            let (half, from) = (config.head_dim / 2, values.clone());
+            for row in 0..dims[0] {
+                let (head, at) = (row / config.head_dim, row % config.head_dim);
+                let source = head * config.head_dim + at / 2 + at % 2 * half;
+                values[row * 32..][..32].copy_from_slice(&from[source * 32..][..32]);
+            }
+        }
+        (renamed, dims.iter().rev().map(|&dim| dim as u64).collect(), 0, f32s(&values))
+    });
+    let number = |number: usize| (number as u32).to_le_bytes().to_vec();
+    let entries = [
+        ("general.architecture", 8, text("llama")),
+        ("llama.block_count", 4, number(2)),
+        ("llama.context_length", 4, number(64)),
+        ("llama.embedding_length", 4, number(32)),
+        ("llama.feed_forward_length", 4, number(48)),
+        ("llama.attention.head_count", 4, number(4)),
+        ("llama.attention.head_count_kv", 4, number(2)),
+        ("llama.attention.layer_norm_rms_epsilon", 6, 1e-5_f32.to_le_bytes().to_vec()),
+    ];
+    gguf(&entries, &parts.collect::<Vec<_>>())
+}
+
+fn logits(model: &Llama) -> Vec<f32> {
+    let ids = model.ids((0..24).map(|i| i * 7 % 40).collect(), 2).unwrap();
+    model.logits(&ids, &mut Hooks::new()).unwrap().to_vec().unwrap()
+}
+
+#[test]
+fn both_formats_give_the_same_model() {
+    let (folder, (config, weights)) = (folder("tiny"), tiny());
+    fs::write(folder.join("model.safetensors"), hugging_face(&weights)).unwrap();
+    fs::write(folder.join("model.gguf"), llama_cpp(&config, &weights)).unwrap();
+    let one = Llama::from_safetensors(&Safetensors::open(&folder).unwrap(), config.clone(), &Device::Host).unwrap();
+    let other = Llama::from_gguf(&Gguf::open(&folder.join("model.gguf")).unwrap(), &Device::Host).unwrap();
+    assert_eq!(*other.config(), Config { pairing: Pairing::Interleaved, ..config.clone() });
+    let (one, other) = (logits(&one), logits(&other));
+    assert!(one.iter().any(|logit| logit.abs() > 0.5));
+    assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-4));
+
+    // A tensor too many, one too few, one of other sizes; more layers than there are.
+    let load = |change: &dyn Fn(&mut BTreeMap<String, (Vec<usize>, Vec<f32>)>), config: Config| {
+        let mut weights = weights.clone();
+        change(&mut weights);
+        fs::write(folder.join("model.safetensors"), hugging_face(&weights)).unwrap();
+        let model = Llama::from_safetensors(&Safetensors::open(&folder).unwrap(), config, &Device::Host);
+        model.err().unwrap().to_string()
+    };
+    let name = "model.layers.1.mlp.up_proj.weight";
+    let extra = |weights: &mut BTreeMap<_, _>| {
+        drop(weights.insert("model.layers.0.self_attn.q_proj.bias".into(), (vec![1], vec![0.0])))
+    };
+    assert!(load(&extra, config.clone()).contains("q_proj.bias has no place in this model"));
+    assert!(
+        load(&|weights| drop(weights.remove("model.norm.weight")), config.clone())
+            .contains("no tensor model.norm.weight")
+    );
+    let odd = |weights: &mut BTreeMap<_, _>| drop(weights.insert(name.into(), (vec![32, 48], vec![0.0; 32 * 48])));
+    assert!(load(&odd, config.clone()).contains("sizes [32, 48], expected [48, 32]"));
+    assert!(load(&|_| (), Config { layers: 1 << 20, ..config.clone() }).contains("1048576 layers cannot be"));
+    assert!(load(&|_| (), Config { kv_heads: 3, ..config }).contains("4 heads of 8 over 3"));
+}
+
+/// The same on a GPU, real or emulated, as on the host.
+#[test]
+fn every_device_gives_the_same_model() {
+    let (folder, (config, weights)) = (folder("devices"), tiny());
+    fs::write(folder.join("model.safetensors"), hugging_face(&weights)).unwrap();
+    let file = Safetensors::open(&folder).unwrap();
+    let all = latens_tests::devices()
+        .into_iter()
+        .map(|device| Llama::from_safetensors(&file, config.clone(), &device).unwrap());
+    let all: Vec<_> = all.map(|model| logits(&model)).collect();
+    for other in &all[1..] {
+        assert!(all[0].iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-4));
+    }
+}
+
+#[test]
+fn other_models_are_named() {
+    let folder = folder("other");
+    let path = folder.join("model.gguf");
+    let open = |entries: &[Entry]| {
+        fs::write(&path, gguf(entries, &[])).unwrap();
+        let file = Gguf::open(&path).unwrap();
+        (Config::from_gguf(&file).unwrap_err().to_string(), Tokenizer::from_gguf(&file).err().unwrap().to_string())
+    };
+    assert!(open(&[]).0.contains("no general.architecture"));
+    assert!(open(&[("general.architecture", 8, text("mamba"))]).0.contains("family mamba, expected llama"));
+    assert!(open(&[("general.architecture", 4, vec![0; 4])]).0.contains("an unsigned number"));
+    assert!(open(&[("tokenizer.ggml.model", 8, text("bert"))]).1.contains("kind bert, expected gpt2"));
+    let bpe = ("tokenizer.ggml.model", 8, text("gpt2"));
+    let tokens = ("tokenizer.ggml.tokens", 9, texts(&["a", "b"]));
+    let pre = ("tokenizer.ggml.pre", 8, text("klingon"));
+    assert!(open(&[bpe.clone(), tokens.clone(), pre]).1.contains("klingon"));
+    let merges = ("tokenizer.ggml.merges", 9, texts(&["a b"]));
+    assert!(open(&[bpe.clone(), tokens.clone(), merges]).1.contains("its tokenizer"), "ab is no token");
+    let merges = ("tokenizer.ggml.merges", 9, texts(&["ab"]));
+    assert!(open(&[bpe, tokens, merges]).1.contains("no pair"));
+    let missing = LanguageModel::open(&folder.join("none.gguf"), &Device::Host).err().unwrap();
+    assert!(matches!(missing, Error::System { .. }) && missing.to_string().contains("none.gguf"));
+}
+
+/// The header of a real model, cut off at many places and with bytes changed: an error each time, soon.
+#[test]
+fn a_real_header_cut_short_is_an_error() {
+    let Some(path) = assets::SMOLLM2.for_test() else { return };
+    let real = fs::read(path).unwrap();
+    let folder = folder("real");
+    for end in [4, 30, 1000, 100_000, 1_800_000] {
+        said(&folder, &real[..end]);
+    }
+    let last = said(&folder, &real[..real.len() - 1]);
+    assert!(last.contains("end beyond"), "{last}");
+}
