@@ -126,8 +126,8 @@ fn gguf_lies_are_told() {
     // Lists in lists in lists, for as long as the file goes on.
     let nest = [9_u32.to_le_bytes().to_vec(), 1_u64.to_le_bytes().to_vec()].concat();
     assert!(said(&folder, &gguf(&[("a", 9, nest.repeat(100_000))], &[])).contains("deep"));
-    for end in 0..good.len() {
-        said(&folder, &good[..end]);
+    for end in 0..good.len() - 28 {
+        said(&folder, &good[..end]); // the last 28 bytes only fill up the last 32
     }
 }
 
@@ -168,7 +168,7 @@ fn safetensors_lies_are_told() {
         ("its header", tensor(r#"{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}"#)),
         (
             "its tensors have",
-            tensor(r#"{"dtype":"F32","shape":[2305843009213693951],"data_offsets":[0,9223372036854775804]}"#),
+            tensor(r#"{"dtype":"F32","shape":[144115188075855872],"data_offsets":[0,576460752303423488]}"#),
         ),
         ("its header", {
             let overlap = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
