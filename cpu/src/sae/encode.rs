@@ -98,7 +98,7 @@ pub fn flat<T: Float>(
     let (blocks, ranges) = product.split();
     let mut all = Flat::new(0..0, total);
     if total > 0 {
-        let found = tasks(blocks.len() * ranges.len(), |task| {
+        let found = tasks((0..blocks.len() * ranges.len()).collect(), |_, task: usize| {
             let rows = blocks[task / ranges.len()].clone();
             let mut sink = Flat::new(rows.clone(), total);
             product.search(rows, ranges[task % ranges.len()].clone(), &mut sink);
@@ -125,7 +125,7 @@ fn rows<T: Float>(
         return;
     }
     let (blocks, ranges) = product.split();
-    let found = tasks(blocks.len() * ranges.len(), |task| {
+    let found = tasks((0..blocks.len() * ranges.len()).collect(), |_, task: usize| {
         let (rows, latents) = (blocks[task / ranges.len()].clone(), ranges[task % ranges.len()].clone());
         let mut lists = Candidates::new(rows.len(), k, latents.len(), least, rising);
         product.search(rows, latents, &mut lists);

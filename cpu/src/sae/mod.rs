@@ -1,11 +1,14 @@
 //! [`latens_kernels::sae`] on the host. Element types of 16 bits are widened to `f32` (on processors with AVX-512 BF16 the
 //! encoder multiplies `bf16` as it is); `f64` takes the references. Scratch is of the order of the codes.
+pub mod backward;
 mod candidates;
+pub mod decode;
 pub mod encode;
+mod gather;
 mod level;
 mod tile;
 
-pub use latens_kernels::sae::{backward, bias, decode, track};
+pub use latens_kernels::sae::{bias, track};
 pub use level::Level;
 
 use alloc::vec::Vec;
@@ -19,15 +22,15 @@ fn threads() -> usize {
     1
 }
 
-/// Do `count` tasks, on every core where there are threads, and gather what they give in order.
-fn tasks<R: Send>(count: usize, work: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
+/// Work on these items, on every core where there are threads, and gather what comes of each in order.
+fn tasks<I: Send, R: Send>(items: Vec<I>, work: impl Fn(usize, I) -> R + Sync + Send) -> Vec<R> {
     #[cfg(feature = "std")]
     {
         use rayon::prelude::*;
-        (0..count).into_par_iter().map(work).collect()
+        items.into_par_iter().enumerate().map(|(at, item)| work(at, item)).collect()
     }
     #[cfg(not(feature = "std"))]
-    (0..count).map(work).collect()
+    items.into_iter().enumerate().map(|(at, item)| work(at, item)).collect()
 }
 
 /// `to = from`.

@@ -1,0 +1,84 @@
+//! [`latens_kernels::sae::decode`] on the host: a row of the batch at a time, sums in registers.
+use super::{Level, gather, tasks};
+use alloc::{vec, vec::Vec};
+use latens_kernels::sae::{Codes, decode};
+use latens_kernels::{DType, Float};
+
+pub use latens_kernels::sae::decode::{Against, Plan};
+
+/// See [`decode::forward`].
+pub fn forward<T: Float>(
+    p: &Plan,
+    codes: Codes<T::Acc>,
+    w_dec: &[T],
+    b_dec: Option<&[T::Acc]>,
+    recon: &mut [T],
+    against: Option<Against<T>>,
+) {
+    forward_at(Level::best(), p, codes, w_dec, b_dec, recon, against);
+}
+
+/// Rows of a batch that one task decodes.
+const BLOCK: usize = 16;
+
+/// [`forward`] with these instructions.
+pub fn forward_at<T: Float>(
+    level: Level,
+    p: &Plan,
+    codes: Codes<T::Acc>,
+    w_dec: &[T],
+    b_dec: Option<&[T::Acc]>,
+    recon: &mut [T],
+    against: Option<Against<T>>,
+) {
+    let (rows, dim, n) = (p.rows(), p.dim(), p.n());
+    if T::DTYPE == DType::F64 {
+        return decode::forward(p, codes, w_dec, b_dec, recon, against);
+    }
+    if dim == 0 {
+        against.into_iter().for_each(|against| against.error[..rows].fill(T::Acc::default()));
+        return;
+    }
+    let b_dec: Option<Vec<f32>> = b_dec.map(|b| b.iter().map(|b| b.to_f32() + 0.0).collect());
+    let ([stride, _], shape) = (p.w().strides(), p.shape());
+    let row = |r: usize, sum: &mut [f32], recon: &mut [T], against: Option<(&[T], &mut [T], &mut T::Acc)>| {
+        let slots = codes.row(&shape, r);
+        let named = codes.latents[slots.clone()].iter().zip(&codes.values[slots]);
+        let rows = named
+            .filter(|(latent, _)| (**latent as usize) < n)
+            .map(|(&latent, value)| (value.to_f32(), &w_dec[latent as usize * stride..][..dim]));
+        match &b_dec {
+            Some(b_dec) => sum.copy_from_slice(b_dec),
+            None => sum.fill(0.0),
+        }
+        level.run(
+            #[inline(always)]
+            |fused| {
+                gather::add_rows(fused, sum, rows);
+                match against {
+                    Some((x, residual, error)) => {
+                        *error = T::Acc::from_f32(gather::compare(fused, sum, x, recon, residual))
+                    }
+                    None => recon.iter_mut().zip(&*sum).for_each(|(recon, &sum)| *recon = T::from_f32(sum)),
+                }
+            },
+        );
+    };
+    let mut blocks: Vec<_> = recon[..rows * dim].chunks_mut(BLOCK * dim).map(|recon| (recon, None)).collect();
+    let x_stride = p.x().map_or(0, |x| x.strides()[0]);
+    if let Some(Against { x, residual, error }) = against {
+        let parts = residual[..rows * dim].chunks_mut(BLOCK * dim).zip(error[..rows].chunks_mut(BLOCK));
+        for ((block, (residual, error)), r) in blocks.iter_mut().zip(parts).zip((0..rows).step_by(BLOCK)) {
+            block.1 = Some((&x[r * x_stride..], residual, error));
+        }
+    }
+    tasks(blocks, |block, (recon, mut against)| {
+        let mut sum = vec![0.0; dim];
+        for (i, recon) in recon.chunks_exact_mut(dim).enumerate() {
+            let against = against.as_mut().map(|(x, residual, error)| {
+                (&x[i * x_stride..][..dim], &mut residual[i * dim..][..dim], &mut error[i])
+            });
+            row(block * BLOCK + i, &mut sum, recon, against);
+        }
+    });
+}
