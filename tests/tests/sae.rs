@@ -1,0 +1,408 @@
+//! One table of sparse codes; every implementation of decode, backward, bias and tracking goes through it. The encoder
+//! has its own, `sae_encode.rs`.
+use latens_core::{self as core, Accumulate, Codes, Device, Error, Float, Layout, Tensor, bf16, f16};
+use latens_cpu::sae as cpu;
+use latens_kernels::{Philox, sae as family};
+use latens_tests::{Cases, Fenced, Poison, close, devices, normal, place};
+
+/// `[rows, dim, n, k, padding]`; a `k` of [`FLAT`] makes rows of different widths.
+const CASES: &[[usize; 5]] = &[
+    [0, 4, 5, 2, 0],
+    [3, 4, 0, 2, 0],
+    [3, 0, 7, 3, 0],
+    [2, 4, 5, 0, 0],
+    [1, 1, 1, 1, 0],
+    [5, 31, 12, 4, 1],
+    [17, 64, 9, 9, 0],
+    [40, 255, 3, 2, 3],
+    [33, 256, 300, 7, 0],
+    [6, 257, 300, 32, 2],
+    [200, 40, 50, 6, 0],
+    [0, 4, 5, FLAT, 0],
+    [7, 33, 20, FLAT, 1],
+    [50, 300, 100, FLAT, 0],
+];
+const FLAT: usize = usize::MAX;
+
+struct Case<T: Float> {
+    shape: family::Shape,
+    values: Vec<T::Acc>,
+    latents: Vec<u32>,
+    offsets: Vec<u32>,
+    x: (Layout<2>, Vec<T>),
+    g: (Layout<2>, Vec<T>),
+    w: (Layout<2>, Vec<T>),
+    b_dec: Option<Vec<T::Acc>>,
+}
+
+impl<T: Float> Case<T> {
+    /// Some slots are empty and hold a NaN, some values are zero or negative, some latents come twice.
+    fn new([rows, dim, n, k, padding]: [usize; 5], seed: u64) -> Self {
+        let mut draw = Philox::new(seed);
+        let mut offsets = Vec::new();
+        let shape = if k == FLAT {
+            offsets.push(0);
+            (0..rows).for_each(|r| offsets.push(offsets[r] + draw.below(6)));
+            family::Shape::flat(rows, offsets[rows] as usize + 3).unwrap()
+        } else {
+            family::Shape::fixed(rows, k).unwrap()
+        };
+        let mut values = normal::<T::Acc>(shape.slots(), 1.0, seed + 1);
+        let latents: Vec<u32> = (0..shape.slots())
+            .map(|slot| {
+                let latent = draw.below(n as u32 + 1 + n as u32 / 8).min(n as u32);
+                if latent == n as u32 {
+                    values[slot] = T::Acc::narrow(f64::NAN);
+                } else if draw.below(16) == 0 {
+                    values[slot] = T::Acc::default();
+                }
+                latent
+            })
+            .collect();
+        let matrix = |rows: usize, seed: u64| {
+            let layout = Layout::strided([rows, dim], [dim + padding, 1]).unwrap();
+            (layout, normal(layout.span(), 1.0, seed))
+        };
+        let b_dec = (seed % 3 > 0).then(|| normal(dim, 1.0, seed + 5));
+        let (x, g, w) = (matrix(rows, seed + 2), matrix(rows, seed + 3), matrix(n, seed + 4));
+        Self { shape, values, latents, offsets, x, g, w, b_dec }
+    }
+
+    fn dims(&self) -> [usize; 3] {
+        [self.shape.rows(), self.w.0.dims()[1], self.w.0.dims()[0]]
+    }
+    fn codes(&self) -> family::Codes<'_, T::Acc> {
+        family::Codes { values: &self.values, latents: &self.latents, offsets: &self.offsets }
+    }
+    fn on(&self, device: &Device) -> On<T> {
+        let flat = |len: usize| Layout::packed([len]).unwrap();
+        On {
+            values: Tensor::from_slice(&self.values, flat(self.values.len()), device).unwrap(),
+            latents: Tensor::from_slice(&self.latents, flat(self.latents.len()), device).unwrap(),
+            offsets: Tensor::from_slice(&self.offsets, flat(self.offsets.len()), device).unwrap(),
+            x: Tensor::from_slice(&self.x.1, self.x.0, device).unwrap(),
+            g: Tensor::from_slice(&self.g.1, self.g.0, device).unwrap(),
+            w: Tensor::from_slice(&self.w.1, self.w.0, device).unwrap(),
+            b_dec: self.b_dec.as_ref().map(|b| Tensor::from_slice(b, flat(b.len()), device).unwrap()),
+            shape: self.shape,
+        }
+    }
+}
+
+/// A case on a device.
+struct On<T: Float> {
+    values: Tensor<T::Acc, 1>,
+    latents: Tensor<u32, 1>,
+    offsets: Tensor<u32, 1>,
+    x: Tensor<T, 2>,
+    g: Tensor<T, 2>,
+    w: Tensor<T, 2>,
+    b_dec: Option<Tensor<T::Acc, 1>>,
+    shape: family::Shape,
+}
+
+impl<T: Float> On<T> {
+    fn codes(&self) -> Codes<'_, T::Acc> {
+        match self.shape.width() {
+            None => Codes::flat(self.values.view(), self.latents.view(), self.offsets.view()).unwrap(),
+            Some(k) => {
+                let dims = [self.shape.rows(), k];
+                Codes::fixed(self.values.view().reshape(dims).unwrap(), self.latents.view().reshape(dims).unwrap())
+                    .unwrap()
+            }
+        }
+    }
+}
+
+/// The squared error that sums in `f32` and one rounding to the type may cost.
+fn limit<T: Float>() -> f64 {
+    match T::DTYPE {
+        latens_core::DType::BF16 => 1e-5,
+        latens_core::DType::F16 => 1e-6,
+        _ => 1e-11,
+    }
+}
+
+fn decode<T: Poison + Float>(case: &Case<T>, cases: &mut Cases, what: &str)
+where
+    T::Acc: Poison,
+{
+    let [rows, dim, _] = case.dims();
+    let b_dec = case.b_dec.as_deref();
+    let bias = Layout::packed([dim]).unwrap();
+    let p = family::decode::plan(&case.shape, &case.w.0, b_dec.map(|_| &bias), Some(&case.x.0)).unwrap();
+    let (mut recon, mut residual) = (vec![T::POISON; rows * dim], vec![T::POISON; rows * dim]);
+    let mut error = vec![<T::Acc as Poison>::POISON; rows];
+    let against = family::decode::Against { x: &case.x.1, residual: &mut residual, error: &mut error };
+    family::decode::forward(&p, case.codes(), &case.w.1, b_dec, &mut recon, Some(against));
+    let check = |place: &str, r: Vec<T>, e: Vec<T>, s: Vec<T::Acc>| {
+        close(&format!("{place} {what} recon"), &r, &recon, limit::<T>());
+        close(&format!("{place} {what} residual"), &e, &residual, limit::<T>());
+        close(&format!("{place} {what} error"), &s, &error, 1e-11);
+    };
+    let fenced = |device: &Device| {
+        let wide = || Fenced::<T, 2>::new([rows, dim], device);
+        (wide(), wide(), Fenced::<T::Acc, 1>::new([rows], device))
+    };
+    for level in cpu::Level::all() {
+        let (mut r, mut e, mut s) = fenced(&Device::Host);
+        let against = cpu::decode::Against { x: &case.x.1, residual: e.slice(), error: s.slice() };
+        cpu::decode::forward_at(level, &p, case.codes(), &case.w.1, b_dec, r.slice(), Some(against));
+        check(&format!("{level:?}"), r.full(), e.full(), s.full());
+        cases.ran("cpu");
+    }
+    for device in devices() {
+        let (on, (mut r, mut e, mut s)) = (case.on(&device), fenced(&device));
+        let bytes = core::sae_decode_workspace::<T>(&case.shape, &case.w.0, true, &device).unwrap();
+        let mut workspace = Tensor::empty([bytes], &device).unwrap();
+        let against = core::Against { x: on.x.view(), residual: e.view_mut(), error: s.view_mut() };
+        let b_dec = on.b_dec.as_ref().map(Tensor::view);
+        core::sae_decode_into(on.codes(), on.w.view(), b_dec, r.view_mut(), Some(against), workspace.view_mut())
+            .unwrap();
+        check(place(&device), r.full(), e.full(), s.full());
+        let alone = core::sae_decode(on.codes(), on.w.view(), b_dec, None).unwrap();
+        close(what, &alone.recon.to_vec().unwrap(), &recon, limit::<T>());
+        assert!(alone.residual.is_none() && alone.error.is_none());
+        cases.ran(place(&device));
+    }
+}
+
+type Sums<A> = (Vec<A>, Vec<A>, Vec<A>, Vec<A>);
+
+fn reference<T: Float>(case: &Case<T>, p: &family::backward::Plan, before: f64) -> Sums<T::Acc> {
+    let [_, dim, n] = case.dims();
+    let start = |len: usize| vec![T::Acc::narrow(before); len];
+    let mut out = (start(n * dim), start(n * dim), start(n), start(case.shape.slots()));
+    let (dec, enc, bias, values) = (&mut out.0, &mut out.1, &mut out.2, &mut out.3);
+    let b_dec = case.b_dec.as_deref();
+    family::backward::backward(p, case.codes(), &case.x.1, &case.g.1, &case.w.1, b_dec, dec, enc, bias, values);
+    out
+}
+
+fn backward<T: Float>(case: &Case<T>, accumulate: Accumulate, cases: &mut Cases, what: &str)
+where
+    T::Acc: Poison,
+{
+    let [_, dim, n] = case.dims();
+    let bias = Layout::packed([dim]).unwrap();
+    let b_dec = case.b_dec.as_deref();
+    let b_layout = b_dec.map(|_| &bias);
+    let p = family::backward::plan(&case.shape, &case.x.0, &case.g.0, &case.w.0, b_layout, accumulate).unwrap();
+    let before = if accumulate == Accumulate::Add { 0.5 } else { f64::NAN };
+    let want = reference(case, &p, before);
+    let check = |place: &str, got: Sums<T::Acc>| {
+        close(&format!("{place} {what} dw_dec"), &got.0, &want.0, 1e-11);
+        close(&format!("{place} {what} dw_enc"), &got.1, &want.1, 1e-11);
+        close(&format!("{place} {what} db_enc"), &got.2, &want.2, 1e-11);
+        close(&format!("{place} {what} dvalues"), &got.3, &want.3, 1e-11);
+        for (slot, got) in got.3.iter().enumerate() {
+            let closed = case.latents[slot] as usize >= n || !(case.values[slot].wide() > 0.0);
+            assert!(!closed || got.wide().to_bits() == 0, "{place} {what}: a gradient through slot {slot}");
+        }
+    };
+    let fenced = |device: &Device| {
+        let wide = || Fenced::<T::Acc, 2>::holding(&vec![T::Acc::narrow(before); n * dim], [n, dim], device);
+        let bias = Fenced::<T::Acc, 1>::holding(&vec![T::Acc::narrow(before); n], [n], device);
+        (wide(), wide(), bias, Fenced::<T::Acc, 1>::new([case.shape.slots()], device))
+    };
+    for level in cpu::Level::all() {
+        let (mut d, mut e, mut b, mut v) = fenced(&Device::Host);
+        let (dec, enc, db) = (d.slice(), e.slice(), b.slice());
+        let (x, g, w) = (&case.x.1, &case.g.1, &case.w.1);
+        cpu::backward::backward_at(level, &p, case.codes(), x, g, w, b_dec, dec, enc, db, v.slice());
+        check(&format!("{level:?}"), (d.take(), e.take(), b.take(), v.full()));
+        cases.ran("cpu");
+    }
+    for device in devices() {
+        let (on, (mut d, mut e, mut b, mut v)) = (case.on(&device), fenced(&device));
+        let bytes = core::sae_backward_workspace::<T>(&case.shape, &case.w.0, &device).unwrap();
+        let mut workspace = Tensor::empty([bytes], &device).unwrap();
+        let b_dec = on.b_dec.as_ref().map(Tensor::view);
+        let (x, g, w) = (on.x.view(), on.g.view(), on.w.view());
+        let (dec, enc, db, dv) = (d.view_mut(), e.view_mut(), b.view_mut(), v.view_mut());
+        core::sae_backward_into(on.codes(), x, g, w, b_dec, accumulate, dec, enc, db, dv, workspace.view_mut())
+            .unwrap();
+        check(place(&device), (d.take(), e.take(), b.take(), v.full()));
+        cases.ran(place(&device));
+    }
+}
+
+fn table<T: Poison + Float>()
+where
+    T::Acc: Poison,
+{
+    let mut cases = Cases::of("sae");
+    for (seed, &case) in CASES.iter().enumerate() {
+        let (what, case) = (format!("{case:?}"), Case::<T>::new(case, seed as u64));
+        decode(&case, &mut cases, &what);
+        backward(&case, Accumulate::Replace, &mut cases, &what);
+        backward(&case, Accumulate::Add, &mut cases, &what);
+    }
+}
+
+#[test]
+fn f32_table() {
+    table::<f32>();
+}
+#[test]
+fn bf16_table() {
+    table::<bf16>();
+}
+#[test]
+fn f16_table() {
+    table::<f16>();
+}
+
+/// One latent that every row names, and a row of NaN that only reaches what it names.
+#[test]
+fn hot_latents_and_bad_rows() {
+    let mut cases = Cases::of("sae, hot");
+    let mut case = Case::<f32>::new([500, 70, 40, 3, 0], 1);
+    for r in 0..500 {
+        (case.latents[3 * r], case.values[3 * r]) = (7, 1.0);
+    }
+    decode(&case, &mut cases, "hot");
+    backward(&case, Accumulate::Replace, &mut cases, "hot");
+    case.x.1[70 * 3..70 * 4].fill(f32::NAN);
+    case.g.1[70 * 5..70 * 6].fill(f32::INFINITY);
+    decode(&case, &mut cases, "bad rows");
+    let on = case.on(&Device::Host);
+    let got = core::sae_backward(on.codes(), on.x.view(), on.g.view(), on.w.view(), None).unwrap();
+    let named = |row: usize, l: u32| case.latents[3 * row..3 * row + 3].contains(&l);
+    for (l, row) in got.w_enc.to_vec().unwrap().chunks(70).enumerate() {
+        let reached = named(3, l as u32) || named(5, l as u32);
+        assert!(reached || row.iter().all(|x| x.is_finite()), "latent {l}");
+    }
+}
+
+#[test]
+fn threads_do_not_matter() {
+    let case = Case::<f32>::new([300, 70, 40, 5, 0], 2);
+    let on = case.on(&Device::Host);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let b = on.b_dec.as_ref().map(Tensor::view);
+            let got = core::sae_backward(on.codes(), on.x.view(), on.g.view(), on.w.view(), b).unwrap();
+            let db = core::sae_bias_backward(on.g.view(), on.w.view(), got.b_enc.view()).unwrap();
+            let recon = core::sae_decode(on.codes(), on.w.view(), b, None).unwrap().recon;
+            let all = [got.w_dec.to_vec(), got.w_enc.to_vec(), got.b_enc.to_vec(), got.values.to_vec(), db.to_vec()];
+            all.into_iter().chain([recon.to_vec()]).map(|x| x.unwrap().iter().map(|x| x.to_bits()).collect()).collect()
+        })
+    };
+    let one: Vec<Vec<u32>> = run(1);
+    for threads in [2, 3, 8, 2] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn biases() {
+    fn check<T: Poison + Float>(cases: &mut Cases)
+    where
+        T::Acc: Poison,
+    {
+        for (seed, &[rows, dim, n, ..]) in CASES.iter().enumerate() {
+            let case = Case::<T>::new([rows, dim, n, 0, 2], seed as u64);
+            let (b_enc, b_dec) = (normal::<T::Acc>(n, 1.0, 1), normal::<T::Acc>(dim, 1.0, 2));
+            let [long, short] = [n, dim].map(|len| Layout::packed([len]).unwrap());
+            let p = family::bias::plan(&case.w.0, &long, &short).unwrap();
+            let mut want = vec![T::Acc::default(); n];
+            family::bias::forward(&p, &case.w.1, &b_enc, &b_dec, &mut want);
+            let back = family::bias::plan_backward(&case.g.0, &case.w.0, &long, Accumulate::Add).unwrap();
+            let mut slope = vec![T::Acc::narrow(0.5); dim];
+            family::bias::backward(&back, &case.g.1, &case.w.1, &b_enc, &mut slope);
+            for device in devices() {
+                let on = case.on(&device);
+                let enc = Tensor::from_slice(&b_enc, long, &device).unwrap();
+                let dec = Tensor::from_slice(&b_dec, short, &device).unwrap();
+                let got = core::sae_bias(on.w.view(), enc.view(), dec.view()).unwrap();
+                close("bias", &got.to_vec().unwrap(), &want, 1e-11);
+                let mut out = Fenced::<T::Acc, 1>::holding(&vec![T::Acc::narrow(0.5); dim], [dim], &device);
+                let bytes = core::sae_bias_backward_workspace::<T>(&case.g.0, &case.w.0, &device).unwrap();
+                let mut workspace = Tensor::empty([bytes], &device).unwrap();
+                let (g, w) = (on.g.view(), on.w.view());
+                let add = Accumulate::Add;
+                core::sae_bias_backward_into(g, w, enc.view(), add, out.view_mut(), workspace.view_mut()).unwrap();
+                close("db_dec", &out.take(), &slope, 1e-11);
+                cases.ran(place(&device));
+            }
+        }
+    }
+    let mut cases = Cases::of("sae bias");
+    check::<f32>(&mut cases);
+    check::<bf16>(&mut cases);
+    check::<f16>(&mut cases);
+}
+
+#[test]
+fn tracking() {
+    let mut cases = Cases::of("sae track");
+    for (seed, &case) in CASES.iter().enumerate() {
+        let case = Case::<f32>::new(case, seed as u64);
+        let [_, _, n] = case.dims();
+        let before: Vec<u32> = (0..n as u32).map(|l| if l % 5 == 0 { u32::MAX - 3 } else { 10 * l }).collect();
+        let layout = Layout::packed([n]).unwrap();
+        for fired in [0.0, 0.5] {
+            let p = family::track::plan(&case.shape, &layout, 100, fired).unwrap();
+            let mut want = before.clone();
+            family::track::track(&p, case.codes(), &mut want);
+            let p = family::track::plan_dead(&layout, 200, &layout, &Layout::packed([1]).unwrap()).unwrap();
+            let (mut dead, mut many) = (vec![9; n], [9]);
+            family::track::dead(&p, &want, &mut dead, &mut many);
+            for device in devices() {
+                let on = case.on(&device);
+                let mut since = Fenced::<u32, 1>::holding(&before, [n], &device);
+                core::sae_track_into(on.codes(), since.view_mut(), 100, fired).unwrap();
+                assert_eq!(since.take(), want, "{}", place(&device));
+                let since = Tensor::from_slice(&want, layout, &device).unwrap();
+                let (mut list, mut count) = (Fenced::<u32, 1>::new([n], &device), Fenced::<u32, 1>::new([1], &device));
+                core::sae_dead_into(since.view(), 200, list.view_mut(), count.view_mut()).unwrap();
+                assert_eq!((list.take(), count.take()), (dead.clone(), many.to_vec()), "{}", place(&device));
+                cases.ran(place(&device));
+            }
+        }
+    }
+}
+
+/// What fires, and what saturates, by hand.
+#[test]
+fn tracking_by_hand() {
+    for device in devices() {
+        let values = Tensor::from_vec(vec![1.0_f32, f32::NAN, 0.5, 2.0], [2, 2], &device).unwrap();
+        let latents = Tensor::from_vec(vec![1_u32, 2, 3, 4], [2, 2], &device).unwrap();
+        let mut since = Tensor::from_vec(vec![u32::MAX, 7, 7, 7], [4], &device).unwrap();
+        let codes = Codes::fixed(values.view(), latents.view()).unwrap();
+        core::sae_track_into(codes, since.view_mut(), 5, 0.5).unwrap();
+        assert_eq!(since.to_vec().unwrap(), [u32::MAX, 0, 12, 12]);
+    }
+}
+
+#[test]
+fn wrong_calls_are_errors() {
+    for device in devices() {
+        let w = Tensor::<f32, 2>::zeros([4, 3], &device).unwrap();
+        let x = Tensor::<f32, 2>::zeros([2, 3], &device).unwrap();
+        let values = Tensor::<f32, 1>::zeros([2], &device).unwrap();
+        let tensor = |list: &[u32]| Tensor::from_slice(list, Layout::packed([list.len()]).unwrap(), &device).unwrap();
+        let narrow = Tensor::<f32, 2>::zeros([2, 2], &device).unwrap();
+        let fixed = |latents: &Tensor<u32, 1>, x: &Tensor<f32, 2>| {
+            let (values, latents) = (values.view().reshape([2, 1]).unwrap(), latents.view().reshape([2, 1]).unwrap());
+            core::sae_decode(Codes::fixed(values, latents).unwrap(), w.view(), None, Some(x.view())).err()
+        };
+        let op = "sae_decode";
+        assert_eq!(fixed(&tensor(&[0, 4]), &x), None);
+        assert_eq!(fixed(&tensor(&[0, 4]), &narrow), Some(Error::Size { op, arg: "x", want: 3, got: 2 }));
+        let three = tensor(&[0, 1, 2]);
+        assert!(Codes::flat(values.view(), three.view(), three.view()).is_err());
+        if device.is_host() {
+            assert_eq!(fixed(&tensor(&[0, 5]), &x), Some(Error::Range { op, arg: "latents", max: 4, got: 5 }));
+            for offsets in [[0, 2, 1], [1, 1, 2], [0, 1, 3]] {
+                let (latents, offsets) = (tensor(&[0, 1]), tensor(&offsets));
+                let codes = Codes::flat(values.view(), latents.view(), offsets.view()).unwrap();
+                let wrong = core::sae_decode(codes, w.view(), None, None).err();
+                assert!(matches!(wrong, Some(Error::Value { arg: "offsets", .. })), "{wrong:?}");
+            }
+        }
+    }
+}
