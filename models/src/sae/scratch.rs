@@ -1,7 +1,8 @@
 use super::{Config, Variant};
 use crate::{
-    Codes, Device, Layout, Result, Shape, Tensor, sae_backward_workspace, sae_bias_backward_workspace,
-    sae_decode_workspace, sae_encode_flat_workspace, sae_encode_subset_workspace, sae_encode_workspace,
+    Codes, Device, Layout, Reduce, Result, Shape, Tensor, View, reduce, sae_backward_workspace,
+    sae_bias_backward_workspace, sae_decode_workspace, sae_encode_flat_workspace, sae_encode_subset_workspace,
+    sae_encode_workspace, scale_into,
 };
 
 /// The memory of a training step.
@@ -58,6 +59,32 @@ impl Scratch {
             workspace: Tensor::zeros([workspace(config, aux, device)?], device)?,
         })
     }
+}
+
+impl Scratch {
+    /// Shorten the whole gradient to length `most`, if it is longer.
+    pub fn clip(&mut self, most: f32) -> Result<()> {
+        let mut squares = 0.0;
+        for part in [&self.dw_dec, &self.dw_enc] {
+            squares += sum_of_squares(part.view())?;
+        }
+        let [n, d] = self.dw_dec.dims();
+        squares += sum_of_squares(self.db_enc.view().reshape([1, n])?)?;
+        squares += sum_of_squares(self.db_dec.view().reshape([1, d])?)?;
+        let length = squares.sqrt() as f32;
+        if length > most {
+            let factor = most / length;
+            scale_into(factor, self.dw_dec.view_mut())?;
+            scale_into(factor, self.dw_enc.view_mut())?;
+            scale_into(factor, self.db_enc.view_mut().reshape([1, n])?)?;
+            scale_into(factor, self.db_dec.view_mut().reshape([1, d])?)?;
+        }
+        Ok(())
+    }
+}
+
+fn sum_of_squares(x: View<'_, f32, 2>) -> Result<f64> {
+    Ok(reduce(x, Reduce::SumSquares, 1)?.to_vec()?.into_iter().map(f64::from).sum())
 }
 
 /// The most that an operation of the step asks for.

@@ -2,7 +2,10 @@
 //! moments and dead-latent counters, and, as its metadata, settings and counters. What is drawn while training depends
 //! on the seed and on counters only, so they are all there is to keep of the generator and of the buffer's place.
 use super::train::{Facts, Moments, Trainer};
-use super::{Config, Gate, Sae, weights::{Incoming, Outgoing}};
+use super::{
+    Config, Gate, Sae,
+    weights::{Incoming, Outgoing},
+};
 use crate::io::{self, Error, Result};
 use crate::{Device, Tensor};
 use std::path::Path;
@@ -55,7 +58,11 @@ impl Trainer {
         let (b_dec, b_dec_moments) = take(&mut weights, "b_dec", [d], device)?;
         weights.finish()?;
         if note.since.len() != n || note.dead.len() != n {
-            return Err(weights.wrong(format!("counts {} and {} latents, expected {n}", note.since.len(), note.dead.len())));
+            return Err(weights.wrong(format!(
+                "counts {} and {} latents, expected {n}",
+                note.since.len(),
+                note.dead.len()
+            )));
         }
         let since = Tensor::from_vec(note.since, [n], device)?;
         let dead = Tensor::from_vec(note.dead, [n], device)?;

@@ -249,18 +249,18 @@ impl Trainer {
         }
         let (config, facts, s, sae) = (&self.config, &self.facts, &self.scratch, &mut self.sae);
         let adamw = AdamW {
-            lr: config.rate_at(facts.step),
-            beta1: config.beta1,
-            beta2: config.beta2,
-            eps: config.eps,
+            lr: config.rate_at(facts.step).into(),
+            beta1: config.beta1.into(),
+            beta2: config.beta2.into(),
+            eps: config.eps.into(),
             weight_decay: 0.0,
-            step: facts.step as u32 + 1,
+            step: facts.step as u64 + 1,
         };
         let m = &mut self.w_dec;
         decoder_step_into(sae.w_dec.view_mut(), s.dw_dec.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
         let m = &mut self.w_enc;
         adamw_into(sae.w_enc.view_mut(), s.dw_enc.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
-        let adamw = AdamW { lr: adamw.lr * facts.scale, ..adamw };
+        let adamw = AdamW { lr: adamw.lr * f64::from(facts.scale), ..adamw };
         let m = &mut self.b_enc;
         adamw_into(sae.b_enc.view_mut(), s.db_enc.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
         let m = &mut self.b_dec;
