@@ -1,14 +1,15 @@
 //! The SAE family where sums have no rounding: small whole numbers, so every device must agree with the reference bit for
 //! bit, ties and all. What rounding does is the table's business, in `sae.rs`.
 use latens_core::{
-    Against, Codes, sae_bias_backward_into, sae_bias_backward_workspace, sae_bias_into, sae_dead_into, sae_decode_into,
-    sae_decode_workspace, sae_encode_into, sae_encode_subset, sae_encode_subset_into, sae_encode_subset_workspace,
-    sae_encode_threshold_into, sae_encode_threshold_workspace, sae_encode_workspace, sae_track_into,
+    Against, Codes, sae_backward_into, sae_backward_workspace, sae_bias_backward_into, sae_bias_backward_workspace,
+    sae_bias_into, sae_dead_into, sae_decode_into, sae_decode_workspace, sae_encode_into, sae_encode_subset,
+    sae_encode_subset_into, sae_encode_subset_workspace, sae_encode_threshold_into, sae_encode_threshold_workspace,
+    sae_encode_workspace, sae_track_into,
 };
 use latens_core::{Device, Float, Layout, Tensor, bf16, f16};
 use latens_kernels::Accumulate;
 use latens_kernels::Philox;
-use latens_kernels::sae::{self, Shape, bias, decode, encode, track};
+use latens_kernels::sae::{self, Shape, backward, bias, decode, encode, track};
 use latens_tests::{Cases, Fenced, Poison, devices, place, same};
 
 /// `[rows, dim, n, k, padding]`. A tile is 128 rows by 128 latents; a part of the latents keeps k and two tiles.
@@ -259,6 +260,66 @@ fn f16_decodes() {
 #[test]
 fn bf16_decodes() {
     decodes::<bf16>();
+}
+
+fn backwards<T: Float<Acc = f32> + Poison>() {
+    let mut cases = Cases::of("sae_backward");
+    for (seed, &case) in CODED.iter().enumerate() {
+        let [rows, dim, n, k, padding] = case;
+        let (w, x, g) =
+            (whole::<T>([n, dim], padding, 7), whole::<T>([rows, dim], padding, 8), whole::<T>([rows, dim], 0, 9));
+        let b_dec: Vec<f32> = (0..dim).map(|c| c as f32 % 5.0).collect();
+        let b_layout = Layout::packed([dim]).unwrap();
+        for (codes, accumulate, with_bias) in codes(rows, n, k, seed as u64)
+            .iter()
+            .flat_map(|c| [(c, Accumulate::Replace, true), (c, Accumulate::Add, false)])
+        {
+            let bias = with_bias.then_some(&b_dec[..]);
+            let plan = backward::plan(&codes.shape, &x.1, &g.1, &w.1, bias.map(|_| &b_layout), accumulate).unwrap();
+            let before = vec![3.0; n * dim];
+            let (mut dec, mut enc, mut b) = (before.clone(), before.clone(), vec![3.0; n]);
+            let mut values = vec![0.0; codes.shape.slots()];
+            let into = (&mut dec[..], &mut enc[..], &mut b[..], &mut values[..]);
+            backward::backward(&plan, codes.host(), &x.0, &g.0, &w.0, bias, into.0, into.1, into.2, into.3);
+            for device in devices() {
+                let there = |(data, layout): &(Vec<T>, Layout<2>)| Tensor::from_slice(data, *layout, &device).unwrap();
+                let (w_there, x_there, g_there, b_there) = (there(&w), there(&x), there(&g), vector(&b_dec, &device));
+                let mut two = [(); 2].map(|()| Fenced::holding(&before, [n, dim], &device));
+                let mut db = Fenced::holding(&vec![3.0; n], [n], &device);
+                let mut dv = Fenced::<f32, 1>::new([codes.shape.slots()], &device);
+                let need = sae_backward_workspace::<T>(&codes.shape, &w.1, &device).unwrap();
+                let mut workspace = bytes(need, &device);
+                let [dec_to, enc_to] = two.each_mut().map(|out| out.view_mut());
+                let (x, g, w) = (x_there.view(), g_there.view(), w_there.view());
+                let b_dec = with_bias.then_some(b_there.view());
+                let (db_to, dv_to, workspace) = (db.view_mut(), dv.view_mut(), workspace.view_mut());
+                codes
+                    .with(&device, |codes| {
+                        sae_backward_into(codes, x, g, w, b_dec, accumulate, dec_to, enc_to, db_to, dv_to, workspace)
+                    })
+                    .unwrap();
+                let place = place(&device);
+                assert_eq!(dv.take(), values, "{place} {case:?}");
+                assert_eq!(db.take(), b, "{place} {case:?}");
+                assert_eq!(two[0].take(), dec, "{place} {case:?}");
+                assert_eq!(two[1].take(), enc, "{place} {case:?}");
+                cases.ran(place);
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_backwards() {
+    backwards::<f32>();
+}
+#[test]
+fn f16_backwards() {
+    backwards::<f16>();
+}
+#[test]
+fn bf16_backwards() {
+    backwards::<bf16>();
 }
 
 fn biases<T: Float<Acc = f32> + Poison>() {

@@ -71,7 +71,21 @@ pub fn sae_backward_into<T: Float>(
             Ok(())
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => Err(super::host_only::<T>(OP)),
+        Data::Cuda(device, x) => {
+            let codes = codes.cuda(device, OP)?;
+            let (g, w_dec) = (g.cuda(device, OP, "g")?, w_dec.cuda(device, OP, "w_dec")?);
+            let b_dec = b_dec.map(|b_dec| b_dec.cuda(device, OP, "b_dec")).transpose()?;
+            let to = launch::backward::Gradients {
+                dw_dec: dw_dec.cuda(device, OP, "dw_dec")?,
+                dw_enc: dw_enc.cuda(device, OP, "dw_enc")?,
+                db_enc: db_enc.cuda(device, OP, "db_enc")?,
+            };
+            let dvalues = dvalues.cuda(device, OP, "dvalues")?;
+            let workspace = workspace.cuda(device, OP, "workspace")?;
+            let launches =
+                launch::backward::launch(&p, device.chip(), codes, x, g, w_dec, b_dec, to, dvalues, workspace)?;
+            device.run(&launches)
+        }
     }
 }
 
@@ -177,8 +191,13 @@ fn plan<T: Float>(
     backward::plan(&codes.shape, &x.layout(), &g.layout(), &w_dec.layout(), b_dec.as_ref(), accumulate)
 }
 
-fn workspace<T: Float>(_p: &backward::Plan, device: &Device) -> Result<usize> {
-    if device.is_host() { Ok(0) } else { Err(super::host_only::<T>(OP)) }
+#[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+fn workspace<T: Float>(p: &backward::Plan, device: &Device) -> Result<usize> {
+    match device {
+        Device::Host => Ok(0),
+        #[cfg(feature = "cuda")]
+        Device::Cuda(_) => Ok(launch::backward::workspace(p)),
+    }
 }
 
 #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]

@@ -1,4 +1,5 @@
 // sae: sparse autoencoders. Contracts: mod.rs and its modules. Geometry: launch/. One entry for each element type.
+#include "backward.cuh"
 #include "encode.cuh"
 #include "track.cuh"
 
@@ -6,6 +7,11 @@
   const T *x, const T *w, const f32 *bias, const u32 *subset, const u32 *count, u32 rows, u32 dim, u32 n, u32 listed,  \
       u64 x_stride, u64 w_stride, u32 parts, u32 part
 #define PROBLEM_OF(T) Problem<T>{x, w, bias, subset, count, rows, dim, n, listed, x_stride, w_stride, parts, part}
+
+#define BATCH(T)                                                                                                       \
+  const f32 *values, const f32 *b_dec, const T *x, const T *g, const T *w, const u32 *items, const u32 *rows,          \
+      const u32 *starts, f32 *dvalues, u32 dim, u32 n, u64 x_stride, u64 g_stride, u64 w_stride
+#define BATCH_OF(T) Batch<T>{values, b_dec, x, g, w, items, rows, starts, dvalues, dim, n, x_stride, g_stride, w_stride}
 
 #define ENTRIES(T)                                                                                                     \
   LATENS_ENTRY(sae_encode_##T, 256, PROBLEM(T), u64* lists, u64* found, u64* bars, u32* counts, u32 k, u32 room,       \
@@ -25,6 +31,12 @@
   LATENS_ENTRY(sae_bias_parts_##T, 256, const T* g, const T* w, const f32* db_enc, f32* parts, u32 rows, u32 n,        \
                u32 dim, u64 g_stride, u64 w_stride, u32 part) {                                                        \
     bias_parts(g, w, db_enc, parts, rows, n, dim, g_stride, w_stride, part);                                           \
+  }                                                                                                                    \
+  LATENS_ENTRY(sae_backward_hot_##T, 256, BATCH(T), const u32* keys, f32* parts, u32 slots) {                          \
+    backward_hot(BATCH_OF(T), keys, parts, slots);                                                                     \
+  }                                                                                                                    \
+  LATENS_ENTRY(sae_backward_##T, 256, BATCH(T), f32* parts, f32* dw_dec, f32* dw_enc, f32* db_enc, u32 add) {          \
+    backward(BATCH_OF(T), parts, dw_dec, dw_enc, db_enc, add);                                                         \
   }
 ENTRIES(f32)
 ENTRIES(f16)
@@ -47,4 +59,19 @@ LATENS_ENTRY(sae_track_fire_f32, 256, const f32* values, const u32* latents, con
 }
 LATENS_ENTRY(sae_dead_f32, 1024, const u32* since, u32* list, u32* count, u32 n, u32 limit, u32 part) {
   dead(since, list, count, n, limit, part);
+}
+LATENS_ENTRY(sae_order_keys_f32, 256, const f32*, const u32* latents, const u32* offsets, u32 width, u32 slots, u32* keys,
+             u32* items, u32* rows, f32* dvalues, u32 count, u32 n) {
+  order_keys(latents, Slots{offsets, width, slots}, keys, items, rows, dvalues, count, n);
+}
+LATENS_ENTRY(sae_order_count_f32, 256, const u32* keys, u32* counts, u32 slots, u32 shift) {
+  order_count(keys, counts, slots, shift);
+}
+LATENS_ENTRY(sae_order_scan_f32, 1024, u32* counts, u32 count) { order_scan(counts, count); }
+LATENS_ENTRY(sae_order_move_f32, 256, const u32* keys, const u32* items, const u32* counts, u32* to_keys, u32* to_items,
+             u32 slots, u32 shift) {
+  order_move(keys, items, counts, to_keys, to_items, slots, shift);
+}
+LATENS_ENTRY(sae_order_starts_f32, 256, const u32* keys, u32* starts, u32 slots, u32 n) {
+  order_starts(keys, starts, slots, n);
 }

@@ -1,4 +1,5 @@
 //! How the device code of each operation is launched.
+pub mod backward;
 pub mod decode;
 pub mod encode;
 pub mod track;
