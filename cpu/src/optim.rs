@@ -103,7 +103,6 @@ fn each_row(width: usize, [w, m, v]: [&mut [f32]; 3], g: &[f32], work: impl Fn([
 fn root(x: f32) -> f32 {
     #[cfg(feature = "std")]
     {
-        extern crate std;
         x.sqrt()
     }
     #[cfg(not(feature = "std"))]

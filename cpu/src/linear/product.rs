@@ -1,70 +1,144 @@
 //! The product of two matrices of any strides.
+//!
+//! A task takes some panels of columns, packs them for its second-level cache, and passes every row over them: a tile of
+//! rows stays in the first-level cache meanwhile. No sum is shared between tasks, so threads cannot change its order.
 #![allow(unsafe_code)]
+use super::pack::{Matrix, in_pairs, lanes, rows, steps};
+use super::tile::{LANES, Level, ROWS};
+use alloc::{vec, vec::Vec};
+use core::marker::PhantomData;
 use latens_kernels::Float;
 
-/// A matrix: entry (i, j) is `data[i * down + j * across]`.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a, T> {
-    pub data: &'a [T],
-    pub rows: usize,
-    pub columns: usize,
-    pub down: usize,
-    pub across: usize,
-}
+/// Entries of the packed panels of a task: half a megabyte.
+const PANELS: usize = 1 << 17;
 
-impl<T> Matrix<'_, T> {
-    /// Elements from the first to one past the last.
-    fn span(&self) -> usize {
-        match self.rows * self.columns {
-            0 => 0,
-            _ => (self.rows - 1) * self.down + (self.columns - 1) * self.across + 1,
-        }
-    }
-}
-
-/// `out = a·b`, or `out += a·b`; `out` is packed. The order of a sum depends on the sizes only.
-pub(crate) fn product<T: Float>(a: Matrix<'_, T>, b: Matrix<'_, T>, out: &mut [T], add: bool) {
+/// `out = a·b + bias`, or `out += ..`; `out` is packed. The order of a sum depends on the sizes only.
+pub(super) fn product<T: Float, O: Float>(
+    level: Level,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    bias: Option<&[T::Acc]>,
+    out: &mut [O],
+    add: bool,
+) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     assert!(b.rows == k && out.len() == m * n && a.data.len() >= a.span() && b.data.len() >= b.span());
     if out.is_empty() {
         return;
     }
-    #[cfg(feature = "std")]
-    {
-        let (one, old) = (T::narrow(1.0), T::narrow(f64::from(u8::from(add))));
-        let small = m * n * k < 1 << 15;
-        let threads = if small { gemm::Parallelism::None } else { gemm::Parallelism::Rayon(0) };
-        // SAFETY: the spans of both inputs are inside their data, and the output is as large as it must be.
-        unsafe {
-            gemm::gemm(
-                m,
-                n,
-                k,
-                out.as_mut_ptr(),
-                1,
-                n as isize,
-                add,
-                a.data.as_ptr(),
-                a.across as isize,
-                a.down as isize,
-                b.data.as_ptr(),
-                b.across as isize,
-                b.down as isize,
-                old,
-                one,
-                false,
-                false,
-                false,
-                threads,
+    let bias: Option<Vec<f32>> = bias.map(|bias| bias[..n].iter().map(|x| x.to_f32()).collect());
+    let steps = steps::<T>(level, k);
+    let mut packed = vec![0; m * steps];
+    each(packed.chunks_mut((ROWS * steps).max(1)), |at, to| {
+        level.run(
+            #[inline(always)]
+            || rows(level, a, at * ROWS, to),
+        )
+    });
+
+    let panels = n.div_ceil(LANES);
+    let group = (PANELS / (LANES * steps).max(1)).clamp(1, 8).min(panels.div_ceil(2 * crate::rows::threads()));
+    let (groups, tiles) = (panels.div_ceil(group), m.div_ceil(ROWS));
+    // Few panels: rows are shared out as well, and panels packed more than once.
+    let parts = (4 * crate::rows::threads()).div_ceil(groups).min(tiles);
+    let part = tiles.div_ceil(parts);
+    let out = Out { start: out.as_mut_ptr(), n, len: out.len(), borrow: PhantomData };
+    let work = |task: usize| {
+        let (first, start) = (task % groups * group, task / groups * part);
+        let mut right = vec![0; group.min(panels - first) * LANES * steps];
+        for (panel, to) in right.chunks_exact_mut((LANES * steps).max(1)).enumerate() {
+            level.run(
+                #[inline(always)]
+                || lanes(level, b, (first + panel) * LANES, to),
             );
         }
+        let mut tile = [[0.0; LANES]; ROWS];
+        for top in (start..(start + part).min(tiles)).map(|tile| tile * ROWS) {
+            for panel in 0..group.min(panels - first) {
+                let from: [&[u32]; ROWS] = core::array::from_fn(|i| &packed[(top + i).min(m - 1) * steps..][..steps]);
+                let right = &right[panel * LANES * steps..][..LANES * steps];
+                if in_pairs::<T>(level) {
+                    level.paired(right, from, &mut tile)
+                } else {
+                    level.wide(right, from, &mut tile)
+                }
+                let left = (first + panel) * LANES;
+                for (row, sums) in tile.iter().enumerate().take(m - top) {
+                    // SAFETY: tasks differ in `first` or in `start`, so no other one writes these entries.
+                    let to = unsafe { out.row(top + row, left, (n - left).min(LANES)) };
+                    let bias = bias.as_deref().map(|bias| &bias[left..]);
+                    level.run(
+                        #[inline(always)]
+                        || finish(sums, bias, add, to),
+                    );
+                }
+            }
+        }
+    };
+    crate::rows::collect(groups * parts, work);
+}
+
+/// Sums of one row, with its bias, to the output.
+#[inline(always)]
+fn finish<O: Float>(sums: &[f32; LANES], bias: Option<&[f32]>, add: bool, to: &mut [O]) {
+    let mut sums = *sums;
+    if let Some(bias) = bias {
+        sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+    }
+    if add {
+        sums.iter_mut().zip(&*to).for_each(|(sum, old)| *sum += old.to_f32());
+    }
+    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = O::from_f32(sum));
+}
+
+/// An output whose parts are written by several threads.
+struct Out<'a, O> {
+    start: *mut O,
+    n: usize,
+    len: usize,
+    borrow: PhantomData<&'a mut [O]>,
+}
+
+// SAFETY: it is a borrowed slice of elements that may cross threads; `row` hands out each part once.
+unsafe impl<O: Send> Sync for Out<'_, O> {}
+
+impl<O> Out<'_, O> {
+    /// `count` entries of a row, from `column` on.
+    ///
+    /// # Safety
+    /// No two such parts that are alive at once meet.
+    #[allow(clippy::mut_from_ref)] // that is the promise
+    unsafe fn row(&self, row: usize, column: usize, count: usize) -> &mut [O] {
+        let at = row * self.n + column;
+        assert!(at + count <= self.len);
+        // SAFETY: inside of the borrowed slice, and nobody else's by the promise.
+        unsafe { core::slice::from_raw_parts_mut(self.start.add(at), count) }
+    }
+}
+
+/// Call `work` for every part, on every core where there are threads.
+fn each<'a>(parts: core::slice::ChunksMut<'a, u32>, work: impl Fn(usize, &'a mut [u32]) + Sync) {
+    #[cfg(feature = "std")]
+    {
+        use rayon::prelude::*;
+        parts.enumerate().par_bridge().for_each(|(at, part)| work(at, part));
     }
     #[cfg(not(feature = "std"))]
-    for (i, row) in out.chunks_exact_mut(n).enumerate() {
-        for (j, out) in row.iter_mut().enumerate() {
-            let terms =
-                (0..k).map(|c| a.data[i * a.down + c * a.across].wide() * b.data[c * b.down + j * b.across].wide());
-            *out = T::narrow(if add { out.wide() } else { 0.0 } + terms.sum::<f64>());
-        }
+    parts.enumerate().for_each(|(at, part)| work(at, part));
+}
+
+/// [`product`] of `f64`, in plain loops: it is not for speed.
+pub(super) fn exact<T: Float, O: Float>(
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    bias: Option<&[T::Acc]>,
+    out: &mut [O],
+    add: bool,
+) {
+    let n = b.columns;
+    for (at, out) in out.iter_mut().enumerate() {
+        let sum: f64 = (0..a.columns).map(|c| a.at(at / n, c).wide() * b.at(c, at % n).wide()).sum();
+        let sum = sum + bias.map_or(0.0, |bias| bias[at % n].wide());
+        *out = O::narrow(if add { out.wide() } else { 0.0 } + sum);
     }
 }

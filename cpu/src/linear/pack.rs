@@ -1,0 +1,142 @@
+//! The two inputs of a product as a tile wants them.
+use super::tile::{LANES, Level};
+use crate::cast::cast;
+use latens_kernels::{DType, Float, bf16};
+
+/// A matrix: entry (i, j) is `data[i * down + j * across]`.
+#[derive(Clone, Copy)]
+pub(super) struct Matrix<'a, T> {
+    pub data: &'a [T],
+    pub rows: usize,
+    pub columns: usize,
+    pub down: usize,
+    pub across: usize,
+}
+
+impl<'a, T: Float> Matrix<'a, T> {
+    /// Elements from the first to one past the last.
+    pub(super) fn span(&self) -> usize {
+        match self.rows * self.columns {
+            0 => 0,
+            _ => (self.rows - 1) * self.down + (self.columns - 1) * self.across + 1,
+        }
+    }
+
+    pub(super) fn transposed(self) -> Self {
+        Self { rows: self.columns, columns: self.rows, down: self.across, across: self.down, ..self }
+    }
+
+    pub(super) fn at(&self, i: usize, j: usize) -> T {
+        self.data[i * self.down + j * self.across]
+    }
+}
+
+/// Whether products of `T` are made in pairs.
+pub(super) fn in_pairs<T: Float>(level: Level) -> bool {
+    level.pairs() && T::DTYPE == DType::BF16
+}
+
+/// Numbers that a term of a sum takes up: as many as are read at once.
+pub(super) fn steps<T: Float>(level: Level, k: usize) -> usize {
+    if in_pairs::<T>(level) { k.div_ceil(2) } else { k }
+}
+
+/// One entry of the packed form: the bits of an `f32`, or of two `bf16` of which the second may be past the end.
+#[inline(always)]
+fn entry<T: Float>(pairs: bool, first: T, second: Option<T>) -> u32 {
+    let bits = |x: T| x.to_f32().to_bits();
+    if pairs { bits(first) >> 16 | second.map_or(0, |x| bits(x) & 0xffff_0000) } else { bits(first) }
+}
+
+/// Rows one after the other, each of [`steps`] entries: those of `a` from `first` on, as many as fit.
+#[inline(always)]
+pub(super) fn rows<T: Float>(level: Level, a: Matrix<'_, T>, first: usize, to: &mut [u32]) {
+    let (pairs, steps) = (in_pairs::<T>(level), steps::<T>(level, a.columns));
+    let each = if pairs { 2 } else { 1 };
+    if a.across != 1 {
+        // Neighbours in memory are of neighbouring rows.
+        let count = to.len() / steps.max(1);
+        for (c, i) in (0..steps).flat_map(|c| (0..count).map(move |i| (c, i))) {
+            let second = (each * c + 1 < a.columns).then(|| a.at(first + i, (each * c + 1).min(a.columns - 1)));
+            to[i * steps + c] = entry(pairs, a.at(first + i, each * c), second);
+        }
+        return;
+    }
+    for (i, to) in to.chunks_exact_mut(steps.max(1)).enumerate() {
+        let row = &a.data[(first + i) * a.down..][..a.columns];
+        if pairs {
+            to.iter_mut().zip(row.chunks(2)).for_each(|(to, x)| *to = entry(true, x[0], x.get(1).copied()));
+        } else {
+            to.iter_mut().zip(row).for_each(|(to, &x)| *to = entry(false, x, None));
+        }
+    }
+}
+
+/// The columns of `b` from `first` on, at most [`LANES`]: entry (c, lane) at `c * LANES + lane`, zeros past the last.
+#[inline(always)]
+pub(super) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mut [u32]) {
+    let count = (b.columns - first).min(LANES);
+    if b.down == 1 && count == LANES && lanes_of_rows(level, b, first, to) {
+        return;
+    }
+    let pairs = in_pairs::<T>(level);
+    let each = if pairs { 2 } else { 1 };
+    to.fill(0);
+    for (c, to) in to.chunks_exact_mut(LANES).enumerate() {
+        if b.across == 1 {
+            let row = |c: usize| &b.data[c * b.down + first..][..count];
+            let low = to.iter_mut().zip(row(each * c));
+            if pairs && 2 * c + 1 < b.rows {
+                low.zip(row(2 * c + 1)).for_each(|((to, &x), &y)| *to = entry(true, x, Some(y)));
+            } else {
+                low.for_each(|(to, &x)| *to = entry(pairs, x, None));
+            }
+        } else {
+            for (lane, to) in to[..count].iter_mut().enumerate() {
+                let second = (each * c + 1 < b.rows).then(|| b.at((each * c + 1).min(b.rows - 1), first + lane));
+                *to = entry(pairs, b.at(each * c, first + lane), second);
+            }
+        }
+    }
+}
+
+/// [`lanes`] where the terms of a sum lie one after the other: 16 by 16 numbers at a time, the rest one by one.
+#[inline(always)]
+fn lanes_of_rows<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mut [u32]) -> bool {
+    const STEP: usize = 16;
+    let pairs = in_pairs::<T>(level);
+    let each = if pairs { 2 } else { 1 };
+    let whole = b.rows / (each * STEP) * STEP;
+    let mut block = [0; STEP * STEP];
+    for half in [0, STEP] {
+        for c in (0..whole).step_by(STEP) {
+            let start = |r: usize| (first + half + r) * b.across + each * c;
+            for (r, to) in block.chunks_exact_mut(STEP).enumerate() {
+                let row = &b.data[start(r)..][..each * STEP];
+                if let Some(row) = cast::<T, f32>(row) {
+                    for (to, x) in to.iter_mut().zip(row) {
+                        *to = x.to_bits();
+                    }
+                } else if let Some(row) = cast::<T, bf16>(row).filter(|_| pairs) {
+                    for (to, x) in to.iter_mut().zip(row.as_chunks::<2>().0) {
+                        *to = u32::from(x[0].to_bits()) | u32::from(x[1].to_bits()) << 16;
+                    }
+                } else {
+                    for (to, x) in to.iter_mut().zip(row) {
+                        *to = x.to_f32().to_bits();
+                    }
+                }
+            }
+            if !level.transpose16(&block, STEP, &mut to[c * LANES + half..]) {
+                return false;
+            }
+        }
+    }
+    for (c, to) in to.chunks_exact_mut(LANES).enumerate().skip(whole) {
+        for (lane, to) in to.iter_mut().enumerate() {
+            let second = (each * c + 1 < b.rows).then(|| b.at((each * c + 1).min(b.rows - 1), first + lane));
+            *to = entry(pairs, b.at(each * c, first + lane), second);
+        }
+    }
+    true
+}
