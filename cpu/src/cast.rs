@@ -8,3 +8,10 @@ pub(crate) fn cast<T: Element, U: Element>(x: &[T]) -> Option<&[U]> {
     // SAFETY: the types are the same.
     (TypeId::of::<T>() == TypeId::of::<U>()).then(|| unsafe { core::slice::from_raw_parts(x.as_ptr().cast(), x.len()) })
 }
+
+/// The same elements, for writing, if `T` is `U`.
+pub(crate) fn cast_mut<T: Element, U: Element>(x: &mut [T]) -> Option<&mut [U]> {
+    let (pointer, len) = (x.as_mut_ptr().cast(), x.len());
+    // SAFETY: the types are the same, and `x` is borrowed for as long as the result.
+    (TypeId::of::<T>() == TypeId::of::<U>()).then(|| unsafe { core::slice::from_raw_parts_mut(pointer, len) })
+}
