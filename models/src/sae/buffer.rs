@@ -1,5 +1,6 @@
 use crate::io::{Error, Result};
 use crate::{Device, Philox, Tensor, View, gather_rows_into};
+use std::ops::Range;
 
 /// Activations in random order. Rows come from contexts, which the caller has shuffled; the buffer holds as many as
 /// there is room for, hands them out in an order of its own, and is then filled with the next ones. A row is handed out
@@ -81,17 +82,28 @@ impl Buffer {
         })
     }
 
-    /// The next batch. `fill(start, rows)` is asked to write rows `start..` of all, when they are not there yet.
+    /// Have the rows of the next batch in memory. `fill(start, rows)` is asked to write rows `start..` of all, if they
+    /// are not there yet.
+    ///
+    /// # Errors
+    /// What `fill` says.
+    pub fn prepare(&mut self, fill: impl FnOnce(usize, &mut Tensor<f32, 2>) -> Result<()>) -> Result<()> {
+        let filling = self.plan.place(self.served).filling;
+        if self.filled != Some(filling) {
+            self.filled = None; // in case it fails
+            fill(filling * self.plan.room, &mut self.rows)?;
+            self.filled = Some(filling);
+        }
+        Ok(())
+    }
+
+    /// The next batch, after [`prepare`](Self::prepare).
     ///
     /// # Errors
     /// What `fill` says, or the device.
     pub fn next(&mut self, fill: impl FnOnce(usize, &mut Tensor<f32, 2>) -> Result<()>) -> Result<View<'_, f32, 2>> {
+        self.prepare(fill)?;
         let place = self.plan.place(self.served);
-        if self.filled != Some(place.filling) {
-            self.filled = None; // in case it fails
-            fill(place.filling * self.plan.room, &mut self.rows)?;
-            self.filled = Some(place.filling);
-        }
         if self.ordered != Some(place.turn) {
             let mut order = shuffled(self.plan.rows(place.filling), self.seed, place.turn);
             order.resize(self.plan.room, 0);
@@ -109,9 +121,15 @@ impl Buffer {
         self.served
     }
 
-    /// The rows of the present filling, in their own order.
-    pub fn rows(&self) -> &Tensor<f32, 2> {
-        &self.rows
+    /// The rows in memory, in their own order; those after the last of all are what an earlier filling left.
+    pub fn rows(&self) -> View<'_, f32, 2> {
+        self.rows.view()
+    }
+
+    /// Which of all rows are in memory.
+    pub fn range(&self) -> Range<usize> {
+        let start = self.filled.unwrap_or(0) * self.plan.room;
+        start..start + self.filled.map_or(0, |filling| self.plan.rows(filling))
     }
 }
 

@@ -19,6 +19,11 @@ impl Pca {
         Self { mean, components: strongest.into_iter().take(k).map(component).collect() }
     }
 
+    /// The mean of the rows it was fitted on.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
     /// Fraction of the variance of `rows` (about their own mean) that the components leave unexplained.
     pub fn fvu(&self, rows: &[f32]) -> f64 {
         let d = self.mean.len();

@@ -1,0 +1,140 @@
+use crate::io::{Error, Result};
+use crate::lm::{Hooks, LanguageModel, Llama, Site};
+use crate::{Tensor, copy_into};
+use rayon::prelude::*;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Contexts of equal length, one after another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contexts {
+    /// Their tokens.
+    pub ids: Vec<u32>,
+    /// Tokens of each.
+    pub length: usize,
+}
+
+/// Text cut into contexts, some of it held out.
+#[derive(Clone, Debug)]
+pub struct Corpus {
+    /// To train on, in random order.
+    pub train: Contexts,
+    /// To judge by: from every tenth document (of a single one: its last tenth).
+    pub held: Contexts,
+}
+
+impl Corpus {
+    /// Read `path`, a text file or a folder of `.txt` files, and draw as many contexts of `length` tokens as asked for.
+    /// Contexts lie within one document; what is left at its end is not used.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or too little text.
+    pub fn read(lm: &LanguageModel, path: &Path, length: usize, [train, held]: [usize; 2], seed: u64) -> Result<Self> {
+        let documents = documents(path)?;
+        let ids = documents.par_iter().map(|text| lm.tokenizer.encode(text)).collect::<Result<Vec<_>>>()?;
+        let whole = |ids: &[u32]| ids.chunks_exact(length).map(<[u32]>::to_vec).collect::<Vec<_>>();
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        if let [only] = &ids[..] {
+            ours = whole(only);
+            theirs = ours.split_off(ours.len() - ours.len() / 10);
+        } else {
+            for (at, document) in ids.iter().enumerate() {
+                if at % 10 == 9 { &mut theirs } else { &mut ours }.extend(whole(document));
+            }
+        }
+        let draw = |from: Vec<Vec<u32>>, count: usize, turn| {
+            if from.len() < count {
+                let what = format!("{} holds {} contexts of the {count} asked for", path.display(), from.len());
+                return Err(Error::setting("tokens", what));
+            }
+            let order = super::buffer::shuffled(from.len(), seed, turn);
+            let ids = order.into_iter().take(count).flat_map(|at| from[at as usize].iter().copied()).collect();
+            Ok(Contexts { ids, length })
+        };
+        Ok(Self { train: draw(ours, train, u64::MAX - 1)?, held: draw(theirs, held, u64::MAX - 2)? })
+    }
+}
+
+fn documents(path: &Path) -> Result<Vec<String>> {
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        let entries = fs::read_dir(path).map_err(Error::system(path, "read"))?;
+        files = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|p| text(p)).collect();
+        files.sort();
+    }
+    if files.is_empty() {
+        return Err(Error::content(path, "holds no .txt files"));
+    }
+    let read = |path: &PathBuf| {
+        let bytes = fs::read(path).map_err(Error::system(path, "read"))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    files.iter().map(read).collect()
+}
+
+fn text(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "txt")
+}
+
+impl Contexts {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ids.len().checked_div(self.length).unwrap_or(0)
+    }
+
+    /// Those that the rows from `start` on belong to.
+    pub fn from_row(&self, start: usize) -> Self {
+        let first = self.token(start).0 * self.length;
+        Self { ids: self.ids[first.min(self.ids.len())..].to_vec(), length: self.length }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Activations that they give: one for each token but the first of a context. That one is where attention rests
+    /// when it has nothing to look at; its activation is a hundred times as long as the others and says nothing.
+    pub fn rows(&self) -> usize {
+        self.len() * self.length.saturating_sub(1)
+    }
+
+    /// The token of row `row`, and its place in its context.
+    pub fn token(&self, row: usize) -> (usize, usize) {
+        let width = self.length - 1;
+        (row / width, row % width + 1)
+    }
+
+    /// Write the activations at `site` of rows `start..` to `rows`, as far as there are any, and `tell` how many at a
+    /// time. `start` begins a context.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn activations(
+        &self,
+        model: &Llama,
+        site: Site,
+        start: usize,
+        rows: &mut Tensor<f32, 2>,
+        mut tell: impl FnMut(usize),
+    ) -> Result<()> {
+        const BATCH: usize = 8;
+        let (length, width) = (self.length, self.length - 1);
+        let first = start / width;
+        let last = self.len().min(first + rows.dims()[0] / width);
+        for context in (first..last).step_by(BATCH) {
+            let count = BATCH.min(last - context);
+            let ids = model.ids(self.ids[context * length..(context + count) * length].to_vec(), count)?;
+            let x = model.activations(&ids, site, &mut Hooks::new())?;
+            for c in 0..count {
+                let at = (context - first + c) * width;
+                let from = x.view().narrow(0, c * length + 1, (c + 1) * length)?;
+                copy_into(from, rows.view_mut().narrow(0, at, at + width)?)?;
+            }
+            tell(count * width);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! What latents stand for: where they fire, and which words their directions promote.
+use super::{Contexts, Sae};
+use crate::io::Result;
+use crate::lm::{Hooks, LanguageModel, Sampling, Site};
+use crate::{Tensor, View, add_into};
+
+/// A latent, to be looked at.
+#[derive(Clone, Debug)]
+pub struct Feature {
+    /// Which.
+    pub latent: usize,
+    /// Share of rows on which it fires.
+    pub density: f32,
+    /// Its largest value.
+    pub strongest: f32,
+    /// Tokens that its direction promotes most, through the model's last norm and its table of tokens.
+    pub words: Vec<String>,
+    /// How far the first of them stands out among all tokens, in standard deviations.
+    pub sharpness: f32,
+    /// Where it fires most strongly, each in another context.
+    pub snippets: Vec<Vec<Token>>,
+}
+
+/// A token of a snippet.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// Its text.
+    pub text: String,
+    /// The latent's value there.
+    pub value: f32,
+}
+
+/// One firing.
+#[derive(Clone, Copy)]
+struct Firing {
+    latent: u32,
+    row: u32,
+    value: f32,
+}
+
+/// Look at `count` latents of `sae` over `rows`, the activations of `contexts` from the first on: from rare to frequent
+/// in even steps, among those that fire on at least ten rows.
+///
+/// # Errors
+/// Those of the model and of the autoencoder.
+pub fn features(
+    lm: &LanguageModel,
+    sae: &Sae,
+    contexts: &Contexts,
+    rows: View<'_, f32, 2>,
+    count: usize,
+) -> Result<Vec<Feature>> {
+    const LEAST: usize = 10;
+    let total = rows.dims()[0];
+    let mut firings = firings(sae, rows, total)?;
+    firings.sort_unstable_by_key(|f| (f.latent, f.row));
+    let mut groups: Vec<&[Firing]> =
+        firings.chunk_by(|a, b| a.latent == b.latent).filter(|g| g.len() >= LEAST).collect();
+    groups.sort_by_key(|group| group.len());
+    let count = count.min(groups.len());
+    let chosen: Vec<&[Firing]> = (0..count).map(|i| groups[(2 * i + 1) * groups.len() / (2 * count)]).collect();
+    let logits = logits(lm, sae, &chosen)?;
+    let vocabulary = lm.model.config().vocabulary;
+    let features = chosen.iter().zip(logits.chunks(vocabulary.max(1))).map(|(group, logits)| {
+        let (words, sharpness) = words(lm, logits);
+        let strongest = group.iter().map(|f| f.value).fold(0.0, f32::max);
+        let (latent, density) = (group[0].latent as usize, group.len() as f32 / total as f32);
+        Feature { latent, density, strongest, words, sharpness, snippets: snippets(lm, contexts, group) }
+    });
+    Ok(features.collect())
+}
+
+fn firings(sae: &Sae, rows: View<'_, f32, 2>, total: usize) -> Result<Vec<Firing>> {
+    const ROWS: usize = 2048;
+    let (mut all, bias) = (Vec::new(), sae.bias()?);
+    for start in (0..total).step_by(ROWS) {
+        let end = total.min(start + ROWS);
+        let code = sae.encode_with(rows.narrow(0, start, end)?, &bias)?;
+        let (values, latents) = (code.values.to_vec()?, code.latents.to_vec()?);
+        let width = values.len() / (end - start);
+        let slots = values.into_iter().zip(latents).enumerate().filter(|(_, (value, _))| *value > 0.0);
+        all.extend(slots.map(|(at, (value, latent))| Firing { latent, row: (start + at / width) as u32, value }));
+    }
+    Ok(all)
+}
+
+/// The logits of the directions of these latents.
+fn logits(lm: &LanguageModel, sae: &Sae, chosen: &[&[Firing]]) -> Result<Vec<f32>> {
+    let d = sae.d();
+    let directions = chosen.iter().map(|group| sae.direction(group[0].latent as usize)).collect::<Result<Vec<_>>>()?;
+    let directions = Tensor::from_vec(directions.concat(), [chosen.len(), d], &sae.device())?;
+    Ok(lm.model.unembed(&directions)?.to_vec()?)
+}
+
+fn words(lm: &LanguageModel, logits: &[f32]) -> (Vec<String>, f32) {
+    const WORDS: usize = 8;
+    let mut order: Vec<usize> = (0..logits.len().min(lm.tokenizer.len())).collect();
+    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+    let count = logits.len() as f64;
+    let mean = logits.iter().map(|&l| f64::from(l)).sum::<f64>() / count;
+    let spread = (logits.iter().map(|&l| (f64::from(l) - mean).powi(2)).sum::<f64>() / count).sqrt();
+    let sharpness = order.first().map_or(0.0, |&best| (f64::from(logits[best]) - mean) / spread);
+    (order.into_iter().take(WORDS).map(|id| lm.tokenizer.text(id as u32)).collect(), sharpness as f32)
+}
+
+/// The five contexts in which it fires most strongly: twelve tokens before and eight after.
+fn snippets(lm: &LanguageModel, contexts: &Contexts, group: &[Firing]) -> Vec<Vec<Token>> {
+    const SNIPPETS: usize = 5;
+    const BEFORE: usize = 12;
+    const AFTER: usize = 8;
+    let mut order: Vec<&Firing> = group.iter().collect();
+    order.sort_by(|a, b| b.value.total_cmp(&a.value).then(a.row.cmp(&b.row)));
+    let mut seen = Vec::new();
+    let mut all = Vec::new();
+    for firing in order {
+        let (context, at) = contexts.token(firing.row as usize);
+        if seen.contains(&context) || all.len() == SNIPPETS {
+            continue;
+        }
+        seen.push(context);
+        let token = |place: usize| {
+            let row = (context * (contexts.length - 1) + place).checked_sub(1);
+            let value =
+                |row: usize| group.binary_search_by_key(&(row as u32), |f| f.row).map_or(0.0, |i| group[i].value);
+            let text = lm.tokenizer.text(contexts.ids[context * contexts.length + place]);
+            Token { text, value: if place == 0 { 0.0 } else { row.map_or(0.0, value) } }
+        };
+        all.push((at.saturating_sub(BEFORE)..contexts.length.min(at + AFTER)).map(token).collect());
+    }
+    all
+}
+
+/// A text before and after a latent was held up.
+#[derive(Clone, Debug)]
+pub struct Steered {
+    /// Which latent.
+    pub latent: usize,
+    /// How much of its direction was added to every activation.
+    pub strength: f32,
+    /// What the model was asked to continue.
+    pub prompt: String,
+    /// Its continuation as it is.
+    pub before: String,
+    /// Its continuation with the direction added.
+    pub after: String,
+}
+
+/// Continue `prompt` twice: as it is, and with `strength` times the direction of `latent` added at `site`.
+///
+/// # Errors
+/// Those of the model.
+pub fn steer(lm: &LanguageModel, sae: &Sae, site: Site, latent: usize, strength: f32, prompt: &str) -> Result<Steered> {
+    let sampling = Sampling { tokens: 40, ..Sampling::default() };
+    let before = lm.generate(prompt, &sampling, &mut Hooks::new(), |_| ())?;
+    let push: Vec<f32> = sae.direction(latent)?.into_iter().map(|w| w * strength).collect();
+    let mut hooks = Hooks::new().at(site, |x| {
+        let [rows, d] = x.dims();
+        let push = Tensor::from_vec(push.repeat(rows), [rows, d], &x.device())?;
+        Ok(add_into(push.view(), x.view_mut())?)
+    });
+    let after = lm.generate(prompt, &sampling, &mut hooks, |_| ())?;
+    Ok(Steered { latent, strength, prompt: prompt.into(), before, after })
+}

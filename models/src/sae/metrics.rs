@@ -1,0 +1,168 @@
+//! How good an autoencoder is, on text that it was not trained on.
+use super::{Contexts, Sae, initial};
+use crate::io::Result;
+use crate::lm::{Hooks, Llama, Site};
+use crate::{Tensor, View, copy_into, sae_decode};
+
+/// How well rows are reconstructed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quality {
+    /// Fraction of variance unexplained, `Σ |x - x̂|² / Σ |x - mean|²`.
+    pub fvu: f64,
+    /// Active latents per row.
+    pub l0: f64,
+    /// Mean cosine between a row and its reconstruction.
+    pub cosine: f64,
+    /// Share of latents that never fired.
+    pub dead: f64,
+    /// Share of rows on which each latent fired.
+    pub density: Vec<f32>,
+}
+
+/// Rows worked on at a time.
+const ROWS: usize = 2048;
+
+/// Judge `sae` on `rows`.
+///
+/// # Errors
+/// If they have another width or live elsewhere.
+pub fn quality(sae: &Sae, rows: View<'_, f32, 2>) -> Result<Quality> {
+    let ([total, d], n, bias) = (rows.dims(), sae.latents(), sae.bias()?);
+    let host = on_host(rows)?;
+    let variance = initial::variance(&host, &initial::mean(&host, d)) * total as f64;
+    let (mut error, mut cosine, mut active, mut fired) = (0.0, 0.0, 0_usize, vec![0_u32; n]);
+    for start in (0..total).step_by(ROWS) {
+        let end = total.min(start + ROWS);
+        let x = rows.narrow(0, start, end)?;
+        let code = sae.encode_with(x, &bias)?;
+        let decoded = sae_decode(code.view(), sae.w_dec.view(), Some(sae.b_dec.view()), Some(x))?;
+        if let Some(squares) = &decoded.error {
+            error += squares.to_vec()?.into_iter().map(f64::from).sum::<f64>();
+        }
+        for (row, recon) in host[start * d..end * d].chunks_exact(d).zip(decoded.recon.to_vec()?.chunks_exact(d)) {
+            cosine += dot(row, recon) / (dot(row, row) * dot(recon, recon)).sqrt().max(f64::MIN_POSITIVE);
+        }
+        for (latent, value) in code.latents.to_vec()?.into_iter().zip(code.values.to_vec()?) {
+            if value > 0.0 && (latent as usize) < n {
+                fired[latent as usize] += 1;
+                active += 1;
+            }
+        }
+    }
+    let count = total.max(1) as f64;
+    Ok(Quality {
+        fvu: error / variance,
+        l0: active as f64 / count,
+        cosine: cosine / count,
+        dead: fired.iter().filter(|&&f| f == 0).count() as f64 / n.max(1) as f64,
+        density: fired.into_iter().map(|f| (f64::from(f) / count) as f32).collect(),
+    })
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// A copy of these rows in host memory.
+///
+/// # Errors
+/// If the device fails.
+pub fn on_host(x: View<'_, f32, 2>) -> Result<Vec<f32>> {
+    let mut copy = Tensor::empty(x.dims(), &x.device())?;
+    copy_into(x, copy.view_mut())?;
+    Ok(copy.to_vec()?)
+}
+
+/// What stands in for the activations while a language model predicts.
+#[derive(Clone, Copy)]
+pub enum Splice<'a> {
+    /// Themselves.
+    Clean,
+    /// Their reconstruction.
+    Sae(&'a Sae),
+    /// Zero.
+    Zero,
+    /// This row.
+    Mean(&'a [f32]),
+}
+
+/// Mean loss, in nats, of the next tokens that `model` predicts where its activations at `site` are spliced. The first
+/// position of a context stays as it is (see [`Contexts::rows`]), so it is not counted either.
+///
+/// # Errors
+/// Those of the model and of the autoencoder.
+pub fn spliced_loss(
+    model: &Llama,
+    site: Site,
+    contexts: &Contexts,
+    splice: Splice<'_>,
+    mut tell: impl FnMut(usize),
+) -> Result<f64> {
+    const BATCH: usize = 8;
+    let length = contexts.length;
+    let (mut sum, mut count) = (0.0, 0_usize);
+    for ids in contexts.ids.chunks(BATCH * length) {
+        let batch = ids.len() / length;
+        let ids = model.ids(ids.to_vec(), batch)?;
+        let mut hooks = Hooks::new().at(site, |x| replace(x, batch, splice));
+        let losses = model.losses(&ids, &mut hooks)?.to_vec()?;
+        for context in losses.chunks_exact(length) {
+            sum += context[1..length - 1].iter().map(|&loss| f64::from(loss)).sum::<f64>();
+            count += length - 2;
+        }
+        tell(batch * length);
+    }
+    Ok(sum / count.max(1) as f64)
+}
+
+fn replace(x: &mut Tensor<f32, 2>, contexts: usize, splice: Splice<'_>) -> Result<()> {
+    let ([rows, d], device) = (x.dims(), x.device());
+    let mut other = match splice {
+        Splice::Clean => return Ok(()),
+        Splice::Sae(sae) => sae.reconstruct(x.view())?,
+        Splice::Zero => Tensor::zeros([rows, d], &device)?,
+        Splice::Mean(mean) => Tensor::from_vec(mean.repeat(rows), [rows, d], &device)?,
+    };
+    for first in (0..rows).step_by(rows / contexts.max(1)) {
+        copy_into(x.view().narrow(0, first, first + 1)?, other.view_mut().narrow(0, first, first + 1)?)?;
+    }
+    *x = other;
+    Ok(())
+}
+
+/// Losses with the activations as they are, reconstructed, zero, and at their mean.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Losses {
+    /// As they are.
+    pub clean: f64,
+    /// Reconstructed.
+    pub sae: f64,
+    /// Zero.
+    pub zero: f64,
+    /// At their mean.
+    pub mean: f64,
+}
+
+impl Losses {
+    /// All four.
+    ///
+    /// # Errors
+    /// As [`spliced_loss`].
+    pub fn measure(
+        model: &Llama,
+        site: Site,
+        contexts: &Contexts,
+        sae: &Sae,
+        mean: &[f32],
+        mut tell: impl FnMut(usize),
+    ) -> Result<Self> {
+        let mut loss = |splice| spliced_loss(model, site, contexts, splice, &mut tell);
+        let (clean, sae) = (loss(Splice::Clean)?, loss(Splice::Sae(sae))?);
+        Ok(Self { clean, sae, zero: loss(Splice::Zero)?, mean: loss(Splice::Mean(mean))? })
+    }
+
+    /// Share of the loss by zero that reconstruction gives back.
+    pub fn recovered(&self) -> f64 {
+        (self.zero - self.sae) / (self.zero - self.clean)
+    }
+}
