@@ -46,7 +46,7 @@ const LANES: usize = 64;
 
 /// `Σ a[c] b[c]`.
 #[inline(always)]
-pub(super) fn dot<T: Float>(fused: Fused, a: &[T], b: &[T]) -> f32 {
+pub(super) fn dot<T: Float, U: Float>(fused: Fused, a: &[T], b: &[U]) -> f32 {
     let mut lanes = [0.0; LANES];
     let (a_parts, b_parts) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let mut rest = 0.0;

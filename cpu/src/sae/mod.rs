@@ -1,6 +1,7 @@
 //! [`latens_kernels::sae`] on the host. Element types of 16 bits are widened to `f32` (on processors with AVX-512 BF16 the
 //! encoder multiplies `bf16` as it is); `f64` takes the references. Scratch is of the order of the codes.
 pub mod backward;
+pub mod bias;
 mod candidates;
 pub mod decode;
 pub mod encode;
@@ -8,7 +9,7 @@ mod gather;
 mod level;
 mod tile;
 
-pub use latens_kernels::sae::{bias, track};
+pub use latens_kernels::sae::track;
 pub use level::Level;
 
 use alloc::vec::Vec;
