@@ -12,7 +12,7 @@ const OLDEST: i32 = 12_040;
 ///
 /// # Errors
 /// [`Error::NoDriver`], whatever is missing.
-fn driver_ready() -> Result<()> {
+pub(crate) fn ready() -> Result<()> {
     // SAFETY: loading libcuda runs the vendor's start-up code only.
     if !unsafe { sys::is_culib_present() } {
         return Err(Error::NoDriver);
@@ -35,7 +35,7 @@ fn driver_ready() -> Result<()> {
 
 /// The primary context of GPU `ordinal`, which all libraries of a process share.
 pub(crate) fn primary(ordinal: usize) -> Result<Arc<CudaContext>> {
-    driver_ready()?;
+    ready()?;
     let context = CudaContext::new(ordinal).map_err(driver("cuDevicePrimaryCtxRetain"))?;
     quiet(&context);
     Ok(context)
@@ -46,7 +46,7 @@ pub(crate) fn primary(ordinal: usize) -> Result<Arc<CudaContext>> {
 /// # Safety
 /// `context` is a live context of `ordinal`, and is not destroyed before everything that was made from it is dropped.
 pub(crate) unsafe fn borrowed(ordinal: usize, context: *mut c_void) -> Result<Arc<CudaContext>> {
-    driver_ready()?;
+    ready()?;
     let device = result::device::get(ordinal as i32).map_err(driver("cuDeviceGet"))?;
     // SAFETY: the caller's promise.
     let context = unsafe { CudaContext::from_raw_context(ordinal, device, context.cast()) };
