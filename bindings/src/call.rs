@@ -38,7 +38,17 @@ impl Entry {
 
     /// Find the device, and do the work.
     pub(crate) fn run(self, work: impl FnOnce(&Call) -> Result<(), Failure>) -> LatensStatus {
-        guard(|| work(&Call { op: self.op, place: place(self.device, self.op)?, covered: RefCell::default() }))
+        let Entry { op, device } = self;
+        self.run_at(|| place(device, op), work)
+    }
+
+    /// Do the work where something else says.
+    pub(crate) fn run_at(
+        self,
+        place: impl FnOnce() -> Result<Arc<Place>, Failure>,
+        work: impl FnOnce(&Call) -> Result<(), Failure>,
+    ) -> LatensStatus {
+        guard(|| work(&Call { op: self.op, place: place()?, covered: RefCell::default() }))
     }
 }
 
@@ -87,6 +97,11 @@ impl Call {
         self.op
     }
 
+    /// Where it runs, to be kept.
+    pub(crate) fn place(&self) -> Arc<Place> {
+        self.place.clone()
+    }
+
     /// Where it runs.
     pub(crate) fn device(&self) -> &Device {
         &self.place.device
@@ -131,6 +146,25 @@ impl Call {
                 Device::Cuda(device) => Data::Cuda(device, Span::new(start as u64, len, device.id())),
             }
         };
+        Ok(View::new(data, layout)?)
+    }
+
+    /// [`Call::input`], but on the host if the tensor says so, even where the call runs on a GPU.
+    pub(crate) fn input_anywhere<T: Element, const R: usize>(
+        &self,
+        arg: &'static str,
+        tensor: *const LatensTensor,
+    ) -> Result<View<'_, T, R>, Failure> {
+        let host = matches!(self.tensor(arg, tensor)?.device.device_type, 1 | 3);
+        if !host || self.device().is_host() {
+            return self.input(arg, tensor);
+        }
+        let name = Name { op: self.op, arg };
+        // SAFETY: the promise of `Entry::new`.
+        let layout = unsafe { self.tensor(arg, tensor)?.layout::<R>(name)? };
+        let (start, len) = self.tensor(arg, tensor)?.memory::<T, R>(&layout, name)?;
+        // SAFETY: the promise of `Entry::new`; `start` is aligned and starts `len` elements of host memory.
+        let data = Data::Host(unsafe { std::slice::from_raw_parts(start, len) });
         Ok(View::new(data, layout)?)
     }
 

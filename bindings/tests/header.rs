@@ -21,6 +21,7 @@ const FILES: &[&str] = &[
     "sae/decode",
     "sae/backward",
     "sae/track",
+    "trainer",
 ];
 
 #[test]

@@ -4,6 +4,7 @@ use latens_c as _; // so that cargo builds the libraries beside this test
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// Run to its end; what it printed.
 fn run(command: &mut Command) -> String {
@@ -77,4 +78,68 @@ fn operations_static() {
 #[test]
 fn wrong_calls_are_errors() {
     println!("{}", run(&mut Command::new(compile("tests/c/garbage.c", "shared"))));
+}
+
+/// The installed package: headers, both libraries, CMake package, pkg-config file. Its root.
+fn installed() -> PathBuf {
+    static ONCE: OnceLock<PathBuf> = OnceLock::new();
+    let install = || {
+        let prefix = scratch("prefix");
+        run(Command::new(root().join("bindings/install.sh")).arg(&prefix).arg(libraries()));
+        prefix
+    };
+    ONCE.get_or_init(install).clone()
+}
+
+/// Whether a program of the system is there; `LATENS_REQUIRE_TOOLS=1` makes a missing one a failure.
+fn tool(name: &str) -> bool {
+    let there = Command::new(name).arg("--version").output().is_ok_and(|done| done.status.success());
+    let required = std::env::var_os("LATENS_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    assert!(there || !required, "LATENS_REQUIRE_TOOLS: {name} missing");
+    if !there {
+        println!("skipped: {name} missing");
+    }
+    there
+}
+
+/// The examples, through the CMake package, shared and static, built and run: the C++ one trains an autoencoder and
+/// saves a checkpoint.
+#[test]
+fn examples_through_cmake() {
+    if !tool("cmake") {
+        return;
+    }
+    let prefix = installed();
+    for library in ["OFF", "ON"] {
+        let build = scratch(&format!("cmake-{library}"));
+        let find = format!("-DCMAKE_PREFIX_PATH={}", prefix.display());
+        let source = root().join("bindings/examples");
+        let configure = [find, format!("-DLATENS_STATIC={library}"), "-DCMAKE_BUILD_TYPE=Release".into()];
+        run(Command::new("cmake").arg("-S").arg(source).arg("-B").arg(&build).args(configure));
+        run(Command::new("cmake").arg("--build").arg(&build));
+        println!("{}", run(&mut Command::new(build.join("operations"))));
+        let checkpoint = build.join("checkpoint");
+        let text = run(Command::new(build.join("train_sae")).args(["--steps", "200", "--out"]).arg(&checkpoint));
+        println!("{text}");
+        assert!(checkpoint.join("cfg.json").is_file() && checkpoint.join("sae_weights.safetensors").is_file());
+    }
+}
+
+/// A program finds the package through pkg-config alone.
+#[test]
+fn example_through_pkg_config() {
+    if !tool("pkg-config") {
+        return;
+    }
+    let prefix = installed();
+    let asked = Command::new("pkg-config")
+        .args(["--cflags", "--libs", "latens"])
+        .env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"))
+        .output()
+        .unwrap();
+    let flags = String::from_utf8(asked.stdout).unwrap();
+    let program = scratch("pkg-config").join("operations");
+    let source = root().join("bindings/examples/operations.c");
+    run(Command::new("cc").arg(source).args(flags.split_whitespace()).arg("-lm").arg("-o").arg(&program));
+    println!("{}", run(Command::new(program).env("LD_LIBRARY_PATH", prefix.join("lib"))));
 }

@@ -1,0 +1,268 @@
+// latens for C++17: latens.h with owned handles, tensors over memory of yours, and exceptions. Header only.
+#ifndef LATENS_HPP
+#define LATENS_HPP
+#include "latens.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace latens {
+
+// A call that failed: the text names the operation and the argument.
+class Error : public std::runtime_error {
+public:
+  Error(LatensStatus status, const std::string &text) : std::runtime_error(text), status_(status) {}
+  LatensStatus status() const { return status_; }
+
+private:
+  LatensStatus status_;
+};
+
+// Throw unless the call succeeded.
+inline void check(LatensStatus status) {
+  if (status == LATENS_STATUS_OK) return;
+  std::string text(latens_error(nullptr, 0) + 1, '\0');
+  latens_error(&text[0], text.size());
+  text.pop_back();
+  throw Error(status, text);
+}
+
+inline std::string version() { return latens_version(); }
+
+// 16-bit floats, by their bits.
+struct f16 { std::uint16_t bits; };
+struct bf16 { std::uint16_t bits; };
+
+// The host, or a GPU and one stream of it.
+class Device {
+public:
+  Device() = default; // the host
+  static Device cuda(int ordinal) {
+    Device device;
+    LatensDevice *handle = nullptr;
+    check(latens_device_open(LATENS_DEVICE_KIND_CUDA, ordinal, &handle));
+    return device.own(handle, ordinal);
+  }
+  // On a CUstream or cudaStream_t of yours, which outlives the device.
+  static Device adopt(int ordinal, void *stream) {
+    Device device;
+    LatensDevice *handle = nullptr;
+    check(latens_device_adopt(ordinal, stream, &handle));
+    return device.own(handle, ordinal);
+  }
+  bool is_host() const { return !handle_; }
+  int ordinal() const { return ordinal_; }
+  LatensDevice *get() const { return handle_.get(); }
+  void wait() const { check(latens_device_wait(get())); }
+
+private:
+  struct Free {
+    void operator()(LatensDevice *handle) const { latens_device_free(handle); }
+  };
+  Device own(LatensDevice *handle, int ordinal) {
+    handle_.reset(handle);
+    ordinal_ = ordinal;
+    return std::move(*this);
+  }
+  std::unique_ptr<LatensDevice, Free> handle_;
+  int ordinal_ = 0;
+};
+
+// A tensor over memory that is not its own. Inputs and outputs alike; `none` stands for one that is left out.
+class Tensor {
+public:
+  Tensor() = default;
+  // Host memory.
+  template <class T> Tensor(T *data, std::initializer_list<std::size_t> shape) : Tensor(data, shape, 1, 0) {}
+  template <class T> Tensor(std::vector<T> &data, std::initializer_list<std::size_t> shape) : Tensor(data.data(), shape) {
+    holds(data.size());
+  }
+  template <class T> Tensor(const std::vector<T> &data, std::initializer_list<std::size_t> shape) : Tensor(data.data(), shape) {
+    holds(data.size());
+  }
+  template <class T> explicit Tensor(std::vector<T> &data) : Tensor(data.data(), {data.size()}) {}
+  template <class T> explicit Tensor(const std::vector<T> &data) : Tensor(data.data(), {data.size()}) {}
+  // Memory of a device.
+  template <class T> static Tensor on(const Device &device, T *data, std::initializer_list<std::size_t> shape) {
+    return device.is_host() ? Tensor(data, shape) : Tensor(data, shape, 2, device.ordinal());
+  }
+  // The same with gaps between rows: strides in elements, the last 1.
+  Tensor strided(std::initializer_list<std::size_t> strides) const {
+    if (strides.size() != static_cast<std::size_t>(ndim_)) throw std::invalid_argument("latens: strides are of another rank");
+    Tensor tensor = *this;
+    tensor.gaps_ = true;
+    std::size_t d = 0;
+    for (std::size_t stride : strides) tensor.strides_[d++] = static_cast<std::int64_t>(stride);
+    return tensor;
+  }
+
+  // For one call: it points into this tensor.
+  class Raw {
+  public:
+    operator const LatensTensor *() const { return present_ ? &tensor_ : nullptr; }
+
+  private:
+    friend class Tensor;
+    LatensTensor tensor_{};
+    bool present_ = false;
+  };
+  Raw raw() const {
+    Raw raw;
+    LatensTensor &t = raw.tensor_;
+    raw.present_ = present_;
+    t.data = data_;
+    t.device.device_type = static_cast<decltype(t.device.device_type)>(kind_);
+    t.device.device_id = id_;
+    t.ndim = ndim_;
+    t.dtype.code = code_;
+    t.dtype.bits = bits_;
+    t.dtype.lanes = 1;
+    t.shape = const_cast<std::int64_t *>(shape_.data());
+    t.strides = gaps_ ? const_cast<std::int64_t *>(strides_.data()) : nullptr;
+    return raw;
+  }
+
+private:
+  template <class T> Tensor(T *data, std::initializer_list<std::size_t> shape, int kind, int id) : kind_(kind), id_(id), present_(true) {
+    using U = std::remove_cv_t<T>;
+    static_assert(std::is_same_v<U, float> || std::is_same_v<U, double> || std::is_same_v<U, f16> || std::is_same_v<U, bf16> ||
+                      std::is_same_v<U, std::uint32_t> || std::is_same_v<U, std::int32_t> || std::is_same_v<U, std::uint8_t> ||
+                      std::is_same_v<U, std::int8_t>,
+                  "latens: no such element type");
+    if (shape.size() > shape_.size()) throw std::invalid_argument("latens: a tensor has at most four dimensions");
+    data_ = const_cast<U *>(data);
+    for (std::size_t size : shape) shape_[static_cast<std::size_t>(ndim_++)] = static_cast<std::int64_t>(size);
+    bits_ = 8 * sizeof(U);
+    code_ = std::is_same_v<U, bf16> ? 4 : std::is_floating_point_v<U> || std::is_same_v<U, f16> ? 2 : std::is_signed_v<U> ? 0 : 1;
+  }
+  void holds(std::size_t count) const {
+    std::size_t want = 1;
+    for (int d = 0; d < ndim_; d++) want *= static_cast<std::size_t>(shape_[static_cast<std::size_t>(d)]);
+    if (want != count) throw std::invalid_argument("latens: the vector holds another number of elements than the shape");
+  }
+
+  void *data_ = nullptr;
+  int kind_ = 1, id_ = 0, ndim_ = 0;
+  std::uint8_t code_ = 2, bits_ = 32;
+  bool present_ = false, gaps_ = false;
+  std::array<std::int64_t, 4> shape_{}, strides_{};
+};
+
+inline const Tensor none{};
+
+// The operations of latens.h, in its order of arguments. Workspaces are sized by the function of the same name.
+inline void linear(const Device &d, const Tensor &x, const Tensor &w, const Tensor &bias, const Tensor &y,
+                   LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_linear(d.get(), x.raw(), w.raw(), bias.raw(), accumulate, y.raw()));
+}
+inline void linear_backward(const Device &d, const Tensor &x, const Tensor &w, const Tensor &dy, const Tensor &dx, const Tensor &dw,
+                            const Tensor &db, LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_linear_backward(d.get(), x.raw(), w.raw(), dy.raw(), accumulate, dx.raw(), dw.raw(), db.raw()));
+}
+inline std::size_t topk_workspace(const Device &d, const Tensor &x, std::size_t k) {
+  std::size_t bytes = 0;
+  check(latens_topk_workspace(d.get(), x.raw(), k, &bytes));
+  return bytes;
+}
+inline void topk(const Device &d, const Tensor &x, std::size_t k, const Tensor &values, const Tensor &indices,
+                 const Tensor &workspace = none) {
+  check(latens_topk(d.get(), x.raw(), k, values.raw(), indices.raw(), workspace.raw()));
+}
+inline void rms_norm(const Device &d, const Tensor &x, const Tensor &weight, float eps, const Tensor &y) {
+  check(latens_rms_norm(d.get(), x.raw(), weight.raw(), eps, y.raw()));
+}
+inline void layer_norm(const Device &d, const Tensor &x, const Tensor &weight, const Tensor &bias, float eps, const Tensor &y) {
+  check(latens_layer_norm(d.get(), x.raw(), weight.raw(), bias.raw(), eps, y.raw()));
+}
+inline void rope(const Device &d, const Tensor &positions, double base, LatensPairing pairing, const Tensor &x) {
+  check(latens_rope(d.get(), positions.raw(), base, pairing, x.raw()));
+}
+inline void attention(const Device &d, const Tensor &q, const Tensor &k, const Tensor &v, float scale, bool causal, const Tensor &y) {
+  check(latens_attention(d.get(), q.raw(), k.raw(), v.raw(), scale, causal, y.raw()));
+}
+inline void act(const Device &d, const Tensor &gate, const Tensor &up, LatensAct act, const Tensor &y) {
+  check(latens_act(d.get(), gate.raw(), up.raw(), act, y.raw()));
+}
+inline void embed(const Device &d, const Tensor &table, const Tensor &ids, const Tensor &y) {
+  check(latens_embed(d.get(), table.raw(), ids.raw(), y.raw()));
+}
+inline void cross_entropy(const Device &d, const Tensor &logits, const Tensor &targets, const Tensor &losses) {
+  check(latens_cross_entropy(d.get(), logits.raw(), targets.raw(), losses.raw()));
+}
+inline void reduce(const Device &d, const Tensor &x, LatensReduce how, std::size_t axis, const Tensor &y) {
+  check(latens_reduce(d.get(), x.raw(), how, axis, y.raw()));
+}
+inline void copy(const Device &d, const Tensor &x, const Tensor &y) { check(latens_copy(d.get(), x.raw(), y.raw())); }
+inline void cast(const Device &d, const Tensor &x, const Tensor &y) { check(latens_cast(d.get(), x.raw(), y.raw())); }
+inline void add(const Device &d, const Tensor &x, const Tensor &y) { check(latens_add(d.get(), x.raw(), y.raw())); }
+inline void scale(const Device &d, float factor, const Tensor &y) { check(latens_scale(d.get(), factor, y.raw())); }
+inline void adamw(const Device &d, const Tensor &g, const LatensAdamW &settings, const Tensor &w, const Tensor &m, const Tensor &v) {
+  check(latens_adamw(d.get(), g.raw(), &settings, w.raw(), m.raw(), v.raw()));
+}
+inline void decoder_step(const Device &d, const Tensor &g, const LatensAdamW &settings, const Tensor &w_dec, const Tensor &m, const Tensor &v) {
+  check(latens_decoder_step(d.get(), g.raw(), &settings, w_dec.raw(), m.raw(), v.raw()));
+}
+inline void sae_bias(const Device &d, const Tensor &w_enc, const Tensor &b_enc, const Tensor &b_dec, const Tensor &bias) {
+  check(latens_sae_bias(d.get(), w_enc.raw(), b_enc.raw(), b_dec.raw(), bias.raw()));
+}
+inline std::size_t sae_encode_workspace(const Device &d, const Tensor &x, const Tensor &w_enc, std::size_t k) {
+  std::size_t bytes = 0;
+  check(latens_sae_encode_workspace(d.get(), x.raw(), w_enc.raw(), k, &bytes));
+  return bytes;
+}
+inline void sae_encode(const Device &d, const Tensor &x, const Tensor &w_enc, const Tensor &bias, std::size_t k, const Tensor &values,
+                       const Tensor &latents, const Tensor &workspace = none) {
+  check(latens_sae_encode(d.get(), x.raw(), w_enc.raw(), bias.raw(), k, values.raw(), latents.raw(), workspace.raw()));
+}
+inline std::size_t sae_decode_workspace(const Device &d, const Tensor &latents, const Tensor &offsets, const Tensor &w_dec, bool against) {
+  std::size_t bytes = 0;
+  check(latens_sae_decode_workspace(d.get(), latents.raw(), offsets.raw(), w_dec.raw(), against, &bytes));
+  return bytes;
+}
+inline void sae_decode(const Device &d, const Tensor &values, const Tensor &latents, const Tensor &offsets, const Tensor &w_dec,
+                       const Tensor &b_dec, const Tensor &x, const Tensor &recon, const Tensor &residual, const Tensor &error,
+                       const Tensor &workspace = none) {
+  check(latens_sae_decode(d.get(), values.raw(), latents.raw(), offsets.raw(), w_dec.raw(), b_dec.raw(), x.raw(), recon.raw(),
+                          residual.raw(), error.raw(), workspace.raw()));
+}
+
+// A sparse autoencoder in training.
+class SaeTrainer {
+public:
+  static LatensSaeSettings defaults(std::size_t dim, std::size_t latents, std::size_t k, std::size_t steps) {
+    LatensSaeSettings settings{};
+    check(latens_sae_defaults(dim, latents, k, steps, &settings));
+    return settings;
+  }
+  SaeTrainer(const Device &device, const Tensor &sample, const LatensSaeSettings &settings) {
+    LatensSaeTrainer *handle = nullptr;
+    check(latens_sae_trainer_new(device.get(), sample.raw(), &settings, &handle));
+    handle_.reset(handle);
+  }
+  void step(const Tensor &x) { check(latens_sae_trainer_step(handle_.get(), x.raw())); }
+  LatensSaeMetrics metrics() const {
+    LatensSaeMetrics metrics{};
+    check(latens_sae_trainer_metrics(handle_.get(), &metrics));
+    return metrics;
+  }
+  void save(const std::string &folder, LatensSaeFormat format = LATENS_SAE_FORMAT_SAE_LENS) const {
+    check(latens_sae_trainer_save(handle_.get(), folder.c_str(), format));
+  }
+  LatensSaeTrainer *get() const { return handle_.get(); }
+
+private:
+  struct Free {
+    void operator()(LatensSaeTrainer *handle) const { latens_sae_trainer_free(handle); }
+  };
+  std::unique_ptr<LatensSaeTrainer, Free> handle_;
+};
+
+} // namespace latens
+#endif

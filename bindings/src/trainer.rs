@@ -1,0 +1,313 @@
+use crate::call::Entry;
+use crate::device::{Place, give};
+use crate::handle::Table;
+use crate::{Failure, LatensDevice, LatensStatus, LatensTensor, guard};
+use latens::io;
+use latens::sae::{Center, Config, Format, Origin, Progress, Revive, Trainer, Variant};
+use latens_core::{Device, Error, Layout, Tensor, View};
+use std::ffi::{CStr, c_char};
+use std::mem::{offset_of, size_of};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A sparse autoencoder in training, f32, on one device. Calls from several threads take turns.
+pub struct LatensSaeTrainer {
+    _never: (),
+}
+
+/// Settings of a training run. `latens_sae_defaults` fills them in; change what should differ.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct LatensSaeSettings {
+    /// Bytes of this struct as the program was compiled: later versions add fields at the end.
+    pub size: usize,
+    /// Width of the activations.
+    pub dim: usize,
+    /// Number of latents.
+    pub latents: usize,
+    /// Latents kept per row, or with BatchTopK per row on average.
+    pub k: usize,
+    /// A LatensSaeVariant.
+    pub variant: i32,
+    /// What the decoder's bias starts from: 0 the mean of the sample, 1 its geometric median.
+    pub center: i32,
+    /// Rows per step.
+    pub batch: usize,
+    /// Steps of the whole run.
+    pub steps: usize,
+    /// Highest learning rate.
+    pub rate: f32,
+    /// Largest length of the whole gradient; 0 for no limit.
+    pub clip: f32,
+    /// Steps over which the rate rises from 0.
+    pub warm: usize,
+    /// Steps at the end over which it falls to 0.
+    pub decay: usize,
+    /// Weight of the loss that revives dead latents; 0 for none.
+    pub revive_weight: f32,
+    /// Tokens without firing after which a latent counts as dead.
+    pub revive_after: u32,
+    /// Dead latents used per row, at most.
+    pub revive_k: usize,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+}
+
+/// Which latents are kept.
+#[repr(C)]
+pub enum LatensSaeVariant {
+    /// The k strongest positive ones of every row.
+    Topk = 0,
+    /// The k * batch strongest positive ones of the batch; afterwards all above a threshold.
+    BatchTopk = 1,
+}
+
+/// Whose checkpoint files.
+#[repr(C)]
+pub enum LatensSaeFormat {
+    /// SAELens 6: `cfg.json` and `sae_weights.safetensors`.
+    SaeLens = 0,
+    /// EleutherAI's sparsify: `cfg.json` and `sae.safetensors`. It has no place for the threshold of BatchTopK.
+    Sparsify = 1,
+}
+
+/// How the last step went.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct LatensSaeMetrics {
+    /// Steps done.
+    pub step: u64,
+    /// The loss without the part that revives: the fraction of variance unexplained (FVU) of the batch.
+    pub fvu: f32,
+    /// Active latents per row.
+    pub l0: f32,
+    /// Share of latents that are dead.
+    pub dead: f32,
+    /// Learning rate of the next step.
+    pub rate: f32,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let status = match error {
+            io::Error::Operation(error) => return error.into(),
+            io::Error::Setting { .. } => LatensStatus::Value,
+            io::Error::System { .. } | io::Error::Content { .. } => LatensStatus::File,
+            _ => LatensStatus::Other,
+        };
+        Failure { status, text: error.to_string() }
+    }
+}
+
+impl LatensSaeSettings {
+    fn of(config: &Config) -> Self {
+        let revive = config.revive.unwrap_or(Revive { weight: 0.0, k: 1, after: u32::MAX });
+        Self {
+            size: size_of::<Self>(),
+            dim: config.d,
+            latents: config.latents,
+            k: config.k,
+            variant: i32::from(config.variant == Variant::BatchTopK),
+            center: i32::from(config.center == Center::Median),
+            batch: config.batch,
+            steps: config.steps,
+            rate: config.rate,
+            clip: config.clip.unwrap_or(0.0),
+            warm: config.warm,
+            decay: config.decay,
+            revive_weight: revive.weight,
+            revive_after: revive.after,
+            revive_k: revive.k,
+            seed: config.seed,
+        }
+    }
+
+    fn config(&self, op: &'static str) -> Result<Config, Failure> {
+        let variant = match self.variant {
+            0 => Variant::TopK,
+            1 => Variant::BatchTopK,
+            _ => return Err(Error::Value { op, arg: "settings.variant", want: "a LatensSaeVariant" }.into()),
+        };
+        let center = match self.center {
+            0 => Center::Mean,
+            1 => Center::Median,
+            _ => return Err(Error::Value { op, arg: "settings.center", want: "0 or 1" }.into()),
+        };
+        let revive = Revive { weight: self.revive_weight, k: self.revive_k, after: self.revive_after };
+        let mut config = Config::new(self.dim, self.latents, self.k, self.steps);
+        (config.variant, config.center, config.batch, config.rate) = (variant, center, self.batch, self.rate);
+        (config.warm, config.decay, config.seed) = (self.warm, self.decay, self.seed);
+        config.clip = (self.clip != 0.0).then_some(self.clip);
+        config.revive = (self.revive_weight != 0.0).then_some(revive);
+        Ok(config)
+    }
+}
+
+struct Training {
+    place: Arc<Place>,
+    trainer: Mutex<Option<Trainer>>,
+}
+
+static TRAINERS: Table<Training> = Table::new();
+
+/// Work with the trainer of a handle. A panic takes the trainer along: what it left behind may be half of a step.
+fn with<R>(
+    trainer: *const LatensSaeTrainer,
+    op: &'static str,
+    work: impl FnOnce(&mut Trainer) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    let shared: Arc<_> = TRAINERS.get(trainer, op, "trainer")?;
+    let mut place = shared.trainer.lock().unwrap_or_else(PoisonError::into_inner);
+    let lost = || Failure { status: LatensStatus::Handle, text: format!("{op}: trainer was lost in a panic") };
+    let mut taken = place.take().ok_or_else(lost)?;
+    let done = work(&mut taken);
+    *place = Some(taken);
+    done.map_err(|Failure { status, text }| {
+        let text = if text.starts_with(op) { text } else { format!("{op}: {text}") };
+        Failure { status, text }
+    })
+}
+
+/// Settings that fit `latents` latents of width `dim`, of which `k` are kept, and a run of `steps`.
+///
+/// # Safety
+/// `settings` is null or can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_defaults(
+    dim: usize,
+    latents: usize,
+    k: usize,
+    steps: usize,
+    settings: *mut LatensSaeSettings,
+) -> LatensStatus {
+    let made = || Ok(LatensSaeSettings::of(&Config::new(dim, latents, k, steps)));
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { give(settings, "sae_defaults", "settings", made) })
+}
+
+/// A trainer on `device`, begun from a `sample` of the activations \[rows, dim\] f32, which gives centre, scale and
+/// variance; some thousands of rows do. The sample may be on the host or on the device. On failure `*trainer` is null.
+///
+/// # Safety
+/// `settings` is null or points at as many bytes as its first field says; `sample` is null or as DLPack says;
+/// `trainer` is null or can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_trainer_new(
+    device: *const LatensDevice,
+    sample: *const LatensTensor,
+    settings: *const LatensSaeSettings,
+    trainer: *mut *mut LatensSaeTrainer,
+) -> LatensStatus {
+    const OP: &str = "sae_trainer_new";
+    // SAFETY: the caller's promises.
+    let entry = unsafe { Entry::new(OP, device) };
+    entry.run(|call| {
+        call.give("trainer", trainer, || Ok(std::ptr::null_mut()))?;
+        let size = call.settings("settings", settings.cast::<usize>())?;
+        let want = offset_of!(LatensSaeSettings, seed) + size_of::<u64>();
+        if size < want {
+            return Err(Error::Size { op: OP, arg: "settings.size", want, got: size }.into());
+        }
+        let config = call.settings("settings", settings)?.config(OP)?;
+        let rows = host_rows(call.input_anywhere::<f32, 2>("sample", sample)?)?;
+        let prefixed = |error| {
+            let Failure { status, text } = Failure::from(error);
+            Failure { status, text: format!("{OP}: {text}") }
+        };
+        let made = Trainer::new(config, &rows, call.device()).map_err(prefixed)?;
+        call.give("trainer", trainer, || {
+            Ok(TRAINERS.put(Training { place: call.place(), trainer: Mutex::new(Some(made)) }))
+        })
+    })
+}
+
+/// One step on a batch \[batch, dim\] f32 that the caller owns, on the host or on the device of the trainer. Rows on the
+/// host are copied there first; rows of another device are an error.
+///
+/// # Safety
+/// `x` is null or as DLPack says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_trainer_step(
+    trainer: *mut LatensSaeTrainer,
+    x: *const LatensTensor,
+) -> LatensStatus {
+    const OP: &str = "sae_trainer_step";
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new(OP, std::ptr::null()) };
+    let place = || Ok(TRAINERS.get(trainer, OP, "trainer")?.place.clone());
+    entry.run_at(place, |call| {
+        with(trainer, call.op(), |trainer| {
+            let x = call.input_anywhere::<f32, 2>("x", x)?;
+            match (trainer.sae().device(), x.device()) {
+                (Device::Cuda(_), Device::Host) => {
+                    let rows = host_rows(x)?;
+                    let copy = Tensor::from_slice(&rows, Layout::packed(x.dims())?, &trainer.sae().device())?;
+                    Ok(trainer.step(copy.view())?)
+                }
+                _ => Ok(trainer.step(x)?),
+            }
+        })
+    })
+}
+
+/// How the last step went. On a GPU this waits for it.
+///
+/// # Safety
+/// `metrics` is null or can be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_trainer_metrics(
+    trainer: *const LatensSaeTrainer,
+    metrics: *mut LatensSaeMetrics,
+) -> LatensStatus {
+    const OP: &str = "sae_trainer_metrics";
+    let made = || {
+        let Progress { step, fvu, l0, dead, rate } = with(trainer, OP, |trainer| Ok(trainer.progress()?))?;
+        Ok(LatensSaeMetrics { step: step as u64, fvu, l0, dead, rate })
+    };
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { give(metrics, OP, "metrics", made) })
+}
+
+/// Write a checkpoint (a LatensSaeFormat) into `folder`, which is made if it is not there. Whatever happens, the files
+/// there are the old ones or the new ones.
+///
+/// # Safety
+/// `folder` is null or a text in UTF-8 with its final NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_trainer_save(
+    trainer: *const LatensSaeTrainer,
+    folder: *const c_char,
+    format: i32,
+) -> LatensStatus {
+    const OP: &str = "sae_trainer_save";
+    guard(|| {
+        if folder.is_null() {
+            return Err(Error::Null { op: OP, arg: "folder" }.into());
+        }
+        let format = match format {
+            0 => Format::SaeLens,
+            1 => Format::Sparsify,
+            _ => return Err(Error::Value { op: OP, arg: "format", want: "a LatensSaeFormat" }.into()),
+        };
+        // SAFETY: not null, and the caller's promise.
+        let folder = unsafe { CStr::from_ptr(folder) }.to_str();
+        let folder = folder.map_err(|_| Error::Value { op: OP, arg: "folder", want: "text in UTF-8" })?;
+        with(trainer, OP, |trainer| Ok(trainer.sae().save(Path::new(folder), format, &Origin::default())?))
+    })
+}
+
+/// Free the trainer. Null is allowed.
+///
+/// # Safety
+/// None: a wrong handle is an error.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_trainer_free(trainer: *mut LatensSaeTrainer) -> LatensStatus {
+    guard(|| TRAINERS.take(trainer, "sae_trainer_free", "trainer"))
+}
+
+/// The rows of a view, without gaps, on the host.
+fn host_rows(x: View<'_, f32, 2>) -> Result<Vec<f32>, Failure> {
+    let mut packed = Tensor::empty(x.dims(), &x.device())?;
+    latens_core::copy_into(x, packed.view_mut())?;
+    Ok(packed.to_vec()?)
+}
