@@ -2,9 +2,9 @@
 //! bit, ties and all. What rounding does is the table's business, in `sae.rs`.
 use latens_core::{
     Against, Codes, sae_backward_into, sae_backward_workspace, sae_bias_backward_into, sae_bias_backward_workspace,
-    sae_bias_into, sae_dead_into, sae_decode_into, sae_decode_workspace, sae_encode_into, sae_encode_subset,
-    sae_encode_subset_into, sae_encode_subset_workspace, sae_encode_threshold_into, sae_encode_threshold_workspace,
-    sae_encode_workspace, sae_track_into,
+    sae_bias_into, sae_dead_into, sae_decode_into, sae_decode_workspace, sae_encode_flat_into,
+    sae_encode_flat_workspace, sae_encode_into, sae_encode_subset, sae_encode_subset_into, sae_encode_subset_workspace,
+    sae_encode_threshold_into, sae_encode_threshold_workspace, sae_encode_workspace, sae_track_into,
 };
 use latens_core::{Device, Float, Layout, Tensor, bf16, f16};
 use latens_kernels::Accumulate;
@@ -145,6 +145,52 @@ fn subset<T: Float<Acc = f32>>(p: &Problem<T>, case: [usize; 5], cases: &mut Cas
             cases.ran(place(&device));
         }
     }
+}
+
+fn flat<T: Float<Acc = f32> + Poison>() {
+    let mut cases = Cases::of("sae_encode_flat");
+    for (seed, &case) in CASES.iter().enumerate() {
+        let [rows, _, n, k, _] = case;
+        let mut all = problems::<T>(case, 10 * seed as u64);
+        // One row takes everything: more than any cache holds.
+        let mut greedy = all.swap_remove(0);
+        greedy.x.0.iter_mut().take(case[1]).for_each(|x| *x = T::narrow(4.0 + x.wide()));
+        greedy.w.0.iter_mut().for_each(|w| *w = T::narrow(w.wide().abs()));
+        all.push(greedy);
+        for (p, total) in all.iter().flat_map(|p| [(p, rows * k), (p, (rows * k).min(rows * n / 3))]) {
+            let bias = Layout::packed([p.bias.len()]).unwrap();
+            let plan = encode::plan_flat(&p.x.1, &p.w.1, &bias, total).unwrap();
+            let (mut values, mut latents, mut offsets) = (vec![0.0; total], vec![0; total], vec![0; rows + 1]);
+            encode::flat(&plan, &p.x.0, &p.w.0, &p.bias, &mut values, &mut latents, &mut offsets);
+            for device in devices() {
+                let (x, w, bias) = tensors(p, &device);
+                let (mut v, mut l) = (Fenced::new([total], &device), Fenced::new([total], &device));
+                let mut o = Fenced::new([rows + 1], &device);
+                let mut workspace =
+                    bytes(sae_encode_flat_workspace::<T>(&p.x.1, &p.w.1, total, &device).unwrap(), &device);
+                let (x, w, bias, workspace) = (x.view(), w.view(), bias.view(), workspace.view_mut());
+                let (v_to, l_to, o_to) = (v.view_mut(), l.view_mut(), o.view_mut());
+                sae_encode_flat_into(x, w, bias, total, v_to, l_to, o_to, workspace).unwrap();
+                let place = place(&device);
+                assert_eq!(o.take(), offsets, "{place} {case:?} {total}");
+                assert_eq!((l.take(), v.take()), (latents.clone(), values.clone()), "{place} {case:?} {total}");
+                cases.ran(place);
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_flat() {
+    flat::<f32>();
+}
+#[test]
+fn f16_flat() {
+    flat::<f16>();
+}
+#[test]
+fn bf16_flat() {
+    flat::<bf16>();
 }
 
 /// Codes of whole numbers for rows of `k` slots, or of offsets that leave a row empty and slots to no row.

@@ -1,7 +1,7 @@
 use crate::{Data, Device, Tensor, View, ViewMut};
 use latens_kernels::sae::encode;
 #[cfg(feature = "cuda")]
-use latens_kernels::sae::launch::encode as launch;
+use latens_kernels::sae::launch;
 use latens_kernels::{Float, Layout, Result};
 
 const OP: &str = "sae_encode";
@@ -50,7 +50,7 @@ pub fn sae_encode_into<T: Float>(
             let (values, latents) = (values.cuda(device, OP, "values")?, latents.cuda(device, OP, "latents")?);
             let workspace = workspace.cuda(device, OP, "workspace")?;
             let chip = device.chip();
-            device.run(&launch::launch(&p, chip, x, w_enc, bias, None, values, latents, None, workspace)?)
+            device.run(&launch::encode::launch(&p, chip, x, w_enc, bias, None, values, latents, None, workspace)?)
         }
     }
 }
@@ -113,7 +113,7 @@ pub fn sae_encode_subset_into<T: Float>(
             let (values, latents) = (values.cuda(device, OP, "values")?, latents.cuda(device, OP, "latents")?);
             let workspace = workspace.cuda(device, OP, "workspace")?;
             let chip = device.chip();
-            device.run(&launch::launch(&p, chip, x, w_enc, bias, listed, values, latents, None, workspace)?)
+            device.run(&launch::encode::launch(&p, chip, x, w_enc, bias, listed, values, latents, None, workspace)?)
         }
     }
 }
@@ -173,7 +173,14 @@ pub fn sae_encode_flat_into<T: Float>(
             Ok(())
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => Err(super::host_only::<T>(OP)),
+        Data::Cuda(device, x) => {
+            let (w_enc, bias) = (w_enc.cuda(device, OP, "w_enc")?, bias.cuda(device, OP, "bias")?);
+            let (values, latents) = (values.cuda(device, OP, "values")?, latents.cuda(device, OP, "latents")?);
+            let offsets = offsets.cuda(device, OP, "offsets")?;
+            let workspace = workspace.cuda(device, OP, "workspace")?;
+            let chip = device.chip();
+            device.run(&launch::flat::launch(&p, chip, x, w_enc, bias, values, latents, offsets, workspace)?)
+        }
     }
 }
 
@@ -239,7 +246,7 @@ pub fn sae_encode_threshold_into<T: Float>(
             let counts = Some(counts.cuda(device, OP, "counts")?);
             let workspace = workspace.cuda(device, OP, "workspace")?;
             let chip = device.chip();
-            device.run(&launch::launch(&p, chip, x, w_enc, bias, None, values, latents, counts, workspace)?)
+            device.run(&launch::encode::launch(&p, chip, x, w_enc, bias, None, values, latents, counts, workspace)?)
         }
     }
 }
@@ -259,6 +266,9 @@ fn workspace<T: Float>(p: &encode::Plan, device: &Device) -> Result<usize> {
     match device {
         Device::Host => Ok(0),
         #[cfg(feature = "cuda")]
-        Device::Cuda(device) => Ok(launch::workspace(p, device.chip())),
+        Device::Cuda(device) => Ok(match p.select() {
+            encode::Select::Flat => launch::flat::workspace(p, device.chip()),
+            _ => launch::encode::workspace(p, device.chip()),
+        }),
     }
 }

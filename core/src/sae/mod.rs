@@ -136,9 +136,3 @@ impl<A: Element> Code<A> {
         Codes { values: self.values.view(), latents: self.latents.view(), offsets, shape: self.shape }
     }
 }
-
-/// The answer of an operation that has no device code yet.
-#[cfg_attr(not(feature = "cuda"), allow(dead_code))]
-fn host_only<T: Element>(op: &'static str) -> Error {
-    Error::Type { op, arg: "x", got: T::DTYPE }
-}

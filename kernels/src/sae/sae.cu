@@ -1,6 +1,6 @@
 // sae: sparse autoencoders. Contracts: mod.rs and its modules. Geometry: launch/. One entry for each element type.
 #include "backward.cuh"
-#include "encode.cuh"
+#include "flat.cuh"
 #include "track.cuh"
 
 #define PROBLEM(T)                                                                                                     \
@@ -17,6 +17,10 @@
   LATENS_ENTRY(sae_encode_##T, 256, PROBLEM(T), u64* lists, u64* found, u64* bars, u32* counts, u32 k, u32 room,       \
                f32 floor) {                                                                                            \
     encode(PROBLEM_OF(T), lists, found, bars, counts, k, room, floor);                                                 \
+  }                                                                                                                    \
+  LATENS_ENTRY(sae_flat_repair_##T, 256, PROBLEM(T), Flat* flat, u32* above, u32* equal, u32* take, u32* placed,       \
+               const u32* offsets, u64* sorted, u64* equals, u32 total, u32 step) {                                    \
+    flat_repair(PROBLEM_OF(T), flat, Rows{above, equal, take, placed, offsets, sorted, equals}, total, step);          \
   }                                                                                                                    \
   LATENS_ENTRY(sae_decode_##T, 256, const f32* values, const u32* latents, const u32* offsets, u32 width, u32 slots,   \
                const T* w, const f32* b_dec, const T* x, T* recon, T* residual, f32* errors, u32 rows, u32 dim, u32 n, \
@@ -74,4 +78,24 @@ LATENS_ENTRY(sae_order_move_f32, 256, const u32* keys, const u32* items, const u
 }
 LATENS_ENTRY(sae_order_starts_f32, 256, const u32* keys, u32* starts, u32 slots, u32 n) {
   order_starts(keys, starts, slots, n);
+}
+LATENS_ENTRY(sae_flat_clear_f32, 256, Flat* flat, u32 again) { flat_clear(flat, again); }
+LATENS_ENTRY(sae_flat_count_f32, 256, const u64* found, Flat* flat, u64 count, u64 total, u32 pass) {
+  flat_count(found, flat, count, total, pass);
+}
+LATENS_ENTRY(sae_flat_cut_f32, 256, Flat* flat, const u64* bars, u64 count, u64 total, u32 again) {
+  flat_cut(flat, bars, count, total, again);
+}
+LATENS_ENTRY(sae_flat_rows_f32, 128, const u64* found, const Flat* flat, u32* above, u32* equal, u32 candidates) {
+  flat_rows(found, flat, above, equal, candidates);
+}
+LATENS_ENTRY(sae_flat_offsets_f32, 1024, const Flat* flat, const u32* above, const u32* equal, u32* take, u32* placed,
+             u32* offsets, u32 rows) {
+  flat_offsets(flat, above, equal, take, placed, offsets, rows);
+}
+LATENS_ENTRY(sae_flat_finish_f32, 128, const u64* found, const Flat* flat, u32* above, u32* equal, u32* take,
+             const u32* offsets, u64* sorted, u64* equals, f32* values, u32* latents, u32 candidates, u32 total, u32 n,
+             u32 listed) {
+  flat_finish(found, flat, Rows{above, equal, take, nullptr, offsets, sorted, equals}, values, latents, candidates,
+              total, n, listed);
 }

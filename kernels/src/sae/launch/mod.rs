@@ -2,6 +2,7 @@
 pub mod backward;
 pub mod decode;
 pub mod encode;
+pub mod flat;
 pub mod track;
 
 use crate::sae::Shape;
