@@ -292,7 +292,7 @@ pub unsafe extern "C" fn latens_sae_trainer_save(
         // SAFETY: not null, and the caller's promise.
         let folder = unsafe { CStr::from_ptr(folder) }.to_str();
         let folder = folder.map_err(|_| Error::Value { op: OP, arg: "folder", want: "text in UTF-8" })?;
-        with(trainer, OP, |trainer| Ok(trainer.sae().save(Path::new(folder), format, &Origin::default())?))
+        with(trainer, OP, |trainer| Ok(trainer.save(Path::new(folder), format, &Origin::default())?))
     })
 }
 

@@ -4,8 +4,8 @@
 
 static LatensDevice *device;
 static int64_t shape24[2] = {2, 4}, shape22[2] = {2, 2};
-static float x[8] = {1, 3, 3, 2, -1, 0, 5, 4}, values[4];
-static uint32_t indices[4];
+static float x[8] = {1, 3, 3, 2, -1, 0, 5, 4}, values[16];
+static uint32_t indices[16];
 static LatensTensor X, V, I;
 
 static LatensTensor make(void *data, int code, int bits, int ndim, int64_t *shape) {
@@ -123,6 +123,40 @@ static void odd(void) {
   CHECK(latens_error(text, 8) == strlen(last_error()) && !strcmp(text, "topk: k") && text[8] == 'q');
 }
 
+static void trainers(void) {
+  LatensSaeTrainer *trainer = (LatensSaeTrainer *)x, *invented = (LatensSaeTrainer *)device;
+  LatensSaeSettings settings;
+  LatensSaeMetrics metrics;
+  REFUSED(latens_sae_defaults(4, 8, 2, 10, NULL), NULL, "sae_defaults: settings");
+  OK(latens_sae_defaults(4, 8, 2, 10, &settings));
+  settings.batch = 2;
+  REFUSED(latens_sae_trainer_new(device, NULL, &settings, &trainer), NULL, "sae_trainer_new: sample");
+  CHECK(!trainer);
+  REFUSED(latens_sae_trainer_new(device, &X, NULL, &trainer), NULL, "sae_trainer_new: settings");
+  REFUSED(latens_sae_trainer_new(device, &X, &settings, NULL), NULL, "sae_trainer_new: trainer");
+  settings.size = 8;
+  REFUSED(latens_sae_trainer_new(device, &X, &settings, &trainer), SIZE, "sae_trainer_new: settings.size");
+  settings.size = sizeof settings, settings.variant = 9;
+  REFUSED(latens_sae_trainer_new(device, &X, &settings, &trainer), VALUE, "sae_trainer_new: settings.variant");
+  settings.variant = LATENS_SAE_VARIANT_BATCH_TOPK, settings.k = 9;
+  REFUSED(latens_sae_trainer_new(device, &X, &settings, &trainer), VALUE, "k");
+  settings.k = 2;
+  OK(latens_sae_trainer_new(device, &X, &settings, &trainer));
+  REFUSED(latens_sae_trainer_step(trainer, NULL), NULL, "sae_trainer_step: x");
+  REFUSED(latens_sae_trainer_step(trainer, &V), VALUE, "sae_trainer_step: x");
+  REFUSED(latens_sae_trainer_step(invented, &X), HANDLE, "sae_trainer_step: trainer");
+  REFUSED(latens_sae_trainer_metrics(trainer, NULL), NULL, "sae_trainer_metrics: metrics");
+  OK(latens_sae_trainer_step(trainer, &X));
+  OK(latens_sae_trainer_metrics(trainer, &metrics));
+  CHECK(metrics.step == 1 && metrics.l0 > 0);
+  REFUSED(latens_sae_trainer_save(trainer, NULL, 0), NULL, "sae_trainer_save: folder");
+  REFUSED(latens_sae_trainer_save(trainer, "/tmp", 5), VALUE, "sae_trainer_save: format");
+  REFUSED(latens_sae_trainer_save(trainer, "/dev/null/x", 0), FILE, "sae_trainer_save: cannot make folder /dev/null/x");
+  OK(latens_sae_trainer_free(trainer));
+  REFUSED(latens_sae_trainer_free(trainer), HANDLE, "sae_trainer_free: trainer");
+  REFUSED(latens_sae_trainer_metrics(trainer, &metrics), HANDLE, "sae_trainer_metrics: trainer");
+}
+
 static uint64_t state = 42;
 static uint64_t number(void) {
   state = state * 6364136223846793005u + 1442695040888963407u;
@@ -187,6 +221,7 @@ int main(void) {
   tensors();
   overlaps();
   odd();
+  trainers();
   random_calls();
   OK(latens_device_free(device));
   puts("garbage: ok");

@@ -296,14 +296,32 @@ impl Trainer {
         &self.sae
     }
 
-    /// End training, and keep the autoencoder, with the gate that it is to be used with.
-    pub fn finish(self) -> Sae {
-        let mut sae = self.sae;
-        if let (Variant::BatchTopK, Some(threshold)) = (self.config.variant, self.facts.threshold) {
-            let most = (8 * self.config.k).min(self.config.latents);
-            sae.gate = Gate::Above { threshold, most };
+    /// The gate that the autoencoder is to be used with: BatchTopK's is its threshold, as soon as there was a step.
+    fn gate(&self) -> Gate {
+        match (self.config.variant, self.facts.threshold) {
+            (Variant::BatchTopK, Some(threshold)) => {
+                Gate::Above { threshold, most: (8 * self.config.k).min(self.config.latents) }
+            }
+            _ => self.sae.gate,
         }
-        sae
+    }
+
+    /// Write a checkpoint of the autoencoder as it stands, with the gate that it is to be used with.
+    ///
+    /// # Errors
+    /// As [`Sae::save`].
+    pub fn save(&mut self, folder: &std::path::Path, format: super::Format, origin: &super::Origin) -> Result<()> {
+        let used = self.gate();
+        let training = std::mem::replace(&mut self.sae.gate, used);
+        let done = self.sae.save(folder, format, origin);
+        self.sae.gate = training;
+        done
+    }
+
+    /// End training, and keep the autoencoder, with the gate that it is to be used with.
+    pub fn finish(mut self) -> Sae {
+        self.sae.gate = self.gate();
+        self.sae
     }
 
     /// The settings it was made with.
