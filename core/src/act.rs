@@ -39,7 +39,10 @@ pub fn act_into<T: Float>(
             latens_cpu::act::forward(&p, gate, up, y.host(op, "y")?);
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => return Err(latens_kernels::Error::Type { op, arg: "gate", got: T::DTYPE }),
+        Data::Cuda(device, gate) => {
+            let up = up.map(|up| up.cuda(device, op, "up")).transpose()?;
+            device.run(&act::launch(&p, device.chip(), gate, up, y.cuda(device, op, "y")?)?)?;
+        }
     }
     Ok(())
 }

@@ -16,7 +16,10 @@ pub fn embed_into<T: Float>(table: View<'_, T, 2>, ids: View<'_, u32, 1>, y: Vie
     match table.data() {
         Data::Host(table) => latens_cpu::embed::forward(&p, table, ids.host(op, "ids")?, y.host(op, "y")?)?,
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => return Err(latens_kernels::Error::Type { op, arg: "table", got: T::DTYPE }),
+        Data::Cuda(device, table) => {
+            let (ids, y) = (ids.cuda(device, op, "ids")?, y.cuda(device, op, "y")?);
+            device.run(&family::launch(&p, device.chip(), table, ids, y)?)?;
+        }
     }
     Ok(())
 }

@@ -23,7 +23,10 @@ pub fn cross_entropy_into<T: Float>(
             latens_cpu::loss::forward(&p, logits, targets.host(op, "targets")?, losses.host(op, "losses")?)?;
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => return Err(latens_kernels::Error::Type { op, arg: "logits", got: T::DTYPE }),
+        Data::Cuda(device, logits) => {
+            let (targets, losses) = (targets.cuda(device, op, "targets")?, losses.cuda(device, op, "losses")?);
+            device.run(&loss::launch(&p, device.chip(), logits, targets, losses)?)?;
+        }
     }
     Ok(())
 }

@@ -62,7 +62,11 @@ fn run<T: Float>(
             latens_cpu::norm::forward(&p, x, weight, bias, y.host(op, "y")?);
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => return Err(latens_kernels::Error::Type { op, arg: "x", got: T::DTYPE }),
+        Data::Cuda(device, x) => {
+            let weight = weight.cuda(device, op, "weight")?;
+            let bias = bias.map(|bias| bias.cuda(device, op, "bias")).transpose()?;
+            device.run(&norm::launch(&p, device.chip(), x, weight, bias, y.cuda(device, op, "y")?)?)?;
+        }
     }
     Ok(())
 }

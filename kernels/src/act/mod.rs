@@ -11,10 +11,15 @@
 //! **NaN** gives NaN; `-inf` gives what the formula does, NaN. **Empty** nothing is written. **Determinism** stable; close to
 //! the reference within 1e-12 normalised squared error in `f32`. **Errors** `Size` if the shapes differ.
 //! **Moves** [`Plan::bytes`]. **Backward** will read `gate` and `up` again. **Source** Hendrycks and Gimpel 2016, Shazeer 2020.
+mod launch;
 mod reference;
 
-use crate::{Error, Layout, Result};
+use crate::{Error, Image, Layout, Result};
+pub use launch::launch;
 pub use reference::{apply, forward};
+
+/// The device code.
+pub static IMAGE: Image = Image { name: "act", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/act.fatbin")) };
 
 /// Which function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

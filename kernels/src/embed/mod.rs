@@ -11,10 +11,15 @@
 //! **A bad id** (`>= vocab`) is an error on the host, before anything is written; on CUDA, where the host does not look at
 //! ids, it makes its row NaN. **Empty** nothing is written. **Determinism** exact. **Errors** `Range` for a bad id.
 //! **Moves** [`Plan::bytes`]. **Backward** will add rows of `dy` in the order of `ids`.
+mod launch;
 mod reference;
 
-use crate::{Error, Layout, Result};
+use crate::{Error, Image, Layout, Result};
+pub use launch::launch;
 pub use reference::forward;
+
+/// The device code.
+pub static IMAGE: Image = Image { name: "embed", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/embed.fatbin")) };
 
 /// A checked problem. Only [`plan`] makes one.
 #[derive(Clone, Copy, Debug)]

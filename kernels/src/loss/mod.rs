@@ -14,10 +14,15 @@
 //! gives NaN. **Empty** nothing is written. **Determinism** stable; close to the reference within 1e-12 normalised squared
 //! error. **Errors** `Size` if there are not as many targets as rows, `Range` for a bad target.
 //! **Moves** [`Plan::bytes`]. **Backward** will read the logits again.
+mod launch;
 mod reference;
 
-use crate::{Error, Layout, Result};
+use crate::{Error, Image, Layout, Result};
+pub use launch::launch;
 pub use reference::forward;
+
+/// The device code.
+pub static IMAGE: Image = Image { name: "loss", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/loss.fatbin")) };
 
 /// The target of a row that does not count.
 pub const IGNORED: u32 = u32::MAX;

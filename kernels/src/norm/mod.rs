@@ -14,10 +14,15 @@
 //! reference within 1e-12 normalised squared error in `f32`. **Errors** `Size` if a vector is not of length `n`, `Value`
 //! if `eps` is not a number from 0 on. **Moves** [`Plan::bytes`]. **Backward** will read `x` and `weight` again: nothing
 //! needs to be saved. **Source** Ba et al. 2016, Zhang and Sennrich 2019.
+mod launch;
 mod reference;
 
-use crate::{Error, Layout, Result};
+use crate::{Error, Image, Layout, Result};
+pub use launch::launch;
 pub use reference::forward;
+
+/// The device code.
+pub static IMAGE: Image = Image { name: "norm", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/norm.fatbin")) };
 
 /// Which norm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
