@@ -92,7 +92,8 @@ fn fast_functions_stay_near() {
         for (&x, &y) in x.iter().zip(&y) {
             // Far out the reference loses its digits to 1 + erf, and the kernel those of a large exponent.
             let (want, floor) = (family::apply(act, f64::from(x)), if act == Act::Silu { 1e-30 } else { 1e-8 });
-            assert!((f64::from(y) - want).abs() <= 2e-6 * want.abs().max(floor), "{act:?} {x}: {y} {want}");
+            // An exponent of 20, rounded to f32, is off by 1e-6 or two.
+            assert!((f64::from(y) - want).abs() <= 4e-6 * want.abs().max(floor), "{act:?} {x}: {y} {want}");
         }
     }
 }
