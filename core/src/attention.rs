@@ -32,7 +32,10 @@ pub fn attention_into<T: Float>(
             latens_cpu::attention::forward(&p, q, k.host(op, "k")?, v.host(op, "v")?, y.host(op, "y")?);
         }
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => return Err(latens_kernels::Error::Type { op, arg: "q", got: T::DTYPE }),
+        Data::Cuda(device, q) => {
+            let (k, v) = (k.cuda(device, op, "k")?, v.cuda(device, op, "v")?);
+            device.run(&family::launch(&p, device.chip(), q, k, v, y.cuda(device, op, "y")?)?)?;
+        }
     }
     Ok(())
 }

@@ -7,7 +7,10 @@ pub fn copy_into<T: Element, const R: usize>(x: View<'_, T, R>, y: ViewMut<'_, T
     match x.data() {
         Data::Host(x) => latens_cpu::map::copy(&p, x, y.data().host("copy", "y")?),
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => return Err(latens_kernels::Error::Type { op: "copy", arg: "x", got: T::DTYPE }),
+        Data::Cuda(device, x) => {
+            let y = y.data().cuda(device, "copy", "y")?;
+            device.run(&map::launch_copy(&p, device.chip(), x, y)?)?;
+        }
     }
     Ok(())
 }
@@ -25,7 +28,10 @@ pub fn cast_into<T: Float, U: Float>(x: View<'_, T, 2>, y: ViewMut<'_, U, 2>) ->
     match x.data() {
         Data::Host(x) => latens_cpu::map::cast(&p, x, y.data().host("cast", "y")?),
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => return Err(latens_kernels::Error::Type { op: "cast", arg: "x", got: T::DTYPE }),
+        Data::Cuda(device, x) => {
+            let y = y.data().cuda(device, "cast", "y")?;
+            device.run(&map::launch_cast(&p, device.chip(), x, y)?)?;
+        }
     }
     Ok(())
 }
@@ -36,7 +42,10 @@ pub fn add_into<T: Float>(x: View<'_, T, 2>, y: ViewMut<'_, T, 2>) -> Result<()>
     match x.data() {
         Data::Host(x) => latens_cpu::map::add(&p, x, y.data().host("add", "y")?),
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => return Err(latens_kernels::Error::Type { op: "add", arg: "x", got: T::DTYPE }),
+        Data::Cuda(device, x) => {
+            let y = y.data().cuda(device, "add", "y")?;
+            device.run(&map::launch_add(&p, device.chip(), x, y)?)?;
+        }
     }
     Ok(())
 }
@@ -47,7 +56,7 @@ pub fn scale_into<T: Float>(factor: f32, y: ViewMut<'_, T, 2>) -> Result<()> {
     match y.data() {
         DataMut::Host(y) => latens_cpu::map::scale(&p, factor, y),
         #[cfg(feature = "cuda")]
-        DataMut::Cuda(..) => return Err(latens_kernels::Error::Type { op: "scale", arg: "y", got: T::DTYPE }),
+        DataMut::Cuda(device, y) => device.run(&map::launch_scale(&p, device.chip(), factor, y)?)?,
     }
     Ok(())
 }

@@ -17,7 +17,9 @@ pub fn reduce_into<T: Float>(x: View<'_, T, 2>, how: Reduce, axis: usize, y: Vie
     match x.data() {
         Data::Host(x) => latens_cpu::reduce::forward(&p, x, y.host("reduce", "y")?),
         #[cfg(feature = "cuda")]
-        Data::Cuda(..) => return Err(latens_kernels::Error::Type { op: "reduce", arg: "x", got: T::DTYPE }),
+        Data::Cuda(device, x) => {
+            device.run(&family::launch(&p, device.chip(), x, y.cuda(device, "reduce", "y")?)?)?;
+        }
     }
     Ok(())
 }

@@ -13,7 +13,10 @@ pub fn rope_into<T: Float>(
     match x.data() {
         DataMut::Host(x) => latens_cpu::rope::forward(&p, x, positions.host("rope", "positions")?),
         #[cfg(feature = "cuda")]
-        DataMut::Cuda(..) => return Err(latens_kernels::Error::Type { op: "rope", arg: "x", got: T::DTYPE }),
+        DataMut::Cuda(device, x) => {
+            let positions = positions.cuda(device, "rope", "positions")?;
+            device.run(&rope::launch(&p, device.chip(), x, positions)?)?;
+        }
     }
     Ok(())
 }

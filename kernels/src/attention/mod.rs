@@ -16,10 +16,16 @@
 //! agree, `Value` if `heads` is no multiple of `kv_heads` or `scale` not finite, `Range` if `dim` exceeds [`DIM`].
 //! **Moves** [`Plan::bytes`]. **Backward** will need `y` and the logarithm of each softmax's sum, which a second output
 //! can hold. **Source** Vaswani et al. 2017; Ainslie et al. 2023; online softmax: Milakov and Gimelshein 2018.
+mod launch;
 mod reference;
 
-use crate::{Error, Layout, Result};
+use crate::{Error, Image, Layout, Result};
+pub use launch::launch;
 pub use reference::forward;
+
+/// The device code.
+pub static IMAGE: Image =
+    Image { name: "attention", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/attention.fatbin")) };
 
 /// The longest head.
 pub const DIM: usize = 256;

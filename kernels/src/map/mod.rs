@@ -11,10 +11,15 @@
 //!
 //! **NaN** stays NaN. **Empty** nothing is written. **Determinism** exact. **Errors** `Size` if the shapes differ, `Range` if
 //! the rank exceeds 4. **Moves** [`Plan::bytes`].
+mod launch;
 mod reference;
 
-use crate::{Error, Layout, Result};
+use crate::{Error, Image, Layout, Result};
+pub use launch::{launch_add, launch_cast, launch_copy, launch_scale};
 pub use reference::{add, cast, copy, scale};
+
+/// The device code.
+pub static IMAGE: Image = Image { name: "map", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/map.fatbin")) };
 
 /// A checked problem: rows of `n` entries, in up to three dimensions. Only [`plan`] makes one.
 #[derive(Clone, Copy, Debug)]

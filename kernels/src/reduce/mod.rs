@@ -12,10 +12,15 @@
 //! as `0.0`. **Of nothing** the sum is 0, the mean NaN, the largest `-inf`. **Determinism** `Max` exact, others stable and
 //! close to the reference within 1e-11 normalised squared error. **Errors** `Range` if `axis` exceeds 1.
 //! **Moves** [`Plan::bytes`]. **Backward** of sums spreads `dy`; of `Max` it will look for the first largest again.
+mod launch;
 mod reference;
 
-use crate::{Error, Layout, Result};
+use crate::{Error, Image, Layout, Result};
+pub use launch::launch;
 pub use reference::forward;
+
+/// The device code.
+pub static IMAGE: Image = Image { name: "reduce", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/reduce.fatbin")) };
 
 /// Which number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

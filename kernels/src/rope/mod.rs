@@ -13,10 +13,15 @@
 //! normalised squared error in `f32`, for any position: angles are reduced before they are rounded.
 //! **Errors** `Size` if there are not as many positions as tokens, `Value` if `dim` is odd or `base` is not positive.
 //! **Moves** [`Plan::bytes`]. **Backward** is the turn by the opposite angle. **Source** Su et al. 2021.
+mod launch;
 mod reference;
 
-use crate::{Error, Layout, Result, math};
+use crate::{Error, Image, Layout, Result, math};
+pub use launch::launch;
 pub use reference::forward;
+
+/// The device code.
+pub static IMAGE: Image = Image { name: "rope", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/rope.fatbin")) };
 
 /// Which entries of a head form a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
