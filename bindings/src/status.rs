@@ -95,7 +95,8 @@ pub unsafe extern "C" fn latens_error(text: *mut c_char, size: usize) -> usize {
     let copy = |last: &RefCell<String>| {
         let last = last.borrow();
         if size > 0 && !text.is_null() {
-            let count = last.floor_char_boundary(size - 1);
+            let whole = |&count: &usize| last.is_char_boundary(count);
+            let count = (0..size.min(last.len() + 1)).rev().find(whole).unwrap_or(0);
             // SAFETY: `count + 1 <= size` bytes, which the caller owns.
             unsafe {
                 std::ptr::copy_nonoverlapping(last.as_ptr().cast(), text, count);

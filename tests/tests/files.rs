@@ -236,8 +236,11 @@ proptest! {
     }
 }
 
+/// Dims and numbers of each weight, by name.
+type Weights = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// A Llama of two layers with random weights, by the names of Hugging Face.
-fn tiny() -> (Config, BTreeMap<String, (Vec<usize>, Vec<f32>)>) {
+fn tiny() -> (Config, Weights) {
     let config = Config {
         layers: 2,
         dim: 32,
@@ -278,7 +281,7 @@ fn tiny() -> (Config, BTreeMap<String, (Vec<usize>, Vec<f32>)>) {
     (config, weights)
 }
 
-fn hugging_face(weights: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Vec<u8> {
+fn hugging_face(weights: &Weights) -> Vec<u8> {
     let (mut header, mut data) = (serde_json::Map::new(), vec![]);
     for (name, (dims, values)) in weights {
         let start = data.len();
@@ -291,7 +294,7 @@ fn hugging_face(weights: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Vec<u8> {
 
 /// The same model as llama.cpp would write it: other names, and the rows of queries and keys reordered, because it turns
 /// neighbours where Hugging Face turns halves.
-fn llama_cpp(config: &Config, weights: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Vec<u8> {
+fn llama_cpp(config: &Config, weights: &Weights) -> Vec<u8> {
     let names = [
         ("model.embed_tokens", "token_embd"),
         ("model.norm", "output_norm"),
@@ -352,7 +355,7 @@ fn both_formats_give_the_same_model() {
     assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-4));
 
     // A tensor too many, one too few, one of other sizes; more layers than there are.
-    let load = |change: &dyn Fn(&mut BTreeMap<String, (Vec<usize>, Vec<f32>)>), config: Config| {
+    let load = |change: &dyn Fn(&mut Weights), config: Config| {
         let mut weights = weights.clone();
         change(&mut weights);
         fs::write(folder.join("model.safetensors"), hugging_face(&weights)).unwrap();
@@ -360,7 +363,7 @@ fn both_formats_give_the_same_model() {
         model.err().unwrap().to_string()
     };
     let name = "model.layers.1.mlp.up_proj.weight";
-    let extra = |weights: &mut BTreeMap<_, _>| {
+    let extra = |weights: &mut Weights| {
         drop(weights.insert("model.layers.0.self_attn.q_proj.bias".into(), (vec![1], vec![0.0])))
     };
     assert!(load(&extra, config.clone()).contains("q_proj.bias has no place in this model"));
@@ -368,7 +371,7 @@ fn both_formats_give_the_same_model() {
         load(&|weights| drop(weights.remove("model.norm.weight")), config.clone())
             .contains("no tensor model.norm.weight")
     );
-    let odd = |weights: &mut BTreeMap<_, _>| drop(weights.insert(name.into(), (vec![32, 48], vec![0.0; 32 * 48])));
+    let odd = |weights: &mut Weights| drop(weights.insert(name.into(), (vec![32, 48], vec![0.0; 32 * 48])));
     assert!(load(&odd, config.clone()).contains("sizes [32, 48], expected [48, 32]"));
     assert!(load(&|_| (), Config { layers: 1 << 20, ..config.clone() }).contains("1048576 layers cannot be"));
     assert!(load(&|_| (), Config { kv_heads: 3, ..config }).contains("4 heads of 8 over 3"));

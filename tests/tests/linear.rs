@@ -3,6 +3,7 @@ use latens_core::{
     Accumulate, DType, Device, Error, Float, Layout, Tensor, View, ViewMut, bf16, f16, linear, linear_backward_into,
     linear_into,
 };
+use latens_cpu::linear::{Level, backward_at, forward_at};
 use latens_kernels::linear as family;
 use latens_tests::{Cases, Fenced, Poison, close, devices, place, uniform};
 
@@ -20,6 +21,8 @@ const CASES: &[[usize; 4]] = &[
     [33, 15, 32, 0],
     [64, 64, 64, 0],
     [67, 130, 19, 2],
+    [13, 70, 100, 3],
+    [9, 33, 95, 0],
 ];
 
 fn limit<T: Float>() -> f64 {
@@ -41,11 +44,6 @@ struct Case<T: Float> {
     bias: Option<Vec<T::Acc>>,
 }
 
-type Forward<T> = fn(&family::Plan, &[T], &[T], Option<&[<T as Float>::Acc]>, &mut [T]);
-type Out<'a, T> = Option<&'a mut [T]>;
-type Sums<'a, T> = Out<'a, <T as Float>::Acc>;
-type Backward<T> = fn(&family::Plan, &[T], &[T], &[T], Out<'_, T>, Sums<'_, T>, Sums<'_, T>);
-
 impl<T: Float + Poison> Case<T>
 where
     T::Acc: Poison,
@@ -54,7 +52,7 @@ where
         let [x, w, dy] =
             [[m, k], [n, k], [m, n]].map(|[rows, width]| Layout::strided([rows, width], [width + padding, 1]).unwrap());
         let plan = family::plan_backward(&x, &w, &dy, accumulate).unwrap();
-        let bias = (seed % 2 == 0).then(|| even(n, seed + 3));
+        let bias = seed.is_multiple_of(2).then(|| even(n, seed + 3));
         let [x, w, dy] = [x, w, dy].map(|layout| even(layout.span(), seed + layout.span() as u64));
         Self { sizes: [m, n, k], plan, accumulate, x, w, dy, bias }
     }
@@ -70,12 +68,20 @@ where
         Outputs { y, dx, dw: of([n, k], add, device), db: of([n], add, device) }
     }
 
-    /// What the reference or the CPU kernel makes of it.
-    fn run(&self, forward: Forward<T>, backward: Backward<T>) -> Outputs<T> {
+    fn reference(&self) -> Outputs<T> {
         let mut out = self.outputs(&Device::Host);
-        forward(&self.plan, &self.x, &self.w, self.bias.as_deref(), out.y.slice());
+        family::forward(&self.plan, &self.x, &self.w, self.bias.as_deref(), out.y.slice());
         let (dx, dw, db) = (Some(out.dx.slice()), Some(out.dw.slice()), Some(out.db.slice()));
-        backward(&self.plan, &self.x, &self.w, &self.dy, dx, dw, db);
+        family::backward(&self.plan, &self.x, &self.w, &self.dy, dx, dw, db);
+        out
+    }
+
+    /// What the host makes of it by the instructions of `level`.
+    fn at(&self, level: Level) -> Outputs<T> {
+        let mut out = self.outputs(&Device::Host);
+        forward_at(level, &self.plan, &self.x, &self.w, self.bias.as_deref(), out.y.slice());
+        let (dx, dw, db) = (Some(out.dx.slice()), Some(out.dw.slice()), Some(out.db.slice()));
+        backward_at(level, &self.plan, &self.x, &self.w, &self.dy, dx, dw, db);
         out
     }
 
@@ -129,11 +135,13 @@ where
     for (seed, &sizes) in CASES.iter().enumerate() {
         for accumulate in [Accumulate::Replace, Accumulate::Add] {
             let case = Case::<T>::new(sizes, accumulate, seed as u64);
-            let want = case.run(family::forward, family::backward);
+            let want = case.reference();
             cases.ran("reference");
-            let cpu = case.run(latens_cpu::linear::forward, latens_cpu::linear::backward);
-            cpu.near(&want, &format!("cpu {sizes:?} {accumulate:?}"));
-            cases.ran("cpu");
+            for level in Level::all() {
+                let cpu = case.at(level);
+                cpu.near(&want, &format!("{level:?} {sizes:?} {accumulate:?}"));
+                cases.ran("cpu");
+            }
             for device in devices().into_iter().filter(|device| device.is_host() || T::SYMBOL.is_some()) {
                 let got = case.core(&device);
                 got.near(&want, &format!("{} {sizes:?} {accumulate:?}", place(&device)));
@@ -202,20 +210,21 @@ fn gradient() {
         of[at] += by;
         of
     };
-    let out = case.run(family::forward, family::backward);
+    let out = case.reference();
     let (dx, dw, db) = (out.dx.full(), out.dw.full(), out.db.full());
     let slope = |up: f64, down: f64| (up - down) / (2.0 * h);
-    for at in 0..m * k {
+    assert_eq!([dx.len(), dw.len(), db.len()], [m * k, n * k, n]);
+    for (at, dx) in dx.into_iter().enumerate() {
         let x = |by| moved(&case.x, at / k * (k + 2) + at % k, by);
-        assert!((dx[at] - slope(loss(&x(h), &case.w, &bias), loss(&x(-h), &case.w, &bias))).abs() < 1e-9);
+        assert!((dx - slope(loss(&x(h), &case.w, &bias), loss(&x(-h), &case.w, &bias))).abs() < 1e-9);
     }
-    for at in 0..n * k {
+    for (at, dw) in dw.into_iter().enumerate() {
         let w = |by| moved(&case.w, at / k * (k + 2) + at % k, by);
-        assert!((dw[at] - slope(loss(&case.x, &w(h), &bias), loss(&case.x, &w(-h), &bias))).abs() < 1e-9);
+        assert!((dw - slope(loss(&case.x, &w(h), &bias), loss(&case.x, &w(-h), &bias))).abs() < 1e-9);
     }
-    for at in 0..n {
+    for (at, db) in db.into_iter().enumerate() {
         let b = |by| moved(&bias, at, by);
-        assert!((db[at] - slope(loss(&case.x, &case.w, &b(h)), loss(&case.x, &case.w, &b(-h)))).abs() < 1e-9);
+        assert!((db - slope(loss(&case.x, &case.w, &b(h)), loss(&case.x, &case.w, &b(-h)))).abs() < 1e-9);
     }
 }
 

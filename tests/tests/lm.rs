@@ -20,7 +20,8 @@ fn largest(logits: &[f32], count: usize) -> Vec<(usize, f32)> {
 #[test]
 fn golden_logits() {
     let Some(lm) = smollm2() else { return };
-    let cases: [(&str, &[u32], &[(&str, f32)]); 3] = [
+    type Case = (&'static str, &'static [u32], &'static [(&'static str, f32)]);
+    let cases: [Case; 3] = [
         (
             "The capital of France is",
             &[504, 3575, 282, 4649, 314],

@@ -33,7 +33,7 @@ pub fn sae_backward<T: Float>(
     let [mut dw_dec, mut dw_enc] =
         [Tensor::empty([p.n(), p.dim()], &device)?, Tensor::empty([p.n(), p.dim()], &device)?];
     let [mut db_enc, mut dvalues] = [Tensor::empty([p.n()], &device)?, Tensor::empty([p.shape().slots()], &device)?];
-    let mut workspace = Tensor::empty([workspace::<T>(&p, &device)?], &device)?;
+    let mut workspace = Tensor::empty([workspace(&p, &device)?], &device)?;
     let (dec, enc, b, v) = (dw_dec.view_mut(), dw_enc.view_mut(), db_enc.view_mut(), dvalues.view_mut());
     sae_backward_into(codes, x, g, w_dec, b_dec, Accumulate::Replace, dec, enc, b, v, workspace.view_mut())?;
     Ok(Gradients { w_dec: dw_dec, w_enc: dw_enc, b_enc: db_enc, values: dvalues })
@@ -92,7 +92,7 @@ pub fn sae_backward_into<T: Float>(
 /// Bytes of scratch that [`sae_backward_into`] asks for on `device`.
 pub fn sae_backward_workspace<T: Float>(shape: &Shape, w_dec: &Layout<2>, device: &Device) -> Result<usize> {
     let x = Layout::packed([shape.rows(), w_dec.dims()[1]])?;
-    workspace::<T>(&backward::plan(shape, &x, &x, w_dec, None, Accumulate::Replace)?, device)
+    workspace(&backward::plan(shape, &x, &x, w_dec, None, Accumulate::Replace)?, device)
 }
 
 /// `b_enc - W_enc b_dec`: the bias that lets the encoder read `x` as it is. See [`latens_kernels::sae::bias`].
@@ -139,7 +139,7 @@ pub fn sae_bias_backward<T: Float>(
     let device = w_enc.device();
     let p = bias::plan_backward(&g.layout(), &w_enc.layout(), &db_enc.layout(), Accumulate::Replace)?;
     let mut db_dec = Tensor::empty([p.dim()], &device)?;
-    let mut workspace = Tensor::empty([bias_workspace::<T>(&p, &device)?], &device)?;
+    let mut workspace = Tensor::empty([bias_workspace(&p, &device)?], &device)?;
     sae_bias_backward_into(g, w_enc, db_enc, Accumulate::Replace, db_dec.view_mut(), workspace.view_mut())?;
     Ok(db_dec)
 }
@@ -176,7 +176,7 @@ pub fn sae_bias_backward_into<T: Float>(
 /// Bytes of scratch that [`sae_bias_backward_into`] asks for on `device`.
 pub fn sae_bias_backward_workspace<T: Float>(g: &Layout<2>, w_enc: &Layout<2>, device: &Device) -> Result<usize> {
     let db_enc = Layout::packed([w_enc.dims()[0]])?;
-    bias_workspace::<T>(&bias::plan_backward(g, w_enc, &db_enc, Accumulate::Replace)?, device)
+    bias_workspace(&bias::plan_backward(g, w_enc, &db_enc, Accumulate::Replace)?, device)
 }
 
 fn plan<T: Float>(
@@ -192,7 +192,7 @@ fn plan<T: Float>(
 }
 
 #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
-fn workspace<T: Float>(p: &backward::Plan, device: &Device) -> Result<usize> {
+fn workspace(p: &backward::Plan, device: &Device) -> Result<usize> {
     match device {
         Device::Host => Ok(0),
         #[cfg(feature = "cuda")]
@@ -201,7 +201,7 @@ fn workspace<T: Float>(p: &backward::Plan, device: &Device) -> Result<usize> {
 }
 
 #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
-fn bias_workspace<T: Float>(p: &bias::Plan, device: &Device) -> Result<usize> {
+fn bias_workspace(p: &bias::Plan, device: &Device) -> Result<usize> {
     match device {
         Device::Host => Ok(0),
         #[cfg(feature = "cuda")]

@@ -17,7 +17,7 @@ pub fn sae_encode<T: Float>(
     let p = encode::plan(&x.layout(), &w_enc.layout(), &bias.layout(), k)?;
     let mut values = Tensor::empty([p.rows(), k], &device)?;
     let mut latents = Tensor::empty([p.rows(), k], &device)?;
-    let mut workspace = Tensor::empty([workspace::<T>(&p, &device)?], &device)?;
+    let mut workspace = Tensor::empty([workspace(&p, &device)?], &device)?;
     sae_encode_into(x, w_enc, bias, k, values.view_mut(), latents.view_mut(), workspace.view_mut())?;
     Ok((values, latents))
 }
@@ -57,7 +57,7 @@ pub fn sae_encode_into<T: Float>(
 
 /// Bytes of scratch that [`sae_encode_into`] asks for on `device`.
 pub fn sae_encode_workspace<T: Float>(x: &Layout<2>, w_enc: &Layout<2>, k: usize, device: &Device) -> Result<usize> {
-    workspace::<T>(&encode::plan(x, w_enc, &Layout::packed([w_enc.dims()[0]])?, k)?, device)
+    workspace(&encode::plan(x, w_enc, &Layout::packed([w_enc.dims()[0]])?, k)?, device)
 }
 
 /// [`sae_encode`] among the latents `subset[..count[0]]` only.
@@ -74,7 +74,7 @@ pub fn sae_encode_subset<T: Float>(
     let p = encode::plan_subset(&x_layout, &w_layout, &bias.layout(), &subset.layout(), &count.layout(), k)?;
     let mut values = Tensor::empty([p.rows(), k], &device)?;
     let mut latents = Tensor::empty([p.rows(), k], &device)?;
-    let mut workspace = Tensor::empty([workspace::<T>(&p, &device)?], &device)?;
+    let mut workspace = Tensor::empty([workspace(&p, &device)?], &device)?;
     let (v, l) = (values.view_mut(), latents.view_mut());
     sae_encode_subset_into(x, w_enc, bias, subset, count, k, v, l, workspace.view_mut())?;
     Ok((values, latents))
@@ -127,10 +127,11 @@ pub fn sae_encode_subset_workspace<T: Float>(
     device: &Device,
 ) -> Result<usize> {
     let [bias, subset, count] = [w_enc.dims()[0], listed, 1].map(|len| Layout::packed([len]));
-    workspace::<T>(&encode::plan_subset(x, w_enc, &bias?, &subset?, &count?, k)?, device)
+    workspace(&encode::plan_subset(x, w_enc, &bias?, &subset?, &count?, k)?, device)
 }
 
 /// The `total` largest positive pre-activations of the batch: values, latents, and where rows begin and end.
+#[allow(clippy::type_complexity)] // three outputs, named in order
 pub fn sae_encode_flat<T: Float>(
     x: View<'_, T, 2>,
     w_enc: View<'_, T, 2>,
@@ -142,7 +143,7 @@ pub fn sae_encode_flat<T: Float>(
     let mut values = Tensor::empty([total], &device)?;
     let mut latents = Tensor::empty([total], &device)?;
     let mut offsets = Tensor::empty([p.rows() + 1], &device)?;
-    let mut workspace = Tensor::empty([workspace::<T>(&p, &device)?], &device)?;
+    let mut workspace = Tensor::empty([workspace(&p, &device)?], &device)?;
     let (v, l, o) = (values.view_mut(), latents.view_mut(), offsets.view_mut());
     sae_encode_flat_into(x, w_enc, bias, total, v, l, o, workspace.view_mut())?;
     Ok((values, latents, offsets))
@@ -191,11 +192,12 @@ pub fn sae_encode_flat_workspace<T: Float>(
     total: usize,
     device: &Device,
 ) -> Result<usize> {
-    workspace::<T>(&encode::plan_flat(x, w_enc, &Layout::packed([w_enc.dims()[0]])?, total)?, device)
+    workspace(&encode::plan_flat(x, w_enc, &Layout::packed([w_enc.dims()[0]])?, total)?, device)
 }
 
 /// The pre-activations of each row above `threshold` (and above 0), the `k` largest if there are more: values, latents,
 /// and how many there were in each row.
+#[allow(clippy::type_complexity)] // three outputs, named in order
 pub fn sae_encode_threshold<T: Float>(
     x: View<'_, T, 2>,
     w_enc: View<'_, T, 2>,
@@ -208,7 +210,7 @@ pub fn sae_encode_threshold<T: Float>(
     let mut values = Tensor::empty([p.rows(), k], &device)?;
     let mut latents = Tensor::empty([p.rows(), k], &device)?;
     let mut counts = Tensor::empty([p.rows()], &device)?;
-    let mut workspace = Tensor::empty([workspace::<T>(&p, &device)?], &device)?;
+    let mut workspace = Tensor::empty([workspace(&p, &device)?], &device)?;
     let (v, l, c) = (values.view_mut(), latents.view_mut(), counts.view_mut());
     sae_encode_threshold_into(x, w_enc, bias, threshold, k, v, l, c, workspace.view_mut())?;
     Ok((values, latents, counts))
@@ -258,11 +260,11 @@ pub fn sae_encode_threshold_workspace<T: Float>(
     k: usize,
     device: &Device,
 ) -> Result<usize> {
-    workspace::<T>(&encode::plan_threshold(x, w_enc, &Layout::packed([w_enc.dims()[0]])?, 0.0, k)?, device)
+    workspace(&encode::plan_threshold(x, w_enc, &Layout::packed([w_enc.dims()[0]])?, 0.0, k)?, device)
 }
 
 #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
-fn workspace<T: Float>(p: &encode::Plan, device: &Device) -> Result<usize> {
+fn workspace(p: &encode::Plan, device: &Device) -> Result<usize> {
     match device {
         Device::Host => Ok(0),
         #[cfg(feature = "cuda")]

@@ -225,8 +225,6 @@ const CACHED: usize = 512 << 10;
 /// `0..len` in `count` parts of nearly equal length, each but the last a multiple of `unit`.
 fn parts(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> {
     let step = len.div_ceil(count).next_multiple_of(unit).max(1);
-    if len == 0 {
-        return vec![0..0]; // one part all the same: outputs may have to be filled
-    }
-    (0..len).step_by(step).map(|start| start..len.min(start + step)).collect()
+    // One empty part where there is nothing: outputs may have to be filled all the same.
+    (0..len.max(1)).step_by(step).map(|start| start..len.min(start + step)).collect()
 }

@@ -186,9 +186,10 @@ unsafe fn pairs512(
         if dim % 2 == 1 {
             for (sum, end) in sum.iter_mut().zip(ends) {
                 for (half, sum) in sum.iter_mut().enumerate() {
-                    let x = _mm512_loadu_si512(from.add(dim / 2 * ROWS + half * 16).cast());
-                    let w = _mm512_set1_epi32(i32::from(end));
-                    *sum = _mm512_dpbf16_ps(*sum, core::mem::transmute(x), core::mem::transmute(w));
+                    let x: __m512bh =
+                        core::mem::transmute(_mm512_loadu_si512(from.add(dim / 2 * ROWS + half * 16).cast()));
+                    let w: __m512bh = core::mem::transmute(_mm512_set1_epi32(i32::from(end)));
+                    *sum = _mm512_dpbf16_ps(*sum, x, w);
                 }
             }
         }
@@ -243,8 +244,8 @@ unsafe fn wide256(
             }
         }
         for j in 0..PART {
-            for part in 0..2 {
-                let z = _mm256_add_ps(sum[j][part], _mm256_set1_ps(bias[first + j]));
+            for (part, sum) in sum[j].into_iter().enumerate() {
+                let z = _mm256_add_ps(sum, _mm256_set1_ps(bias[first + j]));
                 let at = half + part * 8;
                 // SAFETY: 8 numbers from `at` on, of 32.
                 unsafe {

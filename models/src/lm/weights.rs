@@ -64,8 +64,11 @@ pub(super) const HUGGING_FACE: Names = Names {
 pub(super) struct Source<'a> {
     pub path: &'a Path,
     pub names: BTreeSet<&'a str>,
-    pub read: &'a (dyn Fn(&str, &[usize]) -> Result<Vec<f32>> + Sync),
+    pub read: &'a Read<'a>,
 }
+
+/// Numbers of the weight of this name, which must have these dims.
+pub(super) type Read<'a> = dyn Fn(&str, &[usize]) -> Result<Vec<f32>> + Sync + 'a;
 
 /// All weights of a model.
 pub(super) struct Weights {

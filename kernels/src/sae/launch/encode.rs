@@ -54,7 +54,7 @@ impl Cut {
         self.blocks * TILE * self.room()
     }
     /// Bytes of the stages, the latents and the bars of a tile.
-    pub fn shared<T>(&self) -> usize {
+    pub fn shared(&self) -> usize {
         3 * 2 * TILE * 80 + TILE * (4 + 4 + 8 + 4 + 4)
     }
 }
@@ -139,7 +139,7 @@ pub fn launch<'a, T: Float>(
     let bars = wide(&mut workspace, p.rows() * cut.parts)?;
     let seen = counts.as_ref().map(|_| workspace.take::<u32>(p.rows() * cut.parts, OP)).transpose()?;
     let sorted = if k > SORTED { Some(wide(&mut workspace, p.rows() * k)?) } else { None };
-    let (floor, shared) = (if let Select::Above(least) = p.select() { least.max(0.0) } else { 0.0 }, cut.shared::<T>());
+    let (floor, shared) = (if let Select::Above(least) = p.select() { least.max(0.0) } else { 0.0 }, cut.shared());
     let listed = if k > SORTED { 0 } else { k };
     let needed = k > 0 || counts.is_some();
     Ok([

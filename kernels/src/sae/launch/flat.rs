@@ -83,7 +83,7 @@ pub fn launch<'a, T: Float>(
             .write(&equals)
             .u32(total)
             .u32(step)
-            .over([cut.blocks, 1, 1], 256, cut.shared::<T>() + DIGIT, chip)
+            .over([cut.blocks, 1, 1], 256, cut.shared() + DIGIT, chip)
     };
     let listed = cache(p).min(SORTED);
     Ok([
@@ -96,7 +96,7 @@ pub fn launch<'a, T: Float>(
             .u32(cut.kept)
             .u32(cut.room())
             .f32(0.0)
-            .over([cut.blocks, 1, 1], 256, cut.shared::<T>(), chip)?,
+            .over([cut.blocks, 1, 1], 256, cut.shared(), chip)?,
         count(0)?,
         count(1)?,
         count(2)?,
