@@ -26,7 +26,7 @@ pub use linear::{linear, linear_backward, linear_backward_into, linear_into};
 pub use loss::{IGNORED, cross_entropy, cross_entropy_into};
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
 pub use norm::{layer_norm, layer_norm_into, rms_norm, rms_norm_into};
-pub use optim::{adamw_into, decoder_step_into};
+pub use optim::{adamw_into, adamw_scheduled_into, advance_into, decoder_step_into, decoder_step_scheduled_into};
 pub use reduce::{Reduce, reduce, reduce_into};
 pub use rope::{Pairing, rope_into};
 pub use sae::{

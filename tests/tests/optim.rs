@@ -1,5 +1,8 @@
 //! One table of cases; every implementation of the steps goes through it.
-use latens_core::{AdamW, Device, Error, Layout, Tensor, adamw_into, decoder_step_into};
+use latens_core::{
+    AdamW, Device, Error, Layout, Tensor, adamw_into, adamw_scheduled_into, advance_into, decoder_step_into,
+    decoder_step_scheduled_into,
+};
 use latens_kernels::optim as family;
 use latens_tests::{Cases, Fenced, close, devices, place, uniform};
 
@@ -39,6 +42,32 @@ fn core(sizes: [usize; 2], decoder: bool, adamw: &AdamW, (state, g): &(State, Ve
     state.map(|x| x.take())
 }
 
+/// The same with the rates in memory, in a row among others that must not be taken.
+fn scheduled(
+    sizes: [usize; 2],
+    decoder: bool,
+    adamw: &AdamW,
+    (state, g): &(State, Vec<f32>),
+    device: &Device,
+) -> State {
+    let mut state = state.each_ref().map(|x| Fenced::holding(x, sizes, device));
+    let g = Tensor::from_vec(g.clone(), sizes, device).unwrap();
+    let rows = [[f32::NAN; 8], adamw.row().unwrap(), [f32::NAN; 8]].concat();
+    let schedule = Tensor::from_vec(rows, [3, 8], device).unwrap();
+    let mut at = Tensor::<u32, 1>::zeros([1], device).unwrap();
+    advance_into(at.view_mut()).unwrap();
+    assert_eq!(at.to_vec().unwrap(), [1]);
+    let [w, m, v] = state.each_mut().map(Fenced::view_mut);
+    let (schedule, at) = (schedule.view(), at.view());
+    let done = if decoder {
+        decoder_step_scheduled_into(w, g.view(), m, v, schedule, at)
+    } else {
+        adamw_scheduled_into(w, g.view(), m, v, schedule, at)
+    };
+    done.unwrap();
+    state.map(|x| x.take())
+}
+
 fn near(got: &State, want: &State, what: &str) {
     for (name, (got, want)) in ["w", "m", "v"].into_iter().zip(got.iter().zip(want)) {
         close(&format!("{what} {name}"), got, want, 1e-11);
@@ -71,6 +100,8 @@ fn table() {
                 let got = core(sizes, decoder, adamw, &start, &device);
                 near(&got, &want, &format!("{} {sizes:?} {decoder}", place(&device)));
                 assert_eq!(got, core(sizes, decoder, adamw, &start, &device), "two runs differ");
+                let rates = scheduled(sizes, decoder, adamw, &start, &device);
+                assert_eq!(got, rates, "{} {sizes:?} {decoder}: the schedule differs", place(&device));
                 cases.ran(place(&device));
             }
         }
@@ -148,5 +179,49 @@ fn wrong_calls_are_errors() {
         let [w, m, v] = all.each_mut().map(Tensor::view_mut);
         let error = decoder_step_into(w, gaps, m, v, &rates).err();
         assert_eq!(error, Some(Error::Stride { op: "decoder_step", arg: "g", want: 3, got: 4 }));
+    }
+}
+
+/// A counter past the end of its schedule stays with the last row, and the largest counter stays as it is.
+#[test]
+fn schedules_end_with_their_last_row() {
+    for device in devices() {
+        let rows = [AdamW { lr: 0.5, ..AdamW::default() }, AdamW { lr: 0.25, ..AdamW::default() }];
+        let rows = rows.map(|adamw| adamw.row().unwrap()).concat();
+        let schedule = Tensor::from_vec(rows, [2, 8], &device).unwrap();
+        for (at, moved) in [(0, 0.5), (1, 0.25), (2, 0.25), (u32::MAX, 0.25)] {
+            let mut at = Tensor::from_vec(vec![at], [1], &device).unwrap();
+            let mut all = [(); 3].map(|()| Tensor::<f32, 1>::zeros([1], &device).unwrap());
+            let g = Tensor::from_vec(vec![-1.0], [1], &device).unwrap();
+            let [w, m, v] = all.each_mut().map(Tensor::view_mut);
+            adamw_scheduled_into(w, g.view(), m, v, schedule.view(), at.view()).unwrap();
+            let w = all[0].to_vec().unwrap()[0];
+            assert!((w - moved).abs() < 1e-6, "{w} {moved}");
+            let before = at.to_vec().unwrap()[0];
+            advance_into(at.view_mut()).unwrap();
+            assert_eq!(at.to_vec().unwrap()[0], before.saturating_add(1));
+        }
+    }
+}
+
+#[test]
+fn wrong_schedules_are_errors() {
+    for device in devices() {
+        let mut all = [(); 3].map(|()| Tensor::<f32, 2>::zeros([2, 3], &device).unwrap());
+        let g = Tensor::<f32, 2>::zeros([2, 3], &device).unwrap();
+        let mut call = |schedule: [usize; 2], at: usize| {
+            let schedule = Tensor::<f32, 2>::zeros(schedule, &device).unwrap();
+            let at = Tensor::<u32, 1>::zeros([at], &device).unwrap();
+            let [w, m, v] = all.each_mut().map(Tensor::view_mut);
+            decoder_step_scheduled_into(w, g.view(), m, v, schedule.view(), at.view()).err()
+        };
+        let size = |arg, want, got| Some(Error::Size { op: "decoder_step", arg, want, got });
+        assert_eq!(call([1, 8], 1), None);
+        assert_eq!(call([0, 8], 1), size("schedule", 1, 0));
+        assert_eq!(call([1, 7], 1), size("schedule", 8, 7));
+        assert_eq!(call([1, 8], 2), size("at", 1, 2));
+        let mut two = Tensor::<u32, 1>::zeros([2], &device).unwrap();
+        assert_eq!(advance_into(two.view_mut()), Err(Error::Size { op: "advance", arg: "at", want: 1, got: 2 }));
+        assert!(AdamW { step: 0, ..AdamW::default() }.row().is_err());
     }
 }

@@ -2,8 +2,10 @@
 //
 //   adamw    every thread steps entries a grid apart
 //   decoder  a block has a row: w·w and w·g; project, step (kept in shared memory if it fits); its length; divide
+//   advance  one thread counts
 //
-// A thread meets the same entries in every pass over the row, so only the sums need barriers. Not yet run on a device.
+// A thread meets the same entries in every pass over the row, so only the sums need barriers. Each step comes with its
+// constants as arguments, or in a row of a schedule. Not yet run on a device.
 #include "reduce.cuh"
 
 struct Constants { f32 beta1, rest1, beta2, rest2, keep, rate, root, eps; };
@@ -15,24 +17,25 @@ __device__ inline f32 step(const Constants& c, f32 w, f32 g, f32* m, f32* v) {
   return c.keep * w - c.rate * mean / (c.root * sqrtf(square) + c.eps);
 }
 
-#define CONSTANTS f32 beta1, f32 rest1, f32 beta2, f32 rest2, f32 keep, f32 rate, f32 root, f32 eps
+// The row of this step; the last if there is none.
+__device__ inline Constants scheduled(const f32* schedule, const u32* at, u64 steps) {
+  const f32* row = schedule + 8 * (*at < steps ? *at : steps - 1);
+  return {row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]};
+}
 
-LATENS_ENTRY(optim_adamw_f32, 256, f32* w, const f32* g, f32* m, f32* v, CONSTANTS, u64 n) {
-  Constants c = {beta1, rest1, beta2, rest2, keep, rate, root, eps};
+__device__ inline void adamw(f32* w, const f32* g, f32* m, f32* v, const Constants& c, u64 n) {
   for (u64 i = u64(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += u64(gridDim.x) * blockDim.x)
     w[i] = step(c, w[i], g[i], m + i, v + i);
 }
 
-LATENS_ENTRY(optim_decoder_f32, 256, f32* w, const f32* g, f32* m, f32* v, CONSTANTS, u32 n, u32 staged) {
-  LATENS_SHARED(f32, kept);
-  Constants c = {beta1, rest1, beta2, rest2, keep, rate, root, eps};
+__device__ inline void decoder(f32* w, const f32* g, f32* m, f32* v, const Constants& c, u32 n, f32* kept) {
   u64 begin = u64(blockIdx.x) * n;
   w += begin, g += begin, m += begin, v += begin;
-  f32* row = staged ? kept : w;
+  f32* row = kept ? kept : w;
   f32 square = 0, along = 0, length = 0;
   for (u32 i = threadIdx.x; i < n; i += blockDim.x) {
     f32 x = w[i];
-    if (staged) kept[i] = x;
+    if (kept) kept[i] = x;
     square += x * x;
     along += x * g[i];
   }
@@ -46,4 +49,30 @@ LATENS_ENTRY(optim_decoder_f32, 256, f32* w, const f32* g, f32* m, f32* v, CONST
   }
   length = sqrtf(block_sum(length));
   for (u32 i = threadIdx.x; i < n; i += blockDim.x) w[i] = length == 0 ? 0.0f : row[i] / length;
+}
+
+#define ARRAYS f32* w, const f32* g, f32* m, f32* v
+#define CONSTANTS f32 beta1, f32 rest1, f32 beta2, f32 rest2, f32 keep, f32 rate, f32 root, f32 eps
+#define SCHEDULE const f32* schedule, const u32* at, u64 steps
+
+LATENS_ENTRY(optim_adamw_f32, 256, ARRAYS, CONSTANTS, u64 n) {
+  adamw(w, g, m, v, {beta1, rest1, beta2, rest2, keep, rate, root, eps}, n);
+}
+
+LATENS_ENTRY(optim_adamw_scheduled_f32, 256, ARRAYS, SCHEDULE, u64 n) {
+  adamw(w, g, m, v, scheduled(schedule, at, steps), n);
+}
+
+LATENS_ENTRY(optim_decoder_f32, 256, ARRAYS, CONSTANTS, u32 n, u32 staged) {
+  LATENS_SHARED(f32, kept);
+  decoder(w, g, m, v, {beta1, rest1, beta2, rest2, keep, rate, root, eps}, n, staged ? kept : nullptr);
+}
+
+LATENS_ENTRY(optim_decoder_scheduled_f32, 256, ARRAYS, SCHEDULE, u32 n, u32 staged) {
+  LATENS_SHARED(f32, kept);
+  decoder(w, g, m, v, scheduled(schedule, at, steps), n, staged ? kept : nullptr);
+}
+
+LATENS_ENTRY(optim_advance_u32, 32, u32* at) {
+  if (threadIdx.x == 0 && *at + 1 != 0) ++*at;
 }

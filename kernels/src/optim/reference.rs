@@ -8,6 +8,11 @@ fn step(c: &Constants, w: f32, g: f64, m: &mut f32, v: &mut f32) -> f64 {
     c.keep * f64::from(w) - c.rate * mean / (c.root * sqrt(square) + c.eps)
 }
 
+/// The counter of a schedule, after a step.
+pub fn advance(at: &mut [u32]) {
+    at[0] = at[0].saturating_add(1);
+}
+
 /// A step of every entry.
 pub fn adamw(p: &Plan, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32]) {
     for i in 0..p.rows * p.n {

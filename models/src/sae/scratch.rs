@@ -1,12 +1,14 @@
-use super::{Config, Variant};
+use super::{Config, Variant, train::LOOK};
 use crate::{
-    Codes, Device, Layout, Reduce, Result, Shape, Tensor, View, reduce, sae_backward_workspace,
+    AdamW, Codes, Device, Layout, Reduce, Result, Shape, Tensor, View, reduce, sae_backward_workspace,
     sae_bias_backward_workspace, sae_decode_workspace, sae_encode_flat_workspace, sae_encode_subset_workspace,
     sae_encode_workspace, scale_into,
 };
 
 /// The memory of a training step.
 pub(super) struct Scratch {
+    /// The rows of this step: a recorded graph reads the same memory every time.
+    pub x: Tensor<f32, 2>,
     /// Of the encoder, with the centre folded in.
     pub bias: Tensor<f32, 1>,
     pub values: Tensor<f32, 1>,
@@ -29,6 +31,10 @@ pub(super) struct Scratch {
     pub dw_enc: Tensor<f32, 2>,
     pub db_enc: Tensor<f32, 1>,
     pub db_dec: Tensor<f32, 1>,
+    /// Rates of weights and of biases, from one look to the next.
+    pub rates: [Tensor<f32, 2>; 2],
+    /// Which row of them this step takes.
+    pub at: Tensor<u32, 1>,
     pub workspace: Tensor<u8, 1>,
 }
 
@@ -38,6 +44,7 @@ impl Scratch {
         let aux = config.revive.map_or(0, |revive| revive.k.min(n));
         let flat = config.variant == Variant::BatchTopK;
         Ok(Self {
+            x: Tensor::zeros([rows, d], device)?,
             bias: Tensor::zeros([n], device)?,
             values: Tensor::zeros([rows * k], device)?,
             latents: Tensor::zeros([rows * k], device)?,
@@ -56,6 +63,8 @@ impl Scratch {
             dw_enc: Tensor::zeros([n, d], device)?,
             db_enc: Tensor::zeros([n], device)?,
             db_dec: Tensor::zeros([d], device)?,
+            rates: [Tensor::zeros([LOOK, AdamW::ROW], device)?, Tensor::zeros([LOOK, AdamW::ROW], device)?],
+            at: Tensor::zeros([1], device)?,
             workspace: Tensor::zeros([workspace(config, aux, device)?], device)?,
         })
     }

@@ -11,18 +11,20 @@
 //! makes training the same for activations and for a multiple of them. Inputs are not normalised.
 //!
 //! Dead latents, `left` and BatchTopK's threshold are looked at every sixteenth step, so that on a GPU the host waits
-//! then only.
+//! then only. Between looks nothing of a step depends on the host, not even its rates, which are laid down for sixteen
+//! steps at a look; so a GPU records the step and replays it ([`super::record`]).
+use super::record::Record;
 use super::scratch::{Scratch, codes};
 use super::{Config, Gate, Revive, Sae, Variant, initial};
 use crate::io::{Error, Result};
 use crate::{
-    Accumulate, AdamW, Against, Device, Philox, Tensor, View, adamw_into, decoder_step_into, sae_backward_into,
-    sae_bias_backward_into, sae_bias_into, sae_dead_into, sae_decode_into, sae_encode_flat_into, sae_encode_into,
-    sae_encode_subset_into, sae_track_into, scale_into,
+    Accumulate, AdamW, Against, Device, Philox, Tensor, View, adamw_scheduled_into, advance_into, copy_into,
+    decoder_step_scheduled_into, sae_backward_into, sae_bias_backward_into, sae_bias_into, sae_dead_into,
+    sae_decode_into, sae_encode_flat_into, sae_encode_into, sae_encode_subset_into, sae_track_into, scale_into,
 };
 
 /// Steps between two looks at what only the host decides.
-const LOOK: usize = 16;
+pub(super) const LOOK: usize = 16;
 /// How much of BatchTopK's threshold a look keeps.
 const KEEP: f32 = 0.9;
 
@@ -44,6 +46,8 @@ pub struct Trainer {
     pub(super) dead: Tensor<u32, 1>,
     pub(super) facts: Facts,
     scratch: Scratch,
+    ahead: Record,
+    back: Record,
 }
 
 /// The numbers of a trainer that are not tensors.
@@ -111,7 +115,7 @@ impl Trainer {
     pub(super) fn assemble(config: Config, sae: Sae, facts: Facts, device: &Device) -> Result<Self> {
         let (n, d) = (config.latents, config.d);
         let scratch = Scratch::new(&config, device)?;
-        Ok(Self {
+        let mut trainer = Self {
             w_enc: Moments::zeros([n, d], device)?,
             w_dec: Moments::zeros([n, d], device)?,
             b_enc: Moments::zeros([n], device)?,
@@ -122,7 +126,11 @@ impl Trainer {
             sae,
             facts,
             scratch,
-        })
+            ahead: Record::New,
+            back: Record::New,
+        };
+        trainer.plan_rates()?;
+        Ok(trainer)
     }
 
     /// Take over the list of dead latents of a saved state.
@@ -141,24 +149,58 @@ impl Trainer {
         if x.dims() != [rows, d] {
             return Err(Error::setting("x", format!("has shape {:?}, expected {:?}", x.dims(), [rows, d])));
         }
-        self.forward(x)?;
+        copy_into(x, self.scratch.x.view_mut())?;
+        self.run(|trainer| &mut trainer.ahead, Self::forward)?;
         if self.facts.step.is_multiple_of(LOOK) {
             self.look()?;
+            self.plan_rates()?;
+            self.back = Record::New;
         }
-        let revived = match self.config.revive {
-            Some(revive) if self.facts.dead > 0 => Some(self.leftover(x, revive)?),
-            _ => None,
-        };
-        self.backward(x, revived)?;
-        self.update()?;
+        self.run(|trainer| &mut trainer.back, Self::learn)?;
         self.facts.step += 1;
         self.facts.tokens += rows as u64;
         Ok(())
     }
 
+    /// Put a part of the step on the device, or do it on the host. Only clipping makes the host look at every gradient.
+    fn run(&mut self, record: fn(&mut Self) -> &mut Record, part: fn(&mut Self) -> crate::Result<()>) -> Result<()> {
+        let device = match self.config.clip {
+            None => self.scratch.x.device(),
+            Some(_) => Device::Host,
+        };
+        let mut taken = std::mem::replace(record(self), Record::New);
+        let done = taken.run(&device, || part(self));
+        *record(self) = taken;
+        Ok(done?)
+    }
+
+    /// Lay down the rates from the last look to the next, and where among them this step is.
+    fn plan_rates(&mut self) -> Result<()> {
+        let (config, facts) = (&self.config, &self.facts);
+        let at = facts.step % LOOK;
+        for (rates, scale) in self.scratch.rates.iter_mut().zip([1.0, facts.scale]) {
+            let mut rows = Vec::new();
+            for step in facts.step - at..facts.step - at + LOOK {
+                let adamw = AdamW {
+                    lr: f64::from(config.rate_at(step)) * f64::from(scale),
+                    beta1: config.beta1.into(),
+                    beta2: config.beta2.into(),
+                    eps: config.eps.into(),
+                    weight_decay: 0.0,
+                    step: step as u64 + 1,
+                };
+                rows.extend(adamw.row()?);
+            }
+            rates.write(&rows)?;
+        }
+        self.scratch.at.write(&[at as u32])?;
+        Ok(())
+    }
+
     /// Encode, decode, and note who fired.
-    fn forward(&mut self, x: View<'_, f32, 2>) -> Result<()> {
+    fn forward(&mut self) -> crate::Result<()> {
         let (sae, s, config) = (&self.sae, &mut self.scratch, &self.config);
+        let x = s.x.view();
         sae_bias_into(sae.w_enc.view(), sae.b_enc.view(), sae.b_dec.view(), s.bias.view_mut())?;
         let (w_enc, bias, work) = (sae.w_enc.view(), s.bias.view(), s.workspace.view_mut());
         let [rows, k] = [config.batch, config.k];
@@ -201,10 +243,20 @@ impl Trainer {
         Ok(())
     }
 
+    /// Everything after the look.
+    fn learn(&mut self) -> crate::Result<()> {
+        let revived = match self.config.revive {
+            Some(revive) if self.facts.dead > 0 => Some(self.leftover(revive)?),
+            _ => None,
+        };
+        self.backward(revived)?;
+        self.update()
+    }
+
     /// Let dead latents reconstruct the residual: how many of them per row, and the gradient in `aux_residual`.
-    fn leftover(&mut self, x: View<'_, f32, 2>, revive: Revive) -> Result<usize> {
+    fn leftover(&mut self, revive: Revive) -> crate::Result<usize> {
         let (sae, s, rows) = (&self.sae, &mut self.scratch, self.config.batch);
-        let k = revive.k.min(self.facts.dead);
+        let (x, k) = (s.x.view(), revive.k.min(self.facts.dead));
         let (w_enc, bias, work) = (sae.w_enc.view(), s.bias.view(), s.workspace.view_mut());
         let values = s.aux_values.view_mut().narrow(0, 0, rows * k)?.reshape([rows, k])?;
         let latents = s.aux_latents.view_mut().narrow(0, 0, rows * k)?.reshape([rows, k])?;
@@ -220,8 +272,9 @@ impl Trainer {
     }
 
     /// Gradients of all weights, from the residuals.
-    fn backward(&mut self, x: View<'_, f32, 2>, revived: Option<usize>) -> Result<()> {
+    fn backward(&mut self, revived: Option<usize>) -> crate::Result<()> {
         let (sae, s) = (&self.sae, &mut self.scratch);
+        let x = s.x.view();
         let [rows, k] = [self.config.batch, self.config.k];
         scale_into(-2.0 / (rows as f32 * self.facts.variance), s.residual.view_mut())?;
         let (w_dec, b_dec) = (sae.w_dec.view(), Some(sae.b_dec.view()));
@@ -243,29 +296,25 @@ impl Trainer {
     }
 
     /// Shorten the gradient if asked to, and step.
-    fn update(&mut self) -> Result<()> {
+    fn update(&mut self) -> crate::Result<()> {
         if let Some(clip) = self.config.clip {
             self.scratch.clip(clip)?;
         }
-        let (config, facts, s, sae) = (&self.config, &self.facts, &self.scratch, &mut self.sae);
-        let adamw = AdamW {
-            lr: config.rate_at(facts.step).into(),
-            beta1: config.beta1.into(),
-            beta2: config.beta2.into(),
-            eps: config.eps.into(),
-            weight_decay: 0.0,
-            step: facts.step as u64 + 1,
-        };
+        let (s, sae) = (&mut self.scratch, &mut self.sae);
+        let (at, [weights, biases]) = (s.at.view(), s.rates.each_ref().map(Tensor::view));
         let m = &mut self.w_dec;
-        decoder_step_into(sae.w_dec.view_mut(), s.dw_dec.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
+        let (w, g, mean, square) = (sae.w_dec.view_mut(), s.dw_dec.view(), m.mean.view_mut(), m.square.view_mut());
+        decoder_step_scheduled_into(w, g, mean, square, weights, at)?;
         let m = &mut self.w_enc;
-        adamw_into(sae.w_enc.view_mut(), s.dw_enc.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
-        let adamw = AdamW { lr: adamw.lr * f64::from(facts.scale), ..adamw };
+        let (w, g, mean, square) = (sae.w_enc.view_mut(), s.dw_enc.view(), m.mean.view_mut(), m.square.view_mut());
+        adamw_scheduled_into(w, g, mean, square, weights, at)?;
         let m = &mut self.b_enc;
-        adamw_into(sae.b_enc.view_mut(), s.db_enc.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
+        let (w, g, mean, square) = (sae.b_enc.view_mut(), s.db_enc.view(), m.mean.view_mut(), m.square.view_mut());
+        adamw_scheduled_into(w, g, mean, square, biases, at)?;
         let m = &mut self.b_dec;
-        adamw_into(sae.b_dec.view_mut(), s.db_dec.view(), m.mean.view_mut(), m.square.view_mut(), &adamw)?;
-        Ok(())
+        let (w, g, mean, square) = (sae.b_dec.view_mut(), s.db_dec.view(), m.mean.view_mut(), m.square.view_mut());
+        adamw_scheduled_into(w, g, mean, square, biases, at)?;
+        advance_into(s.at.view_mut())
     }
 
     fn fvu(&self, error: &[f32]) -> f32 {
@@ -327,6 +376,11 @@ impl Trainer {
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Whether the last step was replayed from a recording, as a GPU does between looks.
+    pub fn replays(&self) -> bool {
+        self.ahead.is_recorded() && self.back.is_recorded()
     }
 
     /// Steps done.

@@ -1,0 +1,95 @@
+//! A training step that is recorded once and replayed gives the bits of one that runs call by call.
+use latens::sae::{Buffer, Config, Revive, Trainer, Variant};
+use latens::{Device, Philox};
+use latens_tests::{devices, skipped, small};
+
+const D: usize = 16;
+const ROWS: usize = 96;
+
+fn rows() -> Vec<f32> {
+    let mut draw = Philox::new(7);
+    (0..ROWS * D).map(|_| draw.uniform() * 4.0 - 1.0).collect()
+}
+
+/// The rate rises, stays and falls within these steps, and latents die and are revived.
+fn config(variant: Variant, clip: Option<f32>) -> Config {
+    let revive = Some(Revive { weight: 1.0 / 8.0, k: 6, after: 32 });
+    Config { variant, clip, revive, batch: 16, rate: 5e-3, warm: 10, decay: 20, seed: 5, ..Config::new(D, 40, 3, 40) }
+}
+
+/// What a step leaves behind, in bits.
+fn left(trainer: &Trainer) -> Vec<Vec<u32>> {
+    let sae = trainer.sae();
+    let all = [sae.w_enc.to_vec(), sae.w_dec.to_vec(), sae.b_enc.to_vec(), sae.b_dec.to_vec()];
+    all.map(|part| part.unwrap().into_iter().map(f32::to_bits).collect()).into()
+}
+
+struct Course {
+    trainer: Trainer,
+    buffer: Buffer,
+}
+
+impl Course {
+    fn new(config: Config, device: &Device) -> Self {
+        let buffer = Buffer::new(ROWS, D, ROWS, config.batch, config.seed, 0, device).unwrap();
+        Self { trainer: Trainer::new(config, &rows(), device).unwrap(), buffer }
+    }
+
+    fn step(&mut self) {
+        let batch = self.buffer.next(|_, into| Ok(into.write(&rows())?)).unwrap();
+        self.trainer.step(batch).unwrap();
+    }
+}
+
+/// No gradient is longer than infinity, so clipping to it changes nothing, but it has the host look at every gradient,
+/// which a recording cannot hold. Nothing in a recorded step allocates or waits, or it would be an error.
+#[test]
+fn replayed_steps_are_the_same_bits() {
+    let steps = if small() { 18 } else { 40 };
+    let mut gpus = devices().into_iter().filter(|device| !device.is_host()).peekable();
+    if gpus.peek().is_none() {
+        return skipped("no GPU to record on");
+    }
+    for (device, variant) in gpus.flat_map(|gpu| [(gpu.clone(), Variant::TopK), (gpu, Variant::BatchTopK)]) {
+        let mut replayed = Course::new(config(variant, None), &device);
+        let mut called = Course::new(config(variant, Some(f32::INFINITY)), &device);
+        let (mut replays, mut died) = (0, false);
+        for step in 0..steps {
+            replayed.step();
+            called.step();
+            assert!(!called.trainer.replays());
+            replays += usize::from(replayed.trainer.replays());
+            died |= replayed.trainer.progress().unwrap().dead > 0.0;
+            assert!(left(&replayed.trainer) == left(&called.trainer), "{variant:?}: step {step} differs");
+        }
+        // All but the step of each look, every sixteenth.
+        assert_eq!((replays, died), (steps - steps.div_ceil(16), true), "{variant:?}");
+    }
+}
+
+/// Rows of another place each time: the recording does not keep to the memory of the first.
+#[test]
+fn rows_may_lie_anywhere() {
+    for device in devices() {
+        let config = config(Variant::TopK, None);
+        let step = config.batch * D;
+        let mut moving = Trainer::new(config.clone(), &rows(), &device).unwrap();
+        let mut host = Trainer::new(config, &rows(), &Device::Host).unwrap();
+        for at in 0..5 {
+            let part = rows()[at * step..][..step].to_vec();
+            let of = |device| latens::Tensor::from_vec(part.clone(), [step / D, D], device).unwrap();
+            moving.step(of(&device).view()).unwrap();
+            host.step(of(&Device::Host).view()).unwrap();
+        }
+        let [ours, theirs] = [&moving, &host].map(|trainer| trainer.sae().w_enc.to_vec().unwrap());
+        let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-3, "{apart}");
+    }
+}
+
+/// A trainer may go to another thread, recordings and all.
+#[test]
+fn trainers_may_move() {
+    fn moves<T: Send>() {}
+    moves::<Trainer>();
+}
