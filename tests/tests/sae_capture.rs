@@ -45,7 +45,7 @@ impl Course {
 /// which a recording cannot hold. Nothing in a recorded step allocates or waits, or it would be an error.
 #[test]
 fn replayed_steps_are_the_same_bits() {
-    let steps = if small() { 18 } else { 40 };
+    let steps: usize = if small() { 18 } else { 40 };
     let mut gpus = devices().into_iter().filter(|device| !device.is_host()).peekable();
     if gpus.peek().is_none() {
         return skipped("no GPU to record on");
