@@ -1,6 +1,6 @@
 //! [`latens_kernels::attention`] on the host.
 //!
-//! A block is up to [`ROWS`] pairs of a query and a head of one group, the heads that share their keys. Everything is kept
+//! A block is up to `ROWS` pairs of a query and a head of one group, the heads that share their keys. Everything is kept
 //! transposed, a pair in each lane of a register: scores and results are products that broadcast numbers of `k` and `v`
 //! as they lie in memory, and the softmax never sums across lanes. Keys come in tiles, with the online softmax between.
 use crate::math;

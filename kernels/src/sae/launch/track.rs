@@ -1,4 +1,4 @@
-//! Launches of [`bias`](crate::sae::bias) and [`track`](crate::sae::track).
+//! Launches of [`bias`] and [`mod@track`].
 use super::Coded;
 use crate::sae::{IMAGE, bias, track};
 use crate::{Accumulate, Chip, Float, Launch, Result, Span, SpanMut};
