@@ -1,1 +1,45 @@
-//! What the benchmarks share.
+//! What the benchmarks and `compare` share: inputs, peers behind pipes, and rows of a report.
+#![forbid(unsafe_code)]
+pub mod lm;
+pub mod peer;
+pub mod report;
+pub mod sae;
+
+use latens_core::Philox;
+use std::time::Instant;
+
+/// Any error, with its text.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// `count` numbers, near enough to normal: sums of four uniforms, mean 0, variance 1.
+pub fn normal(count: usize, seed: u64) -> Vec<f32> {
+    let mut draw = Philox::new(seed);
+    (0..count).map(|_| ((0..4).map(|_| draw.uniform()).sum::<f32>() - 2.0) * 3.0_f32.sqrt()).collect()
+}
+
+/// Mean milliseconds of `repeats` calls.
+pub fn time(repeats: usize, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+    let started = Instant::now();
+    for _ in 0..repeats {
+        call()?;
+    }
+    Ok(started.elapsed().as_secs_f64() * 1e3 / repeats as f64)
+}
+
+/// The middle of `ms`.
+pub fn median(mut ms: Vec<f64>) -> f64 {
+    ms.sort_by(f64::total_cmp);
+    ms[ms.len() / 2]
+}
+
+/// `|a - b|² / |b|²`, the measure of agreement: 0 is equal.
+pub fn disagreement(a: &[f32], b: &[f32]) -> f64 {
+    if a.len() != b.len() {
+        return f64::INFINITY;
+    }
+    let square = |x: f64| x * x;
+    let (error, norm) = a.iter().zip(b).fold((0.0, 0.0), |(error, norm), (&a, &b)| {
+        (error + square(f64::from(a) - f64::from(b)), norm + square(f64::from(b)))
+    });
+    error / f64::max(norm, 1e-30)
+}

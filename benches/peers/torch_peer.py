@@ -1,0 +1,204 @@
+"""The torch side of `compare`: one JSON request a line on standard input, one JSON answer a line on standard output.
+
+{"setup": name, "dir": folder, "dims": {...}, "dtype": "f32" | "bf16"}   load NAME.bin inputs, run once, write outputs, answer {}
+{"time": repeats}                                                        answer {"ms": mean of the repeats}
+Inputs and outputs are raw little-endian f32 or u32 files in the folder, so that both sides see the same numbers.
+"""
+import json, os, sys, time
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+torch.set_num_threads(int(os.environ.get("LATENS_THREADS", os.cpu_count())))
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
+
+
+class Case:
+    def __init__(self, dir, dims, dtype):
+        self.dir, self.dims, self.dtype = dir, dims, DTYPES[dtype]
+
+    def load(self, name, *shape, dtype=None):
+        data = np.fromfile(f"{self.dir}/{name}.bin", dtype=np.float32).reshape(shape)
+        return torch.from_numpy(data).to(dtype or self.dtype)
+
+    def ids(self, name, *shape):
+        return torch.from_numpy(np.fromfile(f"{self.dir}/{name}.bin", dtype=np.uint32).astype(np.int64).reshape(shape))
+
+    def save(self, name, tensor):
+        tensor.detach().to(torch.float32).contiguous().numpy().tofile(f"{self.dir}/{name}.torch.bin")
+
+
+def sae_inputs(c):
+    d, n, b = c.dims["d"], c.dims["n"], c.dims["b"]
+    return c.load("x", b, d), c.load("w_enc", n, d), c.load("bias", n)
+
+
+def linear(c):
+    x, w, _ = sae_inputs(c)
+    run = lambda: x @ w.T
+    c.save("out", run())
+    return run
+
+
+def sae_encode(c):
+    x, w, bias = sae_inputs(c)
+    k = c.dims["k"]
+    run = lambda: torch.topk(F.relu(F.linear(x, w, bias)), k, dim=-1, sorted=False)
+    values, latents = run()
+    latents, order = latents.sort(dim=-1)
+    c.save("values", values.gather(-1, order))
+    c.save("latents", latents)
+    return run
+
+
+def codes(c):
+    d, n, k, b = (c.dims[name] for name in ("d", "n", "k", "b"))
+    return (c.load("values", b, k), c.ids("latents", b, k), c.load("w_dec", n, d), c.load("b_dec", d), c.load("x", b, d))
+
+
+def with_error(recon, x):
+    e = x - recon
+    return e, (e * e).sum(-1)
+
+
+def sae_decode(c):
+    values, latents, w, b_dec, x = codes(c)
+    run = lambda: with_error(F.embedding_bag(latents, w, per_sample_weights=values, mode="sum") + b_dec, x)
+    e, squares = run()
+    c.save("e", e)
+    c.save("squares", squares)
+    return run
+
+
+def sae_decode_dense(c):
+    values, latents, w, b_dec, x = codes(c)
+    dense = torch.zeros(x.shape[0], w.shape[0]).scatter_(-1, latents, values)
+    run = lambda: with_error(dense @ w + b_dec, x)
+    e, squares = run()
+    c.save("e", e)
+    c.save("squares", squares)
+    return run
+
+
+def sae_step(c):
+    """Dense autograd, Adam, decoder projection and renormalisation: what the PyTorch libraries do."""
+    d, n, k, b = (c.dims[name] for name in ("d", "n", "k", "b"))
+    x = c.load("x", b, d)
+    w_enc, w_dec = (torch.nn.Parameter(c.load(name, n, d)) for name in ("w_enc", "w_dec"))
+    b_enc, b_dec = torch.nn.Parameter(torch.zeros(n)), torch.nn.Parameter(c.load("b_dec", d))
+    optimiser = torch.optim.Adam([w_enc, w_dec, b_enc, b_dec], lr=c.dims["lr_e9"] * 1e-9)
+
+    def run():
+        pre = F.relu(F.linear(x - b_dec, w_enc, b_enc))
+        values, latents = torch.topk(pre, k, dim=-1, sorted=False)
+        dense = torch.zeros_like(pre).scatter(-1, latents, values)
+        loss = ((dense @ w_dec + b_dec - x) ** 2).sum(-1).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            w_dec.grad -= (w_dec.grad * w_dec).sum(-1, keepdim=True) * w_dec
+        optimiser.step()
+        with torch.no_grad():
+            w_dec /= w_dec.norm(dim=-1, keepdim=True)
+        return loss.detach()
+
+    losses = torch.stack([run() for _ in range(3)])
+    c.save("losses", losses)
+    return run
+
+
+class Cache(dict):
+    """Keys and values by layer."""
+
+
+class Llama:
+    def __init__(self, c):
+        shape = json.load(open(f"{c.dir}/llama.json"))
+        self.shape = shape
+        self.w = {name: c.load(name, *dims) for name, dims in shape["tensors"].items()}
+
+    def norm(self, x, name):
+        return F.rms_norm(x, (x.shape[-1],), self.w[name], self.shape["eps"])
+
+    def rope(self, x, start):
+        half = x.shape[-1] // 2
+        angle = torch.arange(start, start + x.shape[-2], dtype=torch.float64)[:, None] * self.shape["rope_base"] ** (
+            -torch.arange(half, dtype=torch.float64) / half
+        )
+        sin, cos = angle.sin().float(), angle.cos().float()
+        if self.shape["interleaved"]:
+            a, b = x[..., 0::2], x[..., 1::2]
+            return torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2)
+        a, b = x[..., :half], x[..., half:]
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+    def __call__(self, ids, cache=None):
+        s, start = self.shape, 0 if not cache else cache[0][0].shape[-2]
+        heads = lambda y, n: y.view(ids.shape[0], n, -1).transpose(0, 1)
+        x = F.embedding(ids, self.w["embed"])
+        for layer in range(s["layers"]):
+            w = lambda name: self.w[f"{layer}.{name}"]
+            h = self.norm(x, f"{layer}.attn_norm")
+            q = self.rope(heads(h @ w("q").T, s["heads"]), start)
+            k, v = self.rope(heads(h @ w("k").T, s["kv_heads"]), start), heads(h @ w("v").T, s["kv_heads"])
+            if cache is not None:
+                if start:
+                    k, v = torch.cat((cache[layer][0], k), -2), torch.cat((cache[layer][1], v), -2)
+                cache[layer] = (k, v)
+            y = F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=start == 0, enable_gqa=True)[0]
+            x = x + y.transpose(0, 1).reshape(len(ids), -1) @ w("o").T
+            h = self.norm(x, f"{layer}.ffn_norm")
+            x = x + (F.silu(h @ w("gate").T) * (h @ w("up").T)) @ w("down").T
+        return self.norm(x[-1:], "norm") @ self.w["head" if "head" in self.w else "embed"].T
+
+
+@torch.inference_mode()
+def lm_prefill(c):
+    model, ids = Llama(c), c.ids("ids", c.dims["tokens"])
+    run = torch.inference_mode()(lambda: model(ids))
+    c.save("logits", run()[-1])
+    return run
+
+
+@torch.inference_mode()
+def lm_decode(c):
+    model, ids, count = Llama(c), c.ids("ids", c.dims["prompt"]), c.dims["tokens"]
+
+    @torch.inference_mode()
+    def run():
+        cache = Cache()
+        logits = model(ids, cache)
+        out = [int(logits[-1].argmax())]
+        started = time.perf_counter()
+        while len(out) <= count:
+            logits = model(torch.tensor(out[-1:]), cache)
+            out.append(int(logits[-1].argmax()))
+        run.seconds = time.perf_counter() - started
+        return torch.tensor(out)
+
+    c.save("generated", run())
+    return run
+
+
+CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, lm_prefill, lm_decode)}
+
+
+def main():
+    run = None
+    for line in sys.stdin:
+        ask = json.loads(line)
+        answer = {}
+        if "setup" in ask:
+            run = CASES[ask["setup"]](Case(ask["dir"], ask["dims"], ask["dtype"]))
+        else:
+            total = 0.0
+            for _ in range(ask["time"]):
+                started = time.perf_counter()
+                run()
+                total += getattr(run, "seconds", None) or time.perf_counter() - started
+            answer["ms"] = 1e3 * total / ask["time"]
+        print(json.dumps(answer), flush=True)
+
+
+print(json.dumps({"peer": f"torch {torch.__version__}"}), flush=True)
+main()

@@ -1,0 +1,47 @@
+//! Ours and a peer in turn on this machine: verified first, then medians and ratios.
+//!
+//! `compare sae --torch DIR/env --json OUT` or `compare lm ...`; `DIR/env` is a shell file that puts a Python with PyTorch on the path.
+use clap::Parser;
+use latens_benches::{Result, lm, report::Row, sae};
+use std::path::PathBuf;
+
+#[derive(Parser)]
+#[command(about = "Compare latens with PyTorch and candle on this machine")]
+struct Options {
+    /// What to compare.
+    #[arg(value_parser = ["sae", "lm", "all"])]
+    what: String,
+    /// Shell file that puts a Python with PyTorch on the path.
+    #[arg(long)]
+    torch: Option<PathBuf>,
+    /// Where to write the rows.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// GGUF file of the language model; by default the pinned SmolLM2-135M.
+    #[arg(long)]
+    model: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    let mut rows = Vec::new();
+    println!("{}", Row::HEADING);
+    let mut show = |row: Row| {
+        println!("{row}");
+        rows.push(row);
+    };
+    if options.what != "lm" {
+        let torch = options.torch.as_deref().ok_or("compare sae needs --torch FILE")?;
+        sae::compare(torch, &mut show)?;
+    }
+    if options.what != "sae" {
+        lm::compare(options.torch.as_deref(), options.model.as_deref(), &mut show)?;
+    }
+    if let Some(path) = options.json {
+        let text = serde_json::to_string_pretty(&rows.iter().map(Row::json).collect::<Vec<_>>())?;
+        std::fs::write(path, text)?;
+    }
+    let missed = rows.iter().filter(|row| !row.ok()).count();
+    println!("{} rows, {missed} below their bar", rows.len());
+    Ok(())
+}
