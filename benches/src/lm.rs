@@ -4,8 +4,8 @@ use crate::report::Row;
 use crate::{Result, disagreement};
 use latens::assets::{SMOLLM2, SPEECHES};
 use latens::io::gguf::Gguf;
-use latens::lm::{Cache, Config, Hooks, LanguageModel, Pairing, Sampler, Sampling};
-use latens_core::Device;
+use latens::lm::{Cache, Config, Hooks, LanguageModel, Sampler, Sampling};
+use latens_core::{Device, Pairing};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
