@@ -30,7 +30,7 @@ const LOOKED_AT: usize = 50_000;
 const LATENTS: usize = 50;
 /// Activations per step, and the learning rate.
 const BATCH: usize = 1024;
-const RATE: f32 = 1e-3;
+const RATE: f32 = 2e-3;
 /// What is continued, steered and not.
 const PROMPT: &str = "The most important thing for our country is";
 
@@ -56,7 +56,7 @@ struct Options {
     #[arg(long, default_value_t = 200_000)]
     tokens: usize,
     /// Steps of 1024 activations
-    #[arg(long, default_value_t = 800)]
+    #[arg(long, default_value_t = 1200)]
     steps: usize,
     /// Seed of everything that is drawn
     #[arg(long, default_value_t = 0)]
@@ -100,8 +100,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let data = format!("{} of {} at layer {}, {contexts} contexts", name(&model), name(&text), options.layer);
     println!("{data}");
     let (sae, buffer, course) = train(options, settings(options, lm.model.config().dim, data), &mut source, &device)?;
-    let origin =
-        Origin { model: name(&model), hook: format!("blocks.{}.hook_resid_post", options.layer), context: CONTEXT };
+    let (hook, begin) = (format!("blocks.{}.hook_resid_post", options.layer), lm.tokenizer.begin().is_some());
+    let origin = Origin { model: name(&model), hook, context: CONTEXT, begin };
     let checkpoint = options.out.join("sae");
     sae.save(&checkpoint, Format::SaeLens, &origin)?;
 
@@ -226,7 +226,7 @@ fn train(
     Ok((trainer.finish(), buffer, course))
 }
 
-/// The settings of the run: a rate five times that of [`latens::sae::rate`] suits so short a one.
+/// The settings of the run: a rate ten times that of [`latens::sae::rate`] suits so short a one.
 fn settings(options: &Options, d: usize, data: String) -> Config {
     let base = Config::new(d, options.latents, options.k, options.steps);
     let after = (options.tokens / 2).try_into().unwrap_or(u32::MAX);

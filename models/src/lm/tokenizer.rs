@@ -13,6 +13,7 @@ pub struct Tokenizer {
     /// Whether joining those bytes gives the text: not where a decoder adds or strips spaces.
     joined: bool,
     begin: Option<u32>,
+    begins: bool,
     end: Option<u32>,
 }
 
@@ -79,19 +80,22 @@ impl Tokenizer {
             |key| file.find(key, |value| value.unsigned().map(|id| u32::try_from(id).ok())).map(Option::flatten);
         let end = token("tokenizer.ggml.eos_token_id")?;
         let begins = file.find("tokenizer.ggml.add_bos_token", Value::bool)?.unwrap_or(false);
-        let begin = if begins { token("tokenizer.ggml.bos_token_id")? } else { None };
+        let begin = token("tokenizer.ggml.bos_token_id")?;
         let mut tokenizer = Self::new(&text, file.path())?;
-        (tokenizer.begin, tokenizer.end) = (begin, end);
+        (tokenizer.begin, tokenizer.begins, tokenizer.end) = (begin, begins, end);
         Ok(tokenizer)
     }
 
-    /// The tokenizer in a `tokenizer.json`. The token that ends a text is not in it; common names are tried.
+    /// The tokenizer in a `tokenizer.json`. The tokens that begin and end a text are not in it; common names are
+    /// tried.
     ///
     /// # Errors
     /// [`Error::Content`] if it is not sound.
     pub fn from_json(path: &Path) -> Result<Self> {
         let mut tokenizer = Self::new(&std::fs::read(path).map_err(Error::system(path, "read"))?, path)?;
         let ends = ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "</s>"];
+        let begins = ["<|im_start|>", "<|begin_of_text|>", "<|endoftext|>", "<s>"];
+        tokenizer.begin = begins.into_iter().find_map(|begin| tokenizer.inner.token_to_id(begin));
         tokenizer.end = ends.into_iter().find_map(|end| tokenizer.inner.token_to_id(end));
         Ok(tokenizer)
     }
@@ -114,7 +118,7 @@ impl Tokenizer {
                 false => from_pieces(&token),
             };
         }
-        Ok(Self { inner, bytes, joined, begin: None, end: None })
+        Ok(Self { inner, bytes, joined, begin: None, begins: false, end: None })
     }
 
     /// Ids up to here, exclusive.
@@ -125,6 +129,11 @@ impl Tokenizer {
     /// Whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// The token that begins a text, if there is one. [`encode`](Self::encode) puts it there only if the file asks for it.
+    pub fn begin(&self) -> Option<u32> {
+        self.begin
     }
 
     /// The token that ends a text, if there is one.
@@ -143,7 +152,7 @@ impl Tokenizer {
     /// [`Error::Setting`] if the tokenizer cannot take the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoded = self.inner.encode_fast(text, true).map_err(|e| Error::setting("text", e.to_string()))?;
-        Ok(self.begin.iter().copied().chain(encoded.get_ids().iter().copied()).collect())
+        Ok(self.begin.filter(|_| self.begins).into_iter().chain(encoded.get_ids().iter().copied()).collect())
     }
 
     /// The text of ids. Bytes that are no UTF-8 become U+FFFD; ids that are no tokens, nothing.

@@ -34,6 +34,8 @@ pub struct Origin {
     pub hook: String,
     /// Tokens per context.
     pub context: usize,
+    /// Whether each begins with the tokenizer's token for the beginning of a text.
+    pub begin: bool,
 }
 
 const CONFIG: &str = "cfg.json";
@@ -88,7 +90,7 @@ impl Sae {
                 "model_name": origin.model,
                 "hook_name": origin.hook,
                 "context_size": origin.context,
-                "prepend_bos": false,
+                "prepend_bos": origin.begin,
             },
         });
         match self.gate {

@@ -27,14 +27,21 @@ pub struct Corpus {
 
 impl Corpus {
     /// Read `path`, a text file or a folder of `.txt` files, and draw as many contexts of `length` tokens as asked for.
-    /// Contexts lie within one document; what is left at its end is not used.
+    /// Contexts lie within one document; what is left at its end is not used. Each begins with the tokenizer's token for
+    /// the beginning of a text, if it has one: a context that begins with a word may rest its attention on the second token
+    /// too, and one such row in ten thousand is most of the variance.
     ///
     /// # Errors
     /// A file that cannot be read, or too little text.
     pub fn read(lm: &LanguageModel, path: &Path, length: usize, [train, held]: [usize; 2], seed: u64) -> Result<Self> {
         let documents = documents(path)?;
         let ids = documents.par_iter().map(|text| lm.tokenizer.encode(text)).collect::<Result<Vec<_>>>()?;
-        let whole = |ids: &[u32]| ids.chunks_exact(length).map(<[u32]>::to_vec).collect::<Vec<_>>();
+        let begin = lm.tokenizer.begin();
+        let words = length.saturating_sub(usize::from(begin.is_some())).max(1);
+        let whole = |ids: &[u32]| -> Vec<Vec<u32>> {
+            let ids = if begin.is_some() && ids.first().copied() == begin { &ids[1..] } else { ids };
+            ids.chunks_exact(words).map(|words| begin.iter().chain(words).copied().collect()).collect()
+        };
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         if let [only] = &ids[..] {
             ours = whole(only);
