@@ -113,7 +113,8 @@ fn weights(file: &Gguf, config: &Config, dir: &Exchange) -> Result<()> {
             "output.weight" => "head".into(),
             name => name.trim_start_matches("blk.").trim_end_matches(".weight").replace("attn_output", "o"),
         };
-        let short = short.replace("attn_q", "q").replace("attn_k", "k").replace("attn_v", "v").replace("ffn_gate", "gate");
+        let short =
+            short.replace("attn_q", "q").replace("attn_k", "k").replace("attn_v", "v").replace("ffn_gate", "gate");
         let short = short.replace("ffn_up", "up").replace("ffn_down", "down");
         dir.put(&short, &file.read(name, &entry.dims)?)?;
         tensors.insert(short, json!(entry.dims));

@@ -54,11 +54,23 @@ impl Row {
 impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let bar = self.bar.map_or("      ".into(), |bar| format!("{bar:6.2}"));
-        let ok = if self.bar.is_none() { "  " } else if self.ok() { "ok" } else { "NO" };
+        let ok = if self.bar.is_none() {
+            "  "
+        } else if self.ok() {
+            "ok"
+        } else {
+            "NO"
+        };
         write!(
             f,
             "{:20} {:22} {:5} {:9.3}  {:9.3} {:6.2} {bar} {ok}  {}",
-            self.name, self.shape, self.dtype, self.ours_ms, self.peer_ms, self.ratio(), self.peer
+            self.name,
+            self.shape,
+            self.dtype,
+            self.ours_ms,
+            self.peer_ms,
+            self.ratio(),
+            self.peer
         )?;
         self.rate.map_or(Ok(()), |(unit, rate)| write!(f, "  {rate:.0} {unit}"))
     }

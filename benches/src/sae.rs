@@ -4,7 +4,9 @@ use crate::report::Row;
 use crate::{Result, disagreement, median, normal, time};
 use latens::sae::{Config, Trainer};
 use latens_core::{Accumulate, Against, Codes, Device, Float, Tensor, bf16};
-use latens_core::{linear_into, sae_decode, sae_decode_into, sae_decode_workspace, sae_encode_into, sae_encode_workspace};
+use latens_core::{
+    linear_into, sae_decode, sae_decode_into, sae_decode_workspace, sae_encode_into, sae_encode_workspace,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -141,7 +143,8 @@ fn decode(s: Sizes, dir: &Exchange, torch: &mut Peer, show: &mut dyn FnMut(Row))
         Ok(sae_decode_into(codes, w_dec.view(), Some(b_dec.view()), recon, Some(against), workspace)?)
     };
     let name = torch.name.clone();
-    for (case, how, bar) in [("sae_decode", "embedding_bag, e, e²", 1.2), ("sae_decode_dense", "dense product", 20.0)] {
+    for (case, how, bar) in [("sae_decode", "embedding_bag, e, e²", 1.2), ("sae_decode_dense", "dense product", 20.0)]
+    {
         torch.setup(case, dir.path(), &s.json(), "f32")?;
         let times = torch.race(&mut ours)?;
         let gathered = (s.b * s.k * s.d * 4) as f64;

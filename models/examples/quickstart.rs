@@ -22,7 +22,7 @@ const CONTEXT: usize = 128;
 const HELD: usize = 128;
 const SPLICED: usize = 24;
 /// Activations in memory at once.
-const ROOM: usize = 2048 * (CONTEXT - 1);
+const ROOM: usize = 2048 * (CONTEXT - Contexts::SKIPPED);
 /// Activations that training begins with.
 const SAMPLE: usize = 8192;
 /// Activations that latents are looked at on, and latents that are looked at.
@@ -93,7 +93,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let text = assets::SPEECHES.locate(options.text.as_deref())?;
     let lm = LanguageModel::open(&model, &device)?;
     let site = Site::residual(options.layer);
-    let contexts = options.tokens.div_ceil(CONTEXT - 1);
+    let contexts = options.tokens.div_ceil(CONTEXT - Contexts::SKIPPED);
     let corpus = Corpus::read(&lm, &text, CONTEXT, [contexts, HELD], options.seed)?;
     let mut source = Source { lm: &lm, site, contexts: &corpus.train, seconds: 0.0, rows: 0 };
 

@@ -54,7 +54,12 @@ fn sae(gate: Gate) -> Sae {
 }
 
 fn origin() -> Origin {
-    Origin { model: "SmolLM2-135M-Instruct".into(), hook: "blocks.15.hook_resid_post".into(), context: 128, begin: true }
+    Origin {
+        model: "SmolLM2-135M-Instruct".into(),
+        hook: "blocks.15.hook_resid_post".into(),
+        context: 128,
+        begin: true,
+    }
 }
 
 fn parts(sae: &Sae) -> [Vec<f32>; 4] {

@@ -28,12 +28,17 @@ pub struct Corpus {
 impl Corpus {
     /// Read `path`, a text file or a folder of `.txt` files, and draw as many contexts of `length` tokens as asked for.
     /// Contexts lie within one document; what is left at its end is not used. Each begins with the tokenizer's token for
-    /// the beginning of a text, if it has one: a context that begins with a word may rest its attention on the second token
-    /// too, and one such row in ten thousand is most of the variance.
+    /// the beginning of a text, if it has one.
     ///
     /// # Errors
-    /// A file that cannot be read, or too little text.
+    /// A file that cannot be read, too little text, or contexts of no more than [`Contexts::SKIPPED`] tokens.
     pub fn read(lm: &LanguageModel, path: &Path, length: usize, [train, held]: [usize; 2], seed: u64) -> Result<Self> {
+        if length <= Contexts::SKIPPED {
+            return Err(Error::setting(
+                "length",
+                format!("{length} tokens, of which the first {} are left out", Contexts::SKIPPED),
+            ));
+        }
         let documents = documents(path)?;
         let ids = documents.par_iter().map(|text| lm.tokenizer.encode(text)).collect::<Result<Vec<_>>>()?;
         let begin = lm.tokenizer.begin();
@@ -102,16 +107,23 @@ impl Contexts {
         self.ids.is_empty()
     }
 
-    /// Activations that they give: one for each token but the first of a context. That one is where attention rests
-    /// when it has nothing to look at; its activation is a hundred times as long as the others and says nothing.
+    /// Tokens at the beginning of a context whose activations are left out. Attention rests on the first when it has
+    /// nothing to look at, and on the second too where that is a rare word: such an activation is a hundred times as long
+    /// as the others and says nothing, but one in a thousand is most of the variance.
+    pub const SKIPPED: usize = 2;
+
+    /// Activations that they give: one for each token of a context but the first [`SKIPPED`](Self::SKIPPED).
     pub fn rows(&self) -> usize {
-        self.len() * self.length.saturating_sub(1)
+        self.len() * self.width()
+    }
+
+    fn width(&self) -> usize {
+        self.length.saturating_sub(Self::SKIPPED)
     }
 
     /// The token of row `row`, and its place in its context.
     pub fn token(&self, row: usize) -> (usize, usize) {
-        let width = self.length - 1;
-        (row / width, row % width + 1)
+        (row / self.width(), row % self.width() + Self::SKIPPED)
     }
 
     /// Write the activations at `site` of rows `start..` to `rows`, as far as there are any, and `tell` how many at a
@@ -128,7 +140,7 @@ impl Contexts {
         mut tell: impl FnMut(usize),
     ) -> Result<()> {
         const BATCH: usize = 8;
-        let (length, width) = (self.length, self.length - 1);
+        let (length, width) = (self.length, self.width());
         let first = start / width;
         let last = self.len().min(first + rows.dims()[0] / width);
         for context in (first..last).step_by(BATCH) {
@@ -137,7 +149,7 @@ impl Contexts {
             let x = model.activations(&ids, site, &mut Hooks::new())?;
             for c in 0..count {
                 let at = (context - first + c) * width;
-                let from = x.view().narrow(0, c * length + 1, (c + 1) * length)?;
+                let from = x.view().narrow(0, c * length + Self::SKIPPED, (c + 1) * length)?;
                 copy_into(from, rows.view_mut().narrow(0, at, at + width)?)?;
             }
             tell(count * width);

@@ -119,11 +119,11 @@ fn snippets(lm: &LanguageModel, contexts: &Contexts, group: &[Firing]) -> Vec<Ve
         }
         seen.push(context);
         let token = |place: usize| {
-            let row = (context * (contexts.length - 1) + place).checked_sub(1);
+            let row = (place + firing.row as usize).checked_sub(at); // rows of a context follow one another
             let value =
                 |row: usize| group.binary_search_by_key(&(row as u32), |f| f.row).map_or(0.0, |i| group[i].value);
             let text = lm.tokenizer.text(contexts.ids[context * contexts.length + place]);
-            Token { text, value: if place == 0 { 0.0 } else { row.map_or(0.0, value) } }
+            Token { text, value: if place < Contexts::SKIPPED { 0.0 } else { row.map_or(0.0, value) } }
         };
         all.push((at.saturating_sub(BEFORE)..contexts.length.min(at + AFTER)).map(token).collect());
     }

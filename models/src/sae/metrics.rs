@@ -87,7 +87,7 @@ pub enum Splice<'a> {
 }
 
 /// Mean loss, in nats, of the next tokens that `model` predicts where its activations at `site` are spliced. The first
-/// position of a context stays as it is (see [`Contexts::rows`]), so it is not counted either.
+/// [`Contexts::SKIPPED`] positions of a context stay as they are, so they are not counted either.
 ///
 /// # Errors
 /// Those of the model and of the autoencoder.
@@ -107,8 +107,8 @@ pub fn spliced_loss(
         let mut hooks = Hooks::new().at(site, |x| replace(x, batch, splice));
         let losses = model.losses(&ids, &mut hooks)?.to_vec()?;
         for context in losses.chunks_exact(length) {
-            sum += context[1..length - 1].iter().map(|&loss| f64::from(loss)).sum::<f64>();
-            count += length - 2;
+            sum += context[Contexts::SKIPPED..length - 1].iter().map(|&loss| f64::from(loss)).sum::<f64>();
+            count += length - 1 - Contexts::SKIPPED;
         }
         tell(batch * length);
     }
@@ -123,8 +123,10 @@ fn replace(x: &mut Tensor<f32, 2>, contexts: usize, splice: Splice<'_>) -> Resul
         Splice::Zero => Tensor::zeros([rows, d], &device)?,
         Splice::Mean(mean) => Tensor::from_vec(mean.repeat(rows), [rows, d], &device)?,
     };
-    for first in (0..rows).step_by(rows / contexts.max(1)) {
-        copy_into(x.view().narrow(0, first, first + 1)?, other.view_mut().narrow(0, first, first + 1)?)?;
+    let length = rows / contexts.max(1);
+    let kept = Contexts::SKIPPED.min(length);
+    for first in (0..rows).step_by(length.max(1)) {
+        copy_into(x.view().narrow(0, first, first + kept)?, other.view_mut().narrow(0, first, first + kept)?)?;
     }
     *x = other;
     Ok(())
