@@ -19,6 +19,7 @@ pub(super) enum Record {
 
 impl Record {
     /// Run `work` on `device`, call by call or, from the second time on, as a graph. On the host it just runs.
+    #[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
     pub fn run(&mut self, device: &Device, mut work: impl FnMut() -> Result<()>) -> Result<()> {
         #[cfg(feature = "cuda")]
         if let Device::Cuda(device) = device {
