@@ -175,6 +175,15 @@ inline void topk(const Device &d, const Tensor &x, std::size_t k, const Tensor &
                  const Tensor &workspace = none) {
   check(latens_topk(d.get(), x.raw(), k, values.raw(), indices.raw(), workspace.raw()));
 }
+inline std::size_t topk_flat_workspace(const Device &d, const Tensor &x, std::size_t total) {
+  std::size_t bytes = 0;
+  check(latens_topk_flat_workspace(d.get(), x.raw(), total, &bytes));
+  return bytes;
+}
+inline void topk_flat(const Device &d, const Tensor &x, std::size_t total, const Tensor &values, const Tensor &indices,
+                      const Tensor &offsets, const Tensor &workspace = none) {
+  check(latens_topk_flat(d.get(), x.raw(), total, values.raw(), indices.raw(), offsets.raw(), workspace.raw()));
+}
 inline void rms_norm(const Device &d, const Tensor &x, const Tensor &weight, float eps, const Tensor &y) {
   check(latens_rms_norm(d.get(), x.raw(), weight.raw(), eps, y.raw()));
 }
@@ -221,6 +230,37 @@ inline void sae_encode(const Device &d, const Tensor &x, const Tensor &w_enc, co
                        const Tensor &latents, const Tensor &workspace = none) {
   check(latens_sae_encode(d.get(), x.raw(), w_enc.raw(), bias.raw(), k, values.raw(), latents.raw(), workspace.raw()));
 }
+inline std::size_t sae_encode_subset_workspace(const Device &d, const Tensor &x, const Tensor &w_enc, std::size_t listed, std::size_t k) {
+  std::size_t bytes = 0;
+  check(latens_sae_encode_subset_workspace(d.get(), x.raw(), w_enc.raw(), listed, k, &bytes));
+  return bytes;
+}
+inline void sae_encode_subset(const Device &d, const Tensor &x, const Tensor &w_enc, const Tensor &bias, const Tensor &subset,
+                              const Tensor &count, std::size_t k, const Tensor &values, const Tensor &latents,
+                              const Tensor &workspace = none) {
+  check(latens_sae_encode_subset(d.get(), x.raw(), w_enc.raw(), bias.raw(), subset.raw(), count.raw(), k, values.raw(),
+                                 latents.raw(), workspace.raw()));
+}
+inline std::size_t sae_encode_flat_workspace(const Device &d, const Tensor &x, const Tensor &w_enc, std::size_t total) {
+  std::size_t bytes = 0;
+  check(latens_sae_encode_flat_workspace(d.get(), x.raw(), w_enc.raw(), total, &bytes));
+  return bytes;
+}
+inline void sae_encode_flat(const Device &d, const Tensor &x, const Tensor &w_enc, const Tensor &bias, std::size_t total,
+                            const Tensor &values, const Tensor &latents, const Tensor &offsets, const Tensor &workspace = none) {
+  check(latens_sae_encode_flat(d.get(), x.raw(), w_enc.raw(), bias.raw(), total, values.raw(), latents.raw(), offsets.raw(),
+                               workspace.raw()));
+}
+inline std::size_t sae_encode_threshold_workspace(const Device &d, const Tensor &x, const Tensor &w_enc, std::size_t k) {
+  std::size_t bytes = 0;
+  check(latens_sae_encode_threshold_workspace(d.get(), x.raw(), w_enc.raw(), k, &bytes));
+  return bytes;
+}
+inline void sae_encode_threshold(const Device &d, const Tensor &x, const Tensor &w_enc, const Tensor &bias, float threshold, std::size_t k,
+                                 const Tensor &values, const Tensor &latents, const Tensor &counts, const Tensor &workspace = none) {
+  check(latens_sae_encode_threshold(d.get(), x.raw(), w_enc.raw(), bias.raw(), threshold, k, values.raw(), latents.raw(),
+                                    counts.raw(), workspace.raw()));
+}
 inline std::size_t sae_decode_workspace(const Device &d, const Tensor &latents, const Tensor &offsets, const Tensor &w_dec, bool against) {
   std::size_t bytes = 0;
   check(latens_sae_decode_workspace(d.get(), latents.raw(), offsets.raw(), w_dec.raw(), against, &bytes));
@@ -231,6 +271,33 @@ inline void sae_decode(const Device &d, const Tensor &values, const Tensor &late
                        const Tensor &workspace = none) {
   check(latens_sae_decode(d.get(), values.raw(), latents.raw(), offsets.raw(), w_dec.raw(), b_dec.raw(), x.raw(), recon.raw(),
                           residual.raw(), error.raw(), workspace.raw()));
+}
+inline std::size_t sae_backward_workspace(const Device &d, const Tensor &latents, const Tensor &offsets, const Tensor &w_dec) {
+  std::size_t bytes = 0;
+  check(latens_sae_backward_workspace(d.get(), latents.raw(), offsets.raw(), w_dec.raw(), &bytes));
+  return bytes;
+}
+inline void sae_backward(const Device &d, const Tensor &values, const Tensor &latents, const Tensor &offsets, const Tensor &x,
+                         const Tensor &g, const Tensor &w_dec, const Tensor &b_dec, LatensAccumulate accumulate, const Tensor &dw_dec,
+                         const Tensor &dw_enc, const Tensor &db_enc, const Tensor &dvalues, const Tensor &workspace = none) {
+  check(latens_sae_backward(d.get(), values.raw(), latents.raw(), offsets.raw(), x.raw(), g.raw(), w_dec.raw(), b_dec.raw(),
+                            accumulate, dw_dec.raw(), dw_enc.raw(), db_enc.raw(), dvalues.raw(), workspace.raw()));
+}
+inline std::size_t sae_bias_backward_workspace(const Device &d, const Tensor &g, const Tensor &w_enc) {
+  std::size_t bytes = 0;
+  check(latens_sae_bias_backward_workspace(d.get(), g.raw(), w_enc.raw(), &bytes));
+  return bytes;
+}
+inline void sae_bias_backward(const Device &d, const Tensor &g, const Tensor &w_enc, const Tensor &db_enc, LatensAccumulate accumulate,
+                              const Tensor &db_dec, const Tensor &workspace = none) {
+  check(latens_sae_bias_backward(d.get(), g.raw(), w_enc.raw(), db_enc.raw(), accumulate, db_dec.raw(), workspace.raw()));
+}
+inline void sae_track(const Device &d, const Tensor &values, const Tensor &latents, const Tensor &offsets, std::uint32_t tokens,
+                      float fired, const Tensor &since) {
+  check(latens_sae_track(d.get(), values.raw(), latents.raw(), offsets.raw(), tokens, fired, since.raw()));
+}
+inline void sae_dead(const Device &d, const Tensor &since, std::uint32_t limit, const Tensor &list, const Tensor &count) {
+  check(latens_sae_dead(d.get(), since.raw(), limit, list.raw(), count.raw()));
 }
 
 // A sparse autoencoder in training.

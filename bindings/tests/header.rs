@@ -56,6 +56,22 @@ fn every_file_is_listed() {
     }
 }
 
+/// Every function can be called from C++.
+#[test]
+fn every_function_is_in_cpp() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let [c, cpp] = ["latens.h", "latens.hpp"].map(|name| std::fs::read_to_string(folder.join(name)).unwrap());
+    let mut count = 0;
+    for line in c.lines().filter(|line| !line.starts_with("//")) {
+        let words = line.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+        for name in words.filter(|word| word.starts_with("latens_") && line.contains(&format!("{word}("))) {
+            assert!(cpp.contains(&format!("{name}(")), "{name} is missing in latens.hpp");
+            count += 1;
+        }
+    }
+    assert!(count > 40, "only {count} functions were found");
+}
+
 /// The sections on safety are the same everywhere and stand at the top of the header; Rust's links and escapes mean
 /// nothing in C.
 fn tidy(header: &str) -> String {
