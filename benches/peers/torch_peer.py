@@ -96,10 +96,10 @@ def sae_step(c):
         optimiser.zero_grad()
         loss.backward()
         with torch.no_grad():
-            w_dec.grad -= (w_dec.grad * w_dec).sum(-1, keepdim=True) * w_dec
+            w_dec.grad.sub_((w_dec.grad * w_dec).sum(-1, keepdim=True) * w_dec)
         optimiser.step()
         with torch.no_grad():
-            w_dec /= w_dec.norm(dim=-1, keepdim=True)
+            w_dec.div_(w_dec.norm(dim=-1, keepdim=True))
         return loss.detach()
 
     losses = torch.stack([run() for _ in range(3)])

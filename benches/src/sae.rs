@@ -107,13 +107,20 @@ fn encode<T: Float<Acc = f32>>(
     let rate = Some(("GFLOP/s", s.flops() / times.0 / 1e6));
     show(Row { rate, ..s.row("linear", dtype, &format!("{name} matmul"), times.into()) });
 
-    // Same latents wherever rounding does not decide, so same values.
-    let worst = disagreement(values.host().ok_or("host")?, &dir.get("values", "torch")?);
+    // The same values, strongest first: which of two nearly equal latents is the last one kept, rounding decides.
+    let worst = disagreement(&ranked(values.host().ok_or("host")?, s.k), &ranked(&dir.get("values", "torch")?, s.k));
     let limit = if dtype == "f32" { 1e-10 } else { 1e-4 };
     if worst > limit {
         return Err(format!("sae_encode {dtype} {s}: disagrees with torch by {worst:e}").into());
     }
     Ok(())
+}
+
+/// Each row of `k` values in descending order.
+fn ranked(values: &[f32], k: usize) -> Vec<f32> {
+    let mut values = values.to_vec();
+    values.chunks_mut(k).for_each(|row| row.sort_by(|a, b| b.total_cmp(a)));
+    values
 }
 
 fn decode(s: Sizes, dir: &Exchange, torch: &mut Peer, show: &mut dyn FnMut(Row)) -> Result<()> {
