@@ -17,7 +17,7 @@ const DECODE: usize = 32;
 pub fn compare(torch: Option<&Path>, model: Option<&Path>, show: &mut dyn FnMut(Row)) -> Result<()> {
     let path = SMOLLM2.locate(model)?;
     let lm = LanguageModel::open(&path, &Device::Host)?;
-    let text = std::fs::read_to_string(SPEECHES.locate(None)?.join("speeches/1981-Carter-1.txt"))?;
+    let text = std::fs::read_to_string(SPEECHES.locate(None)?.join("1981-Carter-1.txt"))?;
     let ids = lm.tokenizer.encode(&text)?;
     let dir = Exchange::new()?;
     std::fs::write(dir.path().join("model.txt"), path.to_str().ok_or("the model's path is not text")?)?;
