@@ -1,0 +1,35 @@
+//! RMS and layer norm over the rows of a prompt. Floor: `x` once in, `y` once out.
+use criterion::{Criterion, criterion_group, criterion_main};
+use latens_benches::family::{Family, packed, slice, tensor, verify};
+use latens_core::{Float, bf16, layer_norm, rms_norm};
+use latens_kernels::norm::{Norm, forward, plan};
+
+const EPS: f32 = 1e-5;
+
+fn sizes<T: Float>(family: &mut Family<'_>, dtype: &str, limit: f64) {
+    for [rows, n] in [[8192, 576], [2048, 4096]] {
+        let (x, weight, bias) = (tensor::<T, 2>([rows, n], 1), tensor::<T::Acc, 1>([n], 2), tensor([n], 3));
+        let size = format!("{dtype} {rows}x{n}");
+        let mut want = vec![T::default(); rows * n];
+
+        let p = plan(Norm::Rms, &packed([rows, n]), &packed([n]), None, EPS).unwrap();
+        forward(&p, slice(&x), slice(&weight), None, &mut want);
+        verify("rms_norm", slice(&rms_norm(x.view(), weight.view(), EPS).unwrap()), &want, limit);
+        family.bytes("rms", &size, p.bytes(size_of::<T>()), || rms_norm(x.view(), weight.view(), EPS));
+
+        let p = plan(Norm::Layer, &packed([rows, n]), &packed([n]), Some(&packed([n])), EPS).unwrap();
+        let call = || layer_norm(x.view(), weight.view(), Some(bias.view()), EPS);
+        forward(&p, slice(&x), slice(&weight), Some(slice(&bias)), &mut want);
+        verify("layer_norm", slice(&call().unwrap()), &want, limit);
+        family.bytes("layer", &size, p.bytes(size_of::<T>()), call);
+    }
+}
+
+fn norm(c: &mut Criterion) {
+    let mut family = Family::new(c, "norm");
+    sizes::<f32>(&mut family, "f32", 1e-12);
+    sizes::<bf16>(&mut family, "bf16", 5e-5);
+}
+
+criterion_group!(benches, norm);
+criterion_main!(benches);
