@@ -13,6 +13,7 @@ mod optim;
 mod reduce;
 mod rope;
 mod sae;
+mod segments;
 mod tensor;
 mod topk;
 
@@ -21,7 +22,9 @@ pub use attention::{attention, attention_into};
 pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::sae::Shape;
-pub use latens_kernels::{Accumulate, DType, Element, Error, Float, Layout, Philox, Result, bf16, f16};
+pub use latens_kernels::{
+    Accumulate, DType, Element, Error, Float, Layout, Philox, Result, Segment, Segments, bf16, f16,
+};
 pub use linear::{linear, linear_backward, linear_backward_into, linear_into};
 pub use loss::{IGNORED, cross_entropy, cross_entropy_into};
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
@@ -37,6 +40,7 @@ pub use sae::{
     sae_encode_threshold, sae_encode_threshold_into, sae_encode_threshold_workspace, sae_encode_workspace,
     sae_track_into, sparse_pays,
 };
+pub use segments::SegmentTable;
 pub use tensor::{Data, DataMut, Device, Tensor, View, ViewMut};
 pub use topk::{topk, topk_flat, topk_flat_into, topk_flat_workspace, topk_into, topk_workspace};
 #[cfg(feature = "cuda")]

@@ -28,6 +28,7 @@ mod philox;
 pub mod reduce;
 pub mod rope;
 pub mod sae;
+mod segments;
 mod span;
 pub mod topk;
 
@@ -38,4 +39,5 @@ pub use half::{bf16, f16};
 pub use launch::{Arg, Chip, Image, Launch};
 pub use layout::Layout;
 pub use philox::{Philox, philox};
+pub use segments::{Segment, Segments};
 pub use span::{Span, SpanMut};
