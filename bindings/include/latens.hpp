@@ -157,6 +157,35 @@ private:
 
 inline const Tensor none{};
 
+// Many tensors that lie in one buffer, in order and apart.
+class Segments {
+public:
+  // Vectors: where each begins, and how long it is.
+  Segments(const Device &device, const std::vector<std::uint64_t> &starts, const std::vector<std::uint64_t> &lengths)
+      : Segments(device, starts, nullptr, lengths) {}
+  // Matrices.
+  Segments(const Device &device, const std::vector<std::uint64_t> &starts, const std::vector<std::uint64_t> &rows,
+           const std::vector<std::uint64_t> &columns)
+      : Segments(device, starts, &rows, columns) {}
+  LatensSegments *get() const { return handle_.get(); }
+  std::size_t count() const { return count_; }
+
+private:
+  Segments(const Device &device, const std::vector<std::uint64_t> &starts, const std::vector<std::uint64_t> *rows,
+           const std::vector<std::uint64_t> &columns)
+      : count_(starts.size()) {
+    if (columns.size() != count_ || (rows && rows->size() != count_)) throw std::invalid_argument("latens: arrays of segments differ in length");
+    LatensSegments *handle = nullptr;
+    check(latens_segments_new(device.get(), starts.data(), rows ? rows->data() : nullptr, columns.data(), count_, &handle));
+    handle_.reset(handle);
+  }
+  struct Free {
+    void operator()(LatensSegments *handle) const { latens_segments_free(handle); }
+  };
+  std::unique_ptr<LatensSegments, Free> handle_;
+  std::size_t count_;
+};
+
 // The operations of latens.h, in its order of arguments. Workspaces are sized by the function of the same name.
 inline void linear(const Device &d, const Tensor &x, const Tensor &w, const Tensor &bias, const Tensor &y,
                    LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {

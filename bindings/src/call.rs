@@ -73,6 +73,19 @@ impl Call {
         unsafe { from.as_ref() }.copied().ok_or(Error::Null { op: self.op, arg }.into())
     }
 
+    /// The `count` numbers that a pointer points at, on the host.
+    pub(crate) fn numbers(&self, arg: &'static str, from: *const u64, count: usize) -> Result<Vec<u64>, Failure> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        self.settings(arg, from)?;
+        if count > isize::MAX as usize / size_of::<u64>() {
+            return Err(Error::TooLarge.into());
+        }
+        // SAFETY: neither null nor out of line, and the promise of `Entry::new`.
+        Ok(unsafe { std::slice::from_raw_parts(from, count) }.to_vec())
+    }
+
     /// An argument that is none of the choices.
     pub(crate) fn no_choice(&self, arg: &'static str, want: &'static str) -> Failure {
         Error::Value { op: self.op, arg, want }.into()

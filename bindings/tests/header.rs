@@ -6,6 +6,7 @@ const FILES: &[&str] = &[
     "status",
     "device",
     "call",
+    "segments",
     "map",
     "reduce",
     "topk",
