@@ -247,6 +247,12 @@ inline void adamw(const Device &d, const Tensor &g, const LatensAdamW &settings,
 inline void decoder_step(const Device &d, const Tensor &g, const LatensAdamW &settings, const Tensor &w_dec, const Tensor &m, const Tensor &v) {
   check(latens_decoder_step(d.get(), g.raw(), &settings, w_dec.raw(), m.raw(), v.raw()));
 }
+inline void clip_squares(const Device &d, const Tensor &g, LatensAccumulate accumulate, const Tensor &squares) {
+  check(latens_clip_squares(d.get(), g.raw(), accumulate, squares.raw()));
+}
+inline void clip_scale(const Device &d, const Tensor &squares, float most, const Tensor &g) {
+  check(latens_clip_scale(d.get(), squares.raw(), most, g.raw()));
+}
 inline void sae_bias(const Device &d, const Tensor &w_enc, const Tensor &b_enc, const Tensor &b_dec, const Tensor &bias) {
   check(latens_sae_bias(d.get(), w_enc.raw(), b_enc.raw(), b_dec.raw(), bias.raw()));
 }

@@ -1,6 +1,6 @@
-use crate::call::Entry;
+use crate::call::{Entry, accumulation};
 use crate::{LatensDevice, LatensStatus, LatensTensor};
-use latens_core::{AdamW, adamw_into, decoder_step_into};
+use latens_core::{AdamW, adamw_into, clip_scale_into, clip_squares_into, decoder_step_into};
 
 /// Settings of a step.
 #[repr(C)]
@@ -89,5 +89,54 @@ pub unsafe extern "C" fn latens_decoder_step(
         let adamw = call.settings("settings", settings)?.into();
         let (w_dec, g) = (call.output("w_dec", w_dec)?, call.input("g", g)?);
         Ok(decoder_step_into(w_dec, g, call.output("m", m)?, call.output("v", v)?, &adamw)?)
+    })
+}
+
+/// Partial sums of the squares of `g`, one part of a gradient, f32 of rank 1 or 2: `squares` \[256\] f32, replaced or
+/// added to by `accumulate` (a LatensAccumulate). Then latens_clip_scale for each part.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_clip_squares(
+    device: *const LatensDevice,
+    g: *const LatensTensor,
+    accumulate: i32,
+    squares: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("clip_squares", device) };
+    entry.run(|call| {
+        let accumulate = accumulation(call, accumulate)?;
+        let squares = call.output("squares", squares)?;
+        Ok(match call.rank("g", g)? {
+            1 => clip_squares_into::<1>(call.input("g", g)?, accumulate, squares),
+            _ => clip_squares_into::<2>(call.input("g", g)?, accumulate, squares),
+        }?)
+    })
+}
+
+/// Shorten `g`, one part of a gradient, in place, by what brings the whole to length `most` if it is longer. The host does
+/// not wait.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_clip_scale(
+    device: *const LatensDevice,
+    squares: *const LatensTensor,
+    most: f32,
+    g: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("clip_scale", device) };
+    entry.run(|call| {
+        let squares = call.input("squares", squares)?;
+        Ok(match call.rank("g", g)? {
+            1 => clip_scale_into::<1>(squares, most, call.output("g", g)?),
+            _ => clip_scale_into::<2>(squares, most, call.output("g", g)?),
+        }?)
     })
 }

@@ -21,6 +21,7 @@ pub use act::{Act, act_into, gated, gelu, silu};
 pub use attention::{attention, attention_into};
 pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
 pub use latens_kernels::optim::AdamW;
+pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;
 pub use latens_kernels::sae::Shape;
 pub use latens_kernels::{
     Accumulate, DType, Element, Error, Float, Layout, Philox, Result, Segment, Segments, bf16, f16,
@@ -29,7 +30,10 @@ pub use linear::{linear, linear_backward, linear_backward_into, linear_into};
 pub use loss::{IGNORED, cross_entropy, cross_entropy_into};
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
 pub use norm::{layer_norm, layer_norm_into, rms_norm, rms_norm_into};
-pub use optim::{adamw_into, adamw_scheduled_into, advance_into, decoder_step_into, decoder_step_scheduled_into};
+pub use optim::{
+    adamw_into, adamw_scheduled_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,
+    decoder_step_scheduled_into,
+};
 pub use reduce::{Reduce, reduce, reduce_into};
 pub use rope::{Pairing, rope_into};
 pub use sae::{

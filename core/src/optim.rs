@@ -1,5 +1,10 @@
-use crate::{AdamW, DataMut, View, ViewMut};
-use latens_kernels::{Result, optim};
+use crate::{Accumulate, AdamW, Data, DataMut, View, ViewMut};
+#[cfg(feature = "cuda")]
+use latens_kernels::optim::Arrays;
+use latens_kernels::{
+    Result,
+    optim::{self, clip},
+};
 
 /// A step of every entry of `w`, in place: see [`latens_kernels::optim`].
 pub fn adamw_into<const R: usize>(
@@ -12,14 +17,12 @@ pub fn adamw_into<const R: usize>(
     let p = optim::plan(&w.layout(), &g.layout(), &m.layout(), &v.layout(), adamw)?;
     match w.data() {
         DataMut::Host(w) => {
-            let (m, v) = (m.data().host("adamw", "m")?, v.data().host("adamw", "v")?);
-            latens_cpu::optim::adamw(&p, w, g.host("adamw", "g")?, m, v);
+            let (g, m, v) = slices("adamw", g, m, v)?;
+            latens_cpu::optim::adamw(&p, w, g, m, v);
         }
         #[cfg(feature = "cuda")]
         DataMut::Cuda(device, w) => {
-            let g = g.cuda(device, "adamw", "g")?;
-            let (m, v) = (m.data().cuda(device, "adamw", "m")?, v.data().cuda(device, "adamw", "v")?);
-            device.run(&optim::launch(&p, device.chip(), w, g, m, v)?)?;
+            device.run(&optim::launch(&p, device.chip(), arrays(device, "adamw", w, g, m, v)?)?)?;
         }
     }
     Ok(())
@@ -37,14 +40,12 @@ pub fn decoder_step_into(
     let p = optim::plan_decoder(&w_dec.layout(), &g.layout(), &m.layout(), &v.layout(), adamw)?;
     match w_dec.data() {
         DataMut::Host(w) => {
-            let (m, v) = (m.data().host("decoder_step", "m")?, v.data().host("decoder_step", "v")?);
-            latens_cpu::optim::decoder_step(&p, w, g.host("decoder_step", "g")?, m, v);
+            let (g, m, v) = slices("decoder_step", g, m, v)?;
+            latens_cpu::optim::decoder_step(&p, w, g, m, v);
         }
         #[cfg(feature = "cuda")]
         DataMut::Cuda(device, w) => {
-            let g = g.cuda(device, "decoder_step", "g")?;
-            let (m, v) = (m.data().cuda(device, "decoder_step", "m")?, v.data().cuda(device, "decoder_step", "v")?);
-            device.run(&optim::launch_decoder(&p, device.chip(), w, g, m, v)?)?;
+            device.run(&optim::launch_decoder(&p, device.chip(), arrays(device, "decoder_step", w, g, m, v)?)?)?;
         }
     }
     Ok(())
@@ -66,15 +67,14 @@ pub fn adamw_scheduled_into<const R: usize>(
     match w.data() {
         DataMut::Host(w) => {
             let p = p.now(schedule.host(OP, "schedule")?, at.host(OP, "at")?);
-            let (m, v) = (m.data().host(OP, "m")?, v.data().host(OP, "v")?);
-            latens_cpu::optim::adamw(&p, w, g.host(OP, "g")?, m, v);
+            let (g, m, v) = slices(OP, g, m, v)?;
+            latens_cpu::optim::adamw(&p, w, g, m, v);
         }
         #[cfg(feature = "cuda")]
         DataMut::Cuda(device, w) => {
             let (schedule, at) = (schedule.cuda(device, OP, "schedule")?, at.cuda(device, OP, "at")?);
-            let (m, v) = (m.data().cuda(device, OP, "m")?, v.data().cuda(device, OP, "v")?);
-            let g = g.cuda(device, OP, "g")?;
-            device.run(&optim::launch_scheduled(&p, device.chip(), w, g, m, v, schedule, at)?)?;
+            let arrays = arrays(device, OP, w, g, m, v)?;
+            device.run(&optim::launch_scheduled(&p, device.chip(), arrays, schedule, at)?)?;
         }
     }
     Ok(())
@@ -95,15 +95,14 @@ pub fn decoder_step_scheduled_into(
     match w_dec.data() {
         DataMut::Host(w) => {
             let p = p.now(schedule.host(OP, "schedule")?, at.host(OP, "at")?);
-            let (m, v) = (m.data().host(OP, "m")?, v.data().host(OP, "v")?);
-            latens_cpu::optim::decoder_step(&p, w, g.host(OP, "g")?, m, v);
+            let (g, m, v) = slices(OP, g, m, v)?;
+            latens_cpu::optim::decoder_step(&p, w, g, m, v);
         }
         #[cfg(feature = "cuda")]
         DataMut::Cuda(device, w) => {
             let (schedule, at) = (schedule.cuda(device, OP, "schedule")?, at.cuda(device, OP, "at")?);
-            let (m, v) = (m.data().cuda(device, OP, "m")?, v.data().cuda(device, OP, "v")?);
-            let g = g.cuda(device, OP, "g")?;
-            device.run(&optim::launch_decoder_scheduled(&p, device.chip(), w, g, m, v, schedule, at)?)?;
+            let arrays = arrays(device, OP, w, g, m, v)?;
+            device.run(&optim::launch_decoder_scheduled(&p, device.chip(), arrays, schedule, at)?)?;
         }
     }
     Ok(())
@@ -118,4 +117,67 @@ pub fn advance_into(at: ViewMut<'_, u32, 1>) -> Result<()> {
         DataMut::Cuda(device, at) => device.run(&optim::launch_advance(device.chip(), at)?)?,
     }
     Ok(())
+}
+
+/// Partial sums of the squares of `g`, a part of a gradient: replace or join those of other parts. Then
+/// [`clip_scale_into`] for each. `squares` has [`clip::PARTS`] entries. See [`latens_kernels::optim::clip`].
+pub fn clip_squares_into<const R: usize>(
+    g: View<'_, f32, R>,
+    accumulate: Accumulate,
+    squares: ViewMut<'_, f32, 1>,
+) -> Result<()> {
+    const OP: &str = "clip_squares";
+    let p = clip::plan_squares(&g.layout(), &squares.layout(), accumulate)?;
+    let squares = squares.packed(OP, "squares", [clip::PARTS])?;
+    match g.data() {
+        Data::Host(g) => latens_cpu::optim::clip_squares(&p, g, squares.host(OP, "squares")?),
+        #[cfg(feature = "cuda")]
+        Data::Cuda(device, g) => {
+            let squares = squares.cuda(device, OP, "squares")?;
+            device.run(&optim::launch_squares(&p, device.chip(), g, squares)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Shorten `g`, a part of a gradient, by what brings the whole to length `most`, if it is longer: see
+/// [`clip_squares_into`].
+pub fn clip_scale_into<const R: usize>(squares: View<'_, f32, 1>, most: f32, g: ViewMut<'_, f32, R>) -> Result<()> {
+    const OP: &str = "clip_scale";
+    let p = clip::plan_scale(&g.layout(), &squares.layout(), most)?;
+    match g.data() {
+        DataMut::Host(g) => latens_cpu::optim::clip_scale(&p, squares.host(OP, "squares")?, g),
+        #[cfg(feature = "cuda")]
+        DataMut::Cuda(device, g) => {
+            let squares = squares.cuda(device, OP, "squares")?;
+            device.run(&optim::launch_scale(&p, device.chip(), squares, g)?)?;
+        }
+    }
+    Ok(())
+}
+
+type Slices<'a> = (&'a [f32], &'a mut [f32], &'a mut [f32]);
+
+/// What a step reads and writes besides `w`, on the host.
+fn slices<'a, const R: usize>(
+    op: &'static str,
+    g: View<'a, f32, R>,
+    m: ViewMut<'a, f32, R>,
+    v: ViewMut<'a, f32, R>,
+) -> Result<Slices<'a>> {
+    Ok((g.host(op, "g")?, m.data().host(op, "m")?, v.data().host(op, "v")?))
+}
+
+/// All that a step reads and writes, on `device`.
+#[cfg(feature = "cuda")]
+fn arrays<'a, const R: usize>(
+    device: &latens_cuda::Device,
+    op: &'static str,
+    w: latens_kernels::SpanMut<'a, f32>,
+    g: View<'a, f32, R>,
+    m: ViewMut<'a, f32, R>,
+    v: ViewMut<'a, f32, R>,
+) -> Result<Arrays<'a>> {
+    let (m, v) = (m.data().cuda(device, op, "m")?, v.data().cuda(device, op, "v")?);
+    Ok(Arrays { w, g: g.cuda(device, op, "g")?, m, v })
 }

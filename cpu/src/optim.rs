@@ -1,5 +1,6 @@
 //! [`latens_kernels::optim`] on the host.
-use latens_kernels::optim::{Constants, Plan};
+use latens_kernels::Accumulate;
+use latens_kernels::optim::{Constants, Plan, clip};
 
 /// Entries that one task steps: a few hundred kilobytes of the four arrays.
 const PIECE: usize = 1 << 14;
@@ -65,6 +66,25 @@ pub fn decoder_step(p: &Plan, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [
             w.iter_mut().for_each(|w| *w /= length);
         }
     });
+}
+
+/// See [`clip::squares`].
+pub fn clip_squares(p: &clip::Plan, g: &[f32], squares: &mut [f32]) {
+    let g = &g[..p.n()];
+    crate::rows::each_one(1, &mut squares[..clip::PARTS], |i, square| {
+        let run = &g[(i * p.run()).min(g.len())..((i + 1) * p.run()).min(g.len())];
+        // Sums of a few thousand keep their digits; the rest is added in twice as many.
+        let sum: f64 = run.chunks(PIECE).map(|piece| f64::from(dot(piece, piece))).sum();
+        square[0] = if p.accumulate() == Accumulate::Add { square[0] + sum as f32 } else { sum as f32 };
+    });
+}
+
+/// See [`clip::scale`].
+pub fn clip_scale(p: &clip::Plan, squares: &[f32], g: &mut [f32]) {
+    let factor = p.factor(squares);
+    if factor != 1.0 {
+        crate::rows::pieces(&mut g[..p.n()], |_, g| g.iter_mut().for_each(|g| *g *= factor));
+    }
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {

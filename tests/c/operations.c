@@ -128,6 +128,16 @@ static void optim(const Place *p) {
   fetch(&td, p), fetch(&te, p);
   SAME(dm, 0, -0.4f); /* the part of the gradient along the row is gone */
   SAME(dec, 1 / sqrtf(1.01f), 0.1f / sqrtf(1.01f));
+
+  float parts[256] = {0}, most[2] = {3, 4};
+  Tensor ts, tl;
+  TENSOR1(&ts, p, F32, parts, 256);
+  TENSOR1(&tl, p, F32, most, 2);
+  OK(latens_clip_squares(p->handle, &tl.dl, LATENS_ACCUMULATE_REPLACE, &ts.dl));
+  OK(latens_clip_scale(p->handle, &ts.dl, 1, &tl.dl));
+  fetch(&ts, p), fetch(&tl, p);
+  SAME(most, 0.6f, 0.8f); /* was of length 5 */
+  drop(&ts, p), drop(&tl, p);
   drop(&tw, p), drop(&tg, p), drop(&tm, p), drop(&tv, p), drop(&td, p), drop(&te, p), drop(&tf, p);
 }
 

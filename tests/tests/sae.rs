@@ -1,5 +1,5 @@
-//! One table of sparse codes; every implementation of decode, backward, bias and tracking goes through it. The encoder
-//! has its own, `sae_encode.rs`.
+//! One table of sparse codes; every implementation of decode, backward and bias goes through it. The encoder
+//! has its own, `sae_encode.rs`, and so have firing and dying, `sae_track.rs`.
 use latens_core::{self as core, Accumulate, Codes, Device, Error, Float, Layout, Tensor, bf16, f16};
 use latens_cpu::sae as cpu;
 use latens_kernels::{Philox, sae as family};
@@ -333,49 +333,6 @@ fn biases() {
     check::<f32>(&mut cases);
     check::<bf16>(&mut cases);
     check::<f16>(&mut cases);
-}
-
-#[test]
-fn tracking() {
-    let mut cases = Cases::of("sae track");
-    for (seed, &case) in CASES.iter().enumerate() {
-        let case = Case::<f32>::new(case, seed as u64);
-        let [_, _, n] = case.dims();
-        let before: Vec<u32> = (0..n as u32).map(|l| if l % 5 == 0 { u32::MAX - 3 } else { 10 * l }).collect();
-        let layout = Layout::packed([n]).unwrap();
-        for fired in [0.0, 0.5] {
-            let p = family::track::plan(&case.shape, &layout, 100, fired).unwrap();
-            let mut want = before.clone();
-            family::track::track(&p, case.codes(), &mut want);
-            let p = family::track::plan_dead(&layout, 200, &layout, &Layout::packed([1]).unwrap()).unwrap();
-            let (mut dead, mut many) = (vec![9; n], [9]);
-            family::track::dead(&p, &want, &mut dead, &mut many);
-            for device in devices() {
-                let on = case.on(&device);
-                let mut since = Fenced::<u32, 1>::holding(&before, [n], &device);
-                core::sae_track_into(on.codes(), since.view_mut(), 100, fired).unwrap();
-                assert_eq!(since.take(), want, "{}", place(&device));
-                let since = Tensor::from_slice(&want, layout, &device).unwrap();
-                let (mut list, mut count) = (Fenced::<u32, 1>::new([n], &device), Fenced::<u32, 1>::new([1], &device));
-                core::sae_dead_into(since.view(), 200, list.view_mut(), count.view_mut()).unwrap();
-                assert_eq!((list.take(), count.take()), (dead.clone(), many.to_vec()), "{}", place(&device));
-                cases.ran(place(&device));
-            }
-        }
-    }
-}
-
-/// What fires, and what saturates, by hand.
-#[test]
-fn tracking_by_hand() {
-    for device in devices() {
-        let values = Tensor::from_vec(vec![1.0_f32, f32::NAN, 0.5, 2.0], [2, 2], &device).unwrap();
-        let latents = Tensor::from_vec(vec![1_u32, 2, 3, 4], [2, 2], &device).unwrap();
-        let mut since = Tensor::from_vec(vec![u32::MAX, 7, 7, 7], [4], &device).unwrap();
-        let codes = Codes::fixed(values.view(), latents.view()).unwrap();
-        core::sae_track_into(codes, since.view_mut(), 5, 0.5).unwrap();
-        assert_eq!(since.to_vec().unwrap(), [u32::MAX, 0, 12, 12]);
-    }
 }
 
 #[test]

@@ -41,8 +41,7 @@ impl Course {
     }
 }
 
-/// No gradient is longer than infinity, so clipping to it changes nothing, but it has the host look at every gradient,
-/// which a recording cannot hold. Nothing in a recorded step allocates or waits, or it would be an error.
+/// Nothing in a recorded step allocates or waits, or it would be an error. One variant has its gradients clipped.
 #[test]
 fn replayed_steps_are_the_same_bits() {
     let steps: usize = if small() { 18 } else { 40 };
@@ -51,8 +50,9 @@ fn replayed_steps_are_the_same_bits() {
         return skipped("no GPU to record on");
     }
     for (device, variant) in gpus.flat_map(|gpu| [(gpu.clone(), Variant::TopK), (gpu, Variant::BatchTopK)]) {
-        let mut replayed = Course::new(config(variant, None), &device);
-        let mut called = Course::new(config(variant, Some(f32::INFINITY)), &device);
+        let clip = (variant == Variant::TopK).then_some(0.1);
+        let [mut replayed, mut called] = [(); 2].map(|()| Course::new(config(variant, clip), &device));
+        called.trainer.call_by_call();
         let (mut replays, mut died) = (0, false);
         for step in 0..steps {
             replayed.step();

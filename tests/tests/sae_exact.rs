@@ -2,14 +2,14 @@
 //! bit, ties and all. What rounding does is the table's business, in `sae.rs`.
 use latens_core::{
     Against, Codes, sae_backward_into, sae_backward_workspace, sae_bias_backward_into, sae_bias_backward_workspace,
-    sae_bias_into, sae_dead_into, sae_decode_into, sae_decode_workspace, sae_encode_flat_into,
-    sae_encode_flat_workspace, sae_encode_into, sae_encode_subset, sae_encode_subset_into, sae_encode_subset_workspace,
-    sae_encode_threshold_into, sae_encode_threshold_workspace, sae_encode_workspace, sae_track_into,
+    sae_bias_into, sae_decode_into, sae_decode_workspace, sae_encode_flat_into, sae_encode_flat_workspace,
+    sae_encode_into, sae_encode_subset, sae_encode_subset_into, sae_encode_subset_workspace, sae_encode_threshold_into,
+    sae_encode_threshold_workspace, sae_encode_workspace,
 };
 use latens_core::{Device, Float, Layout, Tensor, bf16, f16};
 use latens_kernels::Accumulate;
 use latens_kernels::Philox;
-use latens_kernels::sae::{self, Shape, backward, bias, decode, encode, track};
+use latens_kernels::sae::{self, Shape, backward, bias, decode, encode};
 use latens_tests::{Cases, Fenced, Poison, devices, place, same};
 
 /// `[rows, dim, n, k, padding]`. A tile is 128 rows by 128 latents; a part of the latents keeps k and two tiles.
@@ -406,40 +406,6 @@ fn bias_there_and_back() {
     biases::<f32>();
     biases::<f16>();
     biases::<bf16>();
-}
-
-#[test]
-fn tracks() {
-    for (seed, &[rows, _, n, k, _]) in CODED.iter().enumerate() {
-        for codes in &codes(rows, n, k, seed as u64) {
-            let mut since: Vec<u32> = (0..n as u32).map(|i| if i % 4 == 0 { u32::MAX - 2 } else { i }).collect();
-            let layout = Layout::packed([n]).unwrap();
-            let before = since.clone();
-            track::track(&track::plan(&codes.shape, &layout, 5, 1.0).unwrap(), codes.host(), &mut since);
-            for device in devices() {
-                let mut out = Fenced::holding(&before, [n], &device);
-                codes.with(&device, |codes| sae_track_into(codes, out.view_mut(), 5, 1.0)).unwrap();
-                assert_eq!(out.take(), since, "{} {seed}", place(&device));
-            }
-        }
-    }
-}
-
-#[test]
-fn lists_the_dead() {
-    for n in [0, 1, 31, 1024, 4096, 9000] {
-        for every in [1, 2, 3, 10_000] {
-            let since: Vec<u32> = (0..n as u32).map(|i| if i % every == 0 { 7 } else { 6 }).collect();
-            let [all, one] = [n, 1].map(|len| Layout::packed([len]).unwrap());
-            let (mut list, mut count) = (vec![0; n], vec![0]);
-            track::dead(&track::plan_dead(&all, 7, &all, &one).unwrap(), &since, &mut list, &mut count);
-            for device in devices() {
-                let (mut l, mut c) = (Fenced::<u32, 1>::new([n], &device), Fenced::<u32, 1>::new([1], &device));
-                sae_dead_into(vector(&since, &device).view(), 7, l.view_mut(), c.view_mut()).unwrap();
-                assert_eq!((l.take(), c.take()), (list.clone(), count.clone()), "{} {n} {every}", place(&device));
-            }
-        }
-    }
 }
 
 /// On a GPU, where to look would be to wait, what is wrong in a list is passed over.

@@ -38,7 +38,7 @@ pub fn sae_dead_into(
     let count = count.packed("sae_dead", "count", [1])?;
     match since.data() {
         Data::Host(since) => {
-            track::dead(&p, since, list.host("sae_dead", "list")?, count.host("sae_dead", "count")?);
+            latens_cpu::sae::track::dead(&p, since, list.host("sae_dead", "list")?, count.host("sae_dead", "count")?);
             Ok(())
         }
         #[cfg(feature = "cuda")]

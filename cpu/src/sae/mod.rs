@@ -8,8 +8,8 @@ pub mod encode;
 mod gather;
 mod level;
 mod tile;
+pub mod track;
 
-pub use latens_kernels::sae::track;
 pub use level::Level;
 
 use alloc::vec::Vec;

@@ -1,23 +1,30 @@
-use super::{AdamW, Constants, IMAGE, Plan, Scheduled};
-use crate::{Chip, Launch, Result, Span, SpanMut};
+use super::{AdamW, Constants, IMAGE, Plan, Scheduled, clip};
+use crate::{Accumulate, Chip, Launch, Result, Span, SpanMut};
 
 const BLOCK: u32 = 256;
+/// Threads of a partial sum.
+const SQUARES: u32 = 512;
 const STEP: &str = "adamw";
 const DECODER: &str = "decoder_step";
+
+/// What every step works on.
+pub struct Arrays<'a> {
+    /// Parameters.
+    pub w: SpanMut<'a, f32>,
+    /// Their gradient.
+    pub g: Span<'a, f32>,
+    /// Its moving average.
+    pub m: SpanMut<'a, f32>,
+    /// That of its square.
+    pub v: SpanMut<'a, f32>,
+}
 
 /// The launch of a step over any parameters.
 ///
 /// # Errors
 /// `Size` if a span is shorter than the plan needs, `Device` if they are of different devices.
-pub fn launch<'a>(
-    p: &Plan,
-    chip: &Chip,
-    w: SpanMut<'a, f32>,
-    g: Span<'a, f32>,
-    m: SpanMut<'a, f32>,
-    v: SpanMut<'a, f32>,
-) -> Result<[Launch<'a>; 1]> {
-    let launch = arrays(Launch::new::<f32>(&IMAGE, "optim_adamw"), p.n, STEP, w, g, m, v)?;
+pub fn launch<'a>(p: &Plan, chip: &Chip, arrays: Arrays<'a>) -> Result<[Launch<'a>; 1]> {
+    let launch = arrays.of("optim_adamw", p.n, STEP)?;
     entries(constants(launch, &p.constants), p.n, chip)
 }
 
@@ -28,14 +35,11 @@ pub fn launch<'a>(
 pub fn launch_scheduled<'a>(
     p: &Scheduled,
     chip: &Chip,
-    w: SpanMut<'a, f32>,
-    g: Span<'a, f32>,
-    m: SpanMut<'a, f32>,
-    v: SpanMut<'a, f32>,
+    arrays: Arrays<'a>,
     schedule: Span<'a, f32>,
     at: Span<'a, u32>,
 ) -> Result<[Launch<'a>; 1]> {
-    let launch = arrays(Launch::new::<f32>(&IMAGE, "optim_adamw_scheduled"), p.n, STEP, w, g, m, v)?;
+    let launch = arrays.of("optim_adamw_scheduled", p.n, STEP)?;
     entries(scheduled(launch, p, STEP, schedule, at)?, p.n, chip)
 }
 
@@ -43,15 +47,8 @@ pub fn launch_scheduled<'a>(
 ///
 /// # Errors
 /// As [`launch`].
-pub fn launch_decoder<'a>(
-    p: &Plan,
-    chip: &Chip,
-    w: SpanMut<'a, f32>,
-    g: Span<'a, f32>,
-    m: SpanMut<'a, f32>,
-    v: SpanMut<'a, f32>,
-) -> Result<[Launch<'a>; 1]> {
-    let launch = arrays(Launch::new::<f32>(&IMAGE, "optim_decoder"), p.rows * p.n, DECODER, w, g, m, v)?;
+pub fn launch_decoder<'a>(p: &Plan, chip: &Chip, arrays: Arrays<'a>) -> Result<[Launch<'a>; 1]> {
+    let launch = arrays.of("optim_decoder", p.rows * p.n, DECODER)?;
     rows(constants(launch, &p.constants), [p.rows, p.n], chip)
 }
 
@@ -62,15 +59,11 @@ pub fn launch_decoder<'a>(
 pub fn launch_decoder_scheduled<'a>(
     p: &Scheduled,
     chip: &Chip,
-    w: SpanMut<'a, f32>,
-    g: Span<'a, f32>,
-    m: SpanMut<'a, f32>,
-    v: SpanMut<'a, f32>,
+    arrays: Arrays<'a>,
     schedule: Span<'a, f32>,
     at: Span<'a, u32>,
 ) -> Result<[Launch<'a>; 1]> {
-    let launch = Launch::new::<f32>(&IMAGE, "optim_decoder_scheduled");
-    let launch = arrays(launch, p.rows * p.n, DECODER, w, g, m, v)?;
+    let launch = arrays.of("optim_decoder_scheduled", p.rows * p.n, DECODER)?;
     rows(scheduled(launch, p, DECODER, schedule, at)?, [p.rows, p.n], chip)
 }
 
@@ -81,6 +74,38 @@ pub fn launch_decoder_scheduled<'a>(
 pub fn launch_advance<'a>(chip: &Chip, at: SpanMut<'a, u32>) -> Result<[Launch<'a>; 1]> {
     let launch = Launch::new::<u32>(&IMAGE, "optim_advance").write(&at.holds(1, "advance", "at")?);
     Ok([launch.over([1, 1, 1], 32, 0, chip)?])
+}
+
+/// The launch of the partial sums of squares, a block each.
+///
+/// # Errors
+/// As [`launch`].
+pub fn launch_squares<'a>(
+    p: &clip::Plan,
+    chip: &Chip,
+    g: Span<'a, f32>,
+    squares: SpanMut<'a, f32>,
+) -> Result<[Launch<'a>; 1]> {
+    let op = "clip_squares";
+    let launch = Launch::new::<f32>(&IMAGE, "optim_squares").read(g.holds(p.n(), op, "g")?);
+    let launch = launch.write(&squares.holds(clip::PARTS, op, "squares")?).u64(p.n()).u32(p.run());
+    let add = usize::from(p.accumulate() == Accumulate::Add);
+    Ok([launch.u32(add).over([clip::PARTS, 1, 1], SQUARES, 0, chip)?])
+}
+
+/// The launch that shortens a part of a gradient.
+///
+/// # Errors
+/// As [`launch`].
+pub fn launch_scale<'a>(
+    p: &clip::Plan,
+    chip: &Chip,
+    squares: Span<'a, f32>,
+    g: SpanMut<'a, f32>,
+) -> Result<[Launch<'a>; 1]> {
+    let op = "clip_scale";
+    let launch = Launch::new::<f32>(&IMAGE, "optim_scale").read(squares.holds(clip::PARTS, op, "squares")?);
+    entries(launch.write(&g.holds(p.n(), op, "g")?).f32(p.most()), p.n(), chip)
 }
 
 /// Over entries: enough blocks to fill the device a few times; each strides over the rest.
@@ -96,18 +121,13 @@ fn rows<'a>(launch: Launch<'a>, [rows, n]: [usize; 2], chip: &Chip) -> Result<[L
     Ok([launch.u32(n).u32(usize::from(row > 0)).over([rows, 1, 1], BLOCK, row, chip)?])
 }
 
-/// What every step begins with.
-fn arrays<'a>(
-    launch: Launch<'a>,
-    len: usize,
-    op: &'static str,
-    w: SpanMut<'a, f32>,
-    g: Span<'a, f32>,
-    m: SpanMut<'a, f32>,
-    v: SpanMut<'a, f32>,
-) -> Result<Launch<'a>> {
-    let launch = launch.write(&w.holds(len, op, "w")?).read(g.holds(len, op, "g")?);
-    Ok(launch.write(&m.holds(len, op, "m")?).write(&v.holds(len, op, "v")?))
+impl<'a> Arrays<'a> {
+    /// The launch of `kernel`, which begins with them.
+    fn of(self, kernel: &'static str, len: usize, op: &'static str) -> Result<Launch<'a>> {
+        let launch = Launch::new::<f32>(&IMAGE, kernel).write(&self.w.holds(len, op, "w")?);
+        let launch = launch.read(self.g.holds(len, op, "g")?);
+        Ok(launch.write(&self.m.holds(len, op, "m")?).write(&self.v.holds(len, op, "v")?))
+    }
 }
 
 fn constants<'a>(launch: Launch<'a>, constants: &Constants) -> Launch<'a> {

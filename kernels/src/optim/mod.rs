@@ -21,19 +21,23 @@
 //! are taken as they are. On the host, a scheduled step gives the very bits of the step that its row was made of.
 //!
 //! `w`, `m` and `v` are updated in place; all four are packed. **NaN** in `g` goes to `m`, `v` and `w` of the same entry
-//! (of the same row for a decoder): look at the norm of a gradient before it is applied. **Empty** nothing is written.
+//! (of the same row for a decoder): look at the norm of a gradient before it is applied ([`clip`]). **Empty** nothing is written.
 //! **Determinism** stable, and independent of the number of threads; close to the reference: squared error at most 1e-11
 //! of the sum of squares. The constants of a step are computed in `f64` ([`AdamW::constants`]).
 //! **Errors** `Size` if shapes differ or a schedule has no row, `Stride` for gaps, `Value` for a rate that is negative or not finite, a beta
 //! outside `[0, 1)` or step 0. **Moves** [`Plan::bytes`]: `w`, `m`, `v` both ways and `g` once.
 //! **Source** Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); the projection is that of Bricken et
 //! al., Towards Monosemanticity (2023).
+pub mod clip;
 mod launch;
 mod reference;
 
 use crate::math::{pow, sqrt};
 use crate::{Error, Image, Layout, Result};
-pub use launch::{launch, launch_advance, launch_decoder, launch_decoder_scheduled, launch_scheduled};
+pub use launch::{
+    Arrays, launch, launch_advance, launch_decoder, launch_decoder_scheduled, launch_scale, launch_scheduled,
+    launch_squares,
+};
 pub use reference::{adamw, advance, decoder_step};
 
 /// The device code.

@@ -3,10 +3,12 @@
 //   adamw    every thread steps entries a grid apart
 //   decoder  a block has a row: w·w and w·g; project, step (kept in shared memory if it fits); its length; divide
 //   advance  one thread counts
+//   squares  a block sums one run of entries; scale: every block adds the 256 sums up and scales entries a grid apart
 //
 // A thread meets the same entries in every pass over the row, so only the sums need barriers. Each step comes with its
 // constants as arguments, or in a row of a schedule. Not yet run on a device.
 #include "reduce.cuh"
+#include "vector.cuh"
 
 struct Constants { f32 beta1, rest1, beta2, rest2, keep, rate, root, eps; };
 
@@ -75,4 +77,18 @@ LATENS_ENTRY(optim_decoder_scheduled_f32, 256, ARRAYS, SCHEDULE, u32 n, u32 stag
 
 LATENS_ENTRY(optim_advance_u32, 32, u32* at) {
   if (threadIdx.x == 0 && *at + 1 != 0) ++*at;
+}
+
+LATENS_ENTRY(optim_squares_f32, 512, const f32* g, f32* squares, u64 n, u32 run, u32 add) {
+  u64 begin = min(u64(blockIdx.x) * run, n);
+  f32 sum = 0;
+  visit(g + begin, u32(min(n - begin, u64(run))), threadIdx.x, blockDim.x, [&](u32, f32 x) { sum += x * x; });
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) squares[blockIdx.x] = add ? squares[blockIdx.x] + sum : sum;
+}
+
+LATENS_ENTRY(optim_scale_f32, 256, const f32* squares, f32* g, f32 most, u64 n) {
+  f32 length = sqrtf(block_sum(squares[threadIdx.x]));
+  if (!(length > most)) return;
+  for (u64 i = u64(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += u64(gridDim.x) * blockDim.x) g[i] *= most / length;
 }

@@ -62,6 +62,18 @@ impl Plan {
     pub fn shape(&self) -> Shape {
         self.shape
     }
+    /// By how much a latent ages that does not fire.
+    pub fn tokens(&self) -> u32 {
+        self.tokens
+    }
+    /// At what age a latent is dead.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+    /// Above what a value fires.
+    pub fn fired(&self) -> f32 {
+        self.fired
+    }
 }
 
 /// Count the tokens on.

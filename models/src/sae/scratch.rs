@@ -1,8 +1,8 @@
 use super::{Config, Variant, train::LOOK};
 use crate::{
-    AdamW, Codes, Device, Layout, Reduce, Result, Shape, Tensor, View, reduce, sae_backward_workspace,
-    sae_bias_backward_workspace, sae_decode_workspace, sae_encode_flat_workspace, sae_encode_subset_workspace,
-    sae_encode_workspace, scale_into,
+    Accumulate, AdamW, CLIP_PARTS, Codes, Device, Layout, Result, Shape, Tensor, clip_scale_into, clip_squares_into,
+    sae_backward_workspace, sae_bias_backward_workspace, sae_decode_workspace, sae_encode_flat_workspace,
+    sae_encode_subset_workspace, sae_encode_workspace,
 };
 
 /// The memory of a training step.
@@ -31,6 +31,8 @@ pub(super) struct Scratch {
     pub dw_enc: Tensor<f32, 2>,
     pub db_enc: Tensor<f32, 1>,
     pub db_dec: Tensor<f32, 1>,
+    /// Partial sums of the squares of the whole gradient.
+    pub squares: Tensor<f32, 1>,
     /// Rates of weights and of biases, from one look to the next.
     pub rates: [Tensor<f32, 2>; 2],
     /// Which row of them this step takes.
@@ -63,6 +65,7 @@ impl Scratch {
             dw_enc: Tensor::zeros([n, d], device)?,
             db_enc: Tensor::zeros([n], device)?,
             db_dec: Tensor::zeros([d], device)?,
+            squares: Tensor::zeros([CLIP_PARTS], device)?,
             rates: [Tensor::zeros([LOOK, AdamW::ROW], device)?, Tensor::zeros([LOOK, AdamW::ROW], device)?],
             at: Tensor::zeros([1], device)?,
             workspace: Tensor::zeros([workspace(config, aux, device)?], device)?,
@@ -73,27 +76,16 @@ impl Scratch {
 impl Scratch {
     /// Shorten the whole gradient to length `most`, if it is longer.
     pub fn clip(&mut self, most: f32) -> Result<()> {
-        let mut squares = 0.0;
-        for part in [&self.dw_dec, &self.dw_enc] {
-            squares += sum_of_squares(part.view())?;
-        }
-        let [n, d] = self.dw_dec.dims();
-        squares += sum_of_squares(self.db_enc.view().reshape([1, n])?)?;
-        squares += sum_of_squares(self.db_dec.view().reshape([1, d])?)?;
-        let length = squares.sqrt() as f32;
-        if length > most {
-            let factor = most / length;
-            scale_into(factor, self.dw_dec.view_mut())?;
-            scale_into(factor, self.dw_enc.view_mut())?;
-            scale_into(factor, self.db_enc.view_mut().reshape([1, n])?)?;
-            scale_into(factor, self.db_dec.view_mut().reshape([1, d])?)?;
-        }
-        Ok(())
+        let Self { squares, dw_dec, dw_enc, db_enc, db_dec, .. } = self;
+        clip_squares_into(dw_dec.view(), Accumulate::Replace, squares.view_mut())?;
+        clip_squares_into(dw_enc.view(), Accumulate::Add, squares.view_mut())?;
+        clip_squares_into(db_enc.view(), Accumulate::Add, squares.view_mut())?;
+        clip_squares_into(db_dec.view(), Accumulate::Add, squares.view_mut())?;
+        clip_scale_into(squares.view(), most, dw_dec.view_mut())?;
+        clip_scale_into(squares.view(), most, dw_enc.view_mut())?;
+        clip_scale_into(squares.view(), most, db_enc.view_mut())?;
+        clip_scale_into(squares.view(), most, db_dec.view_mut())
     }
-}
-
-fn sum_of_squares(x: View<'_, f32, 2>) -> Result<f64> {
-    Ok(reduce(x, Reduce::SumSquares, 1)?.to_vec()?.into_iter().map(f64::from).sum())
 }
 
 /// The most that an operation of the step asks for.

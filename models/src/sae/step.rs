@@ -1,5 +1,5 @@
-//! The two parts of a step that a look may come between. Unless gradients are clipped, they call operations of
-//! the device and nothing else, so that they can be recorded.
+//! The two parts of a step that a look may come between. They call operations of the device and nothing else, so that
+//! they can be recorded.
 use super::scratch::codes;
 use super::{Revive, train::Trainer};
 use crate::{

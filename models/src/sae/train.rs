@@ -43,6 +43,7 @@ pub struct Trainer {
     pub(super) facts: Facts,
     pub(super) scratch: Scratch,
     ahead: Record,
+    records: bool,
     back: Record,
 }
 
@@ -123,6 +124,7 @@ impl Trainer {
             facts,
             scratch,
             ahead: Record::New,
+            records: true,
             back: Record::New,
         };
         trainer.plan_rates()?;
@@ -158,12 +160,9 @@ impl Trainer {
         Ok(())
     }
 
-    /// Put a part of the step on the device, or do it on the host. Only clipping makes the host look at every gradient.
+    /// Put a part of the step on the device, or do it on the host.
     fn run(&mut self, record: fn(&mut Self) -> &mut Record, part: fn(&mut Self) -> crate::Result<()>) -> Result<()> {
-        let device = match self.config.clip {
-            None => self.scratch.x.device(),
-            Some(_) => Device::Host,
-        };
+        let device = if self.records { self.scratch.x.device() } else { Device::Host };
         let mut taken = std::mem::replace(record(self), Record::New);
         let done = taken.run(&device, || part(self));
         *record(self) = taken;
@@ -272,6 +271,11 @@ impl Trainer {
     /// The settings it was made with.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Call every step from now on, and record none: what recordings are compared with.
+    pub fn call_by_call(&mut self) {
+        self.records = false;
     }
 
     /// Whether the last step was replayed from a recording, as a GPU does between looks.
