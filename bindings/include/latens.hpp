@@ -334,6 +334,19 @@ inline void sae_track(const Device &d, const Tensor &values, const Tensor &laten
 inline void sae_dead(const Device &d, const Tensor &since, std::uint32_t limit, const Tensor &list, const Tensor &count) {
   check(latens_sae_dead(d.get(), since.raw(), limit, list.raw(), count.raw()));
 }
+inline std::size_t sparsify_workspace(const Device &d, const Tensor &g, std::size_t k) {
+  std::size_t bytes = 0;
+  check(latens_sparsify_workspace(d.get(), g.raw(), k, &bytes));
+  return bytes;
+}
+inline void sparsify(const Device &d, const Tensor &g, std::size_t k, const Tensor &e, const Tensor &values, const Tensor &indices,
+                     const Tensor &counts, const Tensor &workspace = none) {
+  check(latens_sparsify(d.get(), g.raw(), k, e.raw(), values.raw(), indices.raw(), counts.raw(), workspace.raw()));
+}
+inline void sparsify_sum(const Device &d, const Tensor &values, const Tensor &indices, float scale, const Tensor &y,
+                         LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_sparsify_sum(d.get(), values.raw(), indices.raw(), scale, accumulate, y.raw()));
+}
 
 // A sparse autoencoder in training.
 class SaeTrainer {

@@ -22,6 +22,7 @@ const FILES: &[&str] = &[
     "sae/decode",
     "sae/backward",
     "sae/track",
+    "sparsify",
     "trainer",
 ];
 

@@ -14,6 +14,7 @@ mod reduce;
 mod rope;
 mod sae;
 mod segments;
+mod sparsify;
 mod tensor;
 mod topk;
 
@@ -45,6 +46,7 @@ pub use sae::{
     sae_track_into, sparse_pays,
 };
 pub use segments::SegmentTable;
+pub use sparsify::{Packet, sparsify, sparsify_into, sparsify_sum, sparsify_sum_into, sparsify_workspace};
 pub use tensor::{Data, DataMut, Device, Tensor, View, ViewMut};
 pub use topk::{topk, topk_flat, topk_flat_into, topk_flat_workspace, topk_into, topk_workspace};
 #[cfg(feature = "cuda")]

@@ -30,6 +30,7 @@ pub mod rope;
 pub mod sae;
 mod segments;
 mod span;
+pub mod sparsify;
 pub mod topk;
 
 pub use accumulate::Accumulate;

@@ -295,9 +295,35 @@ static void sae(const Place *p) {
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) drop(all[i], p);
 }
 
+static void compression(const Place *p) {
+  float g[6] = {1, -5, NAN, 3, 3, 0.5f}, e[6] = {0, 1, 2, 0.5f, 0.25f, 0}, values[2] = {0}, y[6] = {0};
+  uint32_t indices[2] = {0}, counts[2] = {9, 9};
+  Tensor tg, te, tv, ti, tc, tw, ty;
+  TENSOR1(&tg, p, F32, g, 6);
+  TENSOR1(&te, p, F32, e, 6);
+  TENSOR1(&tv, p, F32, values, 2);
+  TENSOR1(&ti, p, U32, indices, 2);
+  TENSOR1(&tc, p, U32, counts, 2);
+  TENSOR1(&ty, p, F32, y, 6);
+  size_t bytes = 99;
+  OK(latens_sparsify_workspace(p->handle, &tg.dl, 2, &bytes));
+  CHECK(p->cuda || bytes == 0);
+  OK(latens_sparsify(p->handle, &tg.dl, 2, &te.dl, &tv.dl, &ti.dl, &tc.dl, scratch(&tw, p, bytes)));
+  fetch(&te, p), fetch(&tv, p), fetch(&ti, p), fetch(&tc, p), discard(&tw, p);
+  EQUAL(counts, 2, 1);
+  EQUAL(indices, 1, 3);
+  SAME(values, -4, 3.5f);
+  SAME(e, 1, 0, 2, 0, 3.25f, 0.5f);
+  tv.dl.ndim = ti.dl.ndim = 2, tv.shape[0] = ti.shape[0] = 1, tv.shape[1] = ti.shape[1] = 2;
+  OK(latens_sparsify_sum(p->handle, &tv.dl, &ti.dl, 0.5f, LATENS_ACCUMULATE_REPLACE, &ty.dl));
+  fetch(&ty, p);
+  SAME(y, 0, -2, 0, 1.75f, 0, 0);
+  drop(&tg, p), drop(&te, p), drop(&tv, p), drop(&ti, p), drop(&tc, p), drop(&ty, p);
+}
+
 int main(int argc, char **argv) {
   Place p = open_place(argc > 1 && !strcmp(argv[1], "cuda"));
-  topk(&p), linear(&p), optim(&p);
+  topk(&p), linear(&p), optim(&p), compression(&p);
   if (!p.cuda) maps(&p), language(&p), sae(&p);
   OK(latens_device_free(p.handle));
   printf("operations on %s, latens %s: ok\n", p.cuda ? "cuda" : "host", latens_version());
