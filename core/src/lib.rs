@@ -17,6 +17,7 @@ mod segments;
 mod sparsify;
 mod tensor;
 mod topk;
+mod view;
 
 pub use act::{Act, act_into, gated, gelu, silu};
 pub use attention::{attention, attention_into};
@@ -47,7 +48,8 @@ pub use sae::{
 };
 pub use segments::SegmentTable;
 pub use sparsify::{Packet, sparsify, sparsify_into, sparsify_sum, sparsify_sum_into, sparsify_workspace};
-pub use tensor::{Data, DataMut, Device, Tensor, View, ViewMut};
+pub use tensor::{Device, Tensor};
 pub use topk::{topk, topk_flat, topk_flat_into, topk_flat_workspace, topk_into, topk_workspace};
+pub use view::{Data, DataMut, View, ViewMut};
 #[cfg(feature = "cuda")]
 pub use {latens_cuda as cuda, latens_kernels::Span, latens_kernels::SpanMut};
