@@ -1,4 +1,4 @@
-use latens_core::Float;
+use latens_core::{Device, Element, Float, Layout, Tensor};
 use latens_kernels::Philox;
 
 /// Numbers that repeat: half of them from a small set, so that there are ties, with the special values among them.
@@ -28,4 +28,21 @@ pub fn normal<T: Float>(count: usize, deviation: f64, seed: u64) -> Vec<T> {
 pub fn uniform<T: Float>(count: usize, low: f64, high: f64, seed: u64) -> Vec<T> {
     let mut draw = Philox::new(seed);
     (0..count).map(|_| T::narrow(low + (high - low) * f64::from(draw.uniform()))).collect()
+}
+
+/// Small whole numbers, of whose products every sum is exact in `f32`.
+pub fn whole<T: Float>([rows, columns]: [usize; 2], padding: usize, seed: u64) -> (Vec<T>, Layout<2>) {
+    let layout = Layout::strided([rows, columns], [columns + padding, 1]).unwrap();
+    let mut draw = Philox::new(seed);
+    ((0..layout.span()).map(|_| T::narrow(f64::from(draw.below(5)) - 2.0)).collect(), layout)
+}
+
+/// These numbers on `device`.
+pub fn vector<T: Element>(data: &[T], device: &Device) -> Tensor<T, 1> {
+    Tensor::from_slice(data, Layout::packed([data.len()]).unwrap(), device).unwrap()
+}
+
+/// Memory to work in.
+pub fn bytes(count: usize, device: &Device) -> Tensor<u8, 1> {
+    Tensor::empty([count], device).unwrap()
 }

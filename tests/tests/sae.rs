@@ -2,8 +2,8 @@
 //! has its own, `sae_encode.rs`, and so have firing and dying, `sae_track.rs`.
 use latens_core::{self as core, Accumulate, Codes, Device, Error, Float, Layout, Tensor, bf16, f16};
 use latens_cpu::sae as cpu;
-use latens_kernels::{Philox, sae as family};
-use latens_tests::{Cases, Fenced, Poison, close, devices, normal, place};
+use latens_kernels::sae as family;
+use latens_tests::{Batch, Cases, FLAT, Fenced, Poison, close, devices, normal, place};
 
 /// `[rows, dim, n, k, padding]`; a `k` of [`FLAT`] makes rows of different widths.
 const CASES: &[[usize; 5]] = &[
@@ -22,98 +22,6 @@ const CASES: &[[usize; 5]] = &[
     [7, 33, 20, FLAT, 1],
     [50, 300, 100, FLAT, 0],
 ];
-const FLAT: usize = usize::MAX;
-
-struct Case<T: Float> {
-    shape: family::Shape,
-    values: Vec<T::Acc>,
-    latents: Vec<u32>,
-    offsets: Vec<u32>,
-    x: (Layout<2>, Vec<T>),
-    g: (Layout<2>, Vec<T>),
-    w: (Layout<2>, Vec<T>),
-    b_dec: Option<Vec<T::Acc>>,
-}
-
-impl<T: Float> Case<T> {
-    /// Some slots are empty and hold a NaN, some values are zero or negative, some latents come twice.
-    fn new([rows, dim, n, k, padding]: [usize; 5], seed: u64) -> Self {
-        let mut draw = Philox::new(seed);
-        let mut offsets = Vec::new();
-        let shape = if k == FLAT {
-            offsets.push(0);
-            (0..rows).for_each(|r| offsets.push(offsets[r] + draw.below(6)));
-            family::Shape::flat(rows, offsets[rows] as usize + 3).unwrap()
-        } else {
-            family::Shape::fixed(rows, k).unwrap()
-        };
-        let mut values = normal::<T::Acc>(shape.slots(), 1.0, seed + 1);
-        let latents: Vec<u32> = (0..shape.slots())
-            .map(|slot| {
-                let latent = draw.below(n as u32 + 1 + n as u32 / 8).min(n as u32);
-                if latent == n as u32 {
-                    values[slot] = T::Acc::narrow(f64::NAN);
-                } else if draw.below(16) == 0 {
-                    values[slot] = T::Acc::default();
-                }
-                latent
-            })
-            .collect();
-        let matrix = |rows: usize, seed: u64| {
-            let layout = Layout::strided([rows, dim], [dim + padding, 1]).unwrap();
-            (layout, normal(layout.span(), 1.0, seed))
-        };
-        let b_dec = (!seed.is_multiple_of(3)).then(|| normal(dim, 1.0, seed + 5));
-        let (x, g, w) = (matrix(rows, seed + 2), matrix(rows, seed + 3), matrix(n, seed + 4));
-        Self { shape, values, latents, offsets, x, g, w, b_dec }
-    }
-
-    fn dims(&self) -> [usize; 3] {
-        [self.shape.rows(), self.w.0.dims()[1], self.w.0.dims()[0]]
-    }
-    fn codes(&self) -> family::Codes<'_, T::Acc> {
-        family::Codes { values: &self.values, latents: &self.latents, offsets: &self.offsets }
-    }
-    fn on(&self, device: &Device) -> On<T> {
-        let flat = |len: usize| Layout::packed([len]).unwrap();
-        On {
-            values: Tensor::from_slice(&self.values, flat(self.values.len()), device).unwrap(),
-            latents: Tensor::from_slice(&self.latents, flat(self.latents.len()), device).unwrap(),
-            offsets: Tensor::from_slice(&self.offsets, flat(self.offsets.len()), device).unwrap(),
-            x: Tensor::from_slice(&self.x.1, self.x.0, device).unwrap(),
-            g: Tensor::from_slice(&self.g.1, self.g.0, device).unwrap(),
-            w: Tensor::from_slice(&self.w.1, self.w.0, device).unwrap(),
-            b_dec: self.b_dec.as_ref().map(|b| Tensor::from_slice(b, flat(b.len()), device).unwrap()),
-            shape: self.shape,
-        }
-    }
-}
-
-/// A case on a device.
-struct On<T: Float> {
-    values: Tensor<T::Acc, 1>,
-    latents: Tensor<u32, 1>,
-    offsets: Tensor<u32, 1>,
-    x: Tensor<T, 2>,
-    g: Tensor<T, 2>,
-    w: Tensor<T, 2>,
-    b_dec: Option<Tensor<T::Acc, 1>>,
-    shape: family::Shape,
-}
-
-impl<T: Float> On<T> {
-    fn codes(&self) -> Codes<'_, T::Acc> {
-        match self.shape.width() {
-            None => Codes::flat(self.values.view(), self.latents.view(), self.offsets.view()).unwrap(),
-            Some(k) => {
-                let dims = [self.shape.rows(), k];
-                Codes::fixed(self.values.view().reshape(dims).unwrap(), self.latents.view().reshape(dims).unwrap())
-                    .unwrap()
-            }
-        }
-    }
-}
-
 /// The squared error that sums in `f32` and one rounding to the type may cost.
 fn limit<T: Float>() -> f64 {
     match T::DTYPE {
@@ -123,18 +31,18 @@ fn limit<T: Float>() -> f64 {
     }
 }
 
-fn decode<T: Poison + Float>(case: &Case<T>, cases: &mut Cases, what: &str)
+fn decode<T: Poison + Float>(case: &Batch<T>, cases: &mut Cases, what: &str)
 where
     T::Acc: Poison,
 {
     let [rows, dim, _] = case.dims();
     let b_dec = case.b_dec.as_deref();
     let bias = Layout::packed([dim]).unwrap();
-    let p = family::decode::plan(&case.shape, &case.w.0, b_dec.map(|_| &bias), Some(&case.x.0)).unwrap();
+    let p = family::decode::plan(&case.codes.shape, &case.w.0, b_dec.map(|_| &bias), Some(&case.x.0)).unwrap();
     let (mut recon, mut residual) = (vec![T::POISON; rows * dim], vec![T::POISON; rows * dim]);
     let mut error = vec![<T::Acc as Poison>::POISON; rows];
     let against = family::decode::Against { x: &case.x.1, residual: &mut residual, error: &mut error };
-    family::decode::forward(&p, case.codes(), &case.w.1, b_dec, &mut recon, Some(against));
+    family::decode::forward(&p, case.codes.host(), &case.w.1, b_dec, &mut recon, Some(against));
     let check = |place: &str, r: Vec<T>, e: Vec<T>, s: Vec<T::Acc>| {
         close(&format!("{place} {what} recon"), &r, &recon, limit::<T>());
         close(&format!("{place} {what} residual"), &e, &residual, limit::<T>());
@@ -147,13 +55,13 @@ where
     for level in cpu::Level::all() {
         let (mut r, mut e, mut s) = fenced(&Device::Host);
         let against = cpu::decode::Against { x: &case.x.1, residual: e.slice(), error: s.slice() };
-        cpu::decode::forward_at(level, &p, case.codes(), &case.w.1, b_dec, r.slice(), Some(against));
+        cpu::decode::forward_at(level, &p, case.codes.host(), &case.w.1, b_dec, r.slice(), Some(against));
         check(&format!("{level:?}"), r.full(), e.full(), s.full());
         cases.ran("cpu");
     }
     for device in devices() {
         let (on, (mut r, mut e, mut s)) = (case.on(&device), fenced(&device));
-        let bytes = core::sae_decode_workspace::<T>(&case.shape, &case.w.0, true, &device).unwrap();
+        let bytes = core::sae_decode_workspace::<T>(&case.codes.shape, &case.w.0, true, &device).unwrap();
         let mut workspace = Tensor::empty([bytes], &device).unwrap();
         let against = core::Against { x: on.x.view(), residual: e.view_mut(), error: s.view_mut() };
         let b_dec = on.b_dec.as_ref().map(Tensor::view);
@@ -169,17 +77,17 @@ where
 
 type Sums<A> = (Vec<A>, Vec<A>, Vec<A>, Vec<A>);
 
-fn reference<T: Float>(case: &Case<T>, p: &family::backward::Plan, before: f64) -> Sums<T::Acc> {
+fn reference<T: Float>(case: &Batch<T>, p: &family::backward::Plan, before: f64) -> Sums<T::Acc> {
     let [_, dim, n] = case.dims();
     let start = |len: usize| vec![T::Acc::narrow(before); len];
-    let mut out = (start(n * dim), start(n * dim), start(n), start(case.shape.slots()));
+    let mut out = (start(n * dim), start(n * dim), start(n), start(case.codes.shape.slots()));
     let (dec, enc, bias, values) = (&mut out.0, &mut out.1, &mut out.2, &mut out.3);
     let b_dec = case.b_dec.as_deref();
-    family::backward::backward(p, case.codes(), &case.x.1, &case.g.1, &case.w.1, b_dec, dec, enc, bias, values);
+    family::backward::backward(p, case.codes.host(), &case.x.1, &case.g.1, &case.w.1, b_dec, dec, enc, bias, values);
     out
 }
 
-fn backward<T: Float>(case: &Case<T>, accumulate: Accumulate, cases: &mut Cases, what: &str)
+fn backward<T: Float>(case: &Batch<T>, accumulate: Accumulate, cases: &mut Cases, what: &str)
 where
     T::Acc: Poison,
 {
@@ -187,7 +95,7 @@ where
     let bias = Layout::packed([dim]).unwrap();
     let b_dec = case.b_dec.as_deref();
     let b_layout = b_dec.map(|_| &bias);
-    let p = family::backward::plan(&case.shape, &case.x.0, &case.g.0, &case.w.0, b_layout, accumulate).unwrap();
+    let p = family::backward::plan(&case.codes.shape, &case.x.0, &case.g.0, &case.w.0, b_layout, accumulate).unwrap();
     let before = if accumulate == Accumulate::Add { 0.5 } else { f64::NAN };
     let want = reference(case, &p, before);
     let check = |place: &str, got: Sums<T::Acc>| {
@@ -196,26 +104,26 @@ where
         close(&format!("{place} {what} db_enc"), &got.2, &want.2, 1e-11);
         close(&format!("{place} {what} dvalues"), &got.3, &want.3, 1e-11);
         for (slot, got) in got.3.iter().enumerate() {
-            let open = (case.latents[slot] as usize) < n && case.values[slot].wide() > 0.0;
+            let open = (case.codes.latents[slot] as usize) < n && case.codes.values[slot].wide() > 0.0;
             assert!(open || got.wide().to_bits() == 0, "{place} {what}: a gradient through slot {slot}");
         }
     };
     let fenced = |device: &Device| {
         let wide = || Fenced::<T::Acc, 2>::holding(&vec![T::Acc::narrow(before); n * dim], [n, dim], device);
         let bias = Fenced::<T::Acc, 1>::holding(&vec![T::Acc::narrow(before); n], [n], device);
-        (wide(), wide(), bias, Fenced::<T::Acc, 1>::new([case.shape.slots()], device))
+        (wide(), wide(), bias, Fenced::<T::Acc, 1>::new([case.codes.shape.slots()], device))
     };
     for level in cpu::Level::all() {
         let (mut d, mut e, mut b, mut v) = fenced(&Device::Host);
         let (dec, enc, db) = (d.slice(), e.slice(), b.slice());
         let (x, g, w) = (&case.x.1, &case.g.1, &case.w.1);
-        cpu::backward::backward_at(level, &p, case.codes(), x, g, w, b_dec, dec, enc, db, v.slice());
+        cpu::backward::backward_at(level, &p, case.codes.host(), x, g, w, b_dec, dec, enc, db, v.slice());
         check(&format!("{level:?}"), (d.take(), e.take(), b.take(), v.full()));
         cases.ran("cpu");
     }
     for device in devices() {
         let (on, (mut d, mut e, mut b, mut v)) = (case.on(&device), fenced(&device));
-        let bytes = core::sae_backward_workspace::<T>(&case.shape, &case.w.0, &device).unwrap();
+        let bytes = core::sae_backward_workspace::<T>(&case.codes.shape, &case.w.0, &device).unwrap();
         let mut workspace = Tensor::empty([bytes], &device).unwrap();
         let b_dec = on.b_dec.as_ref().map(Tensor::view);
         let (x, g, w) = (on.x.view(), on.g.view(), on.w.view());
@@ -233,7 +141,7 @@ where
 {
     let mut cases = Cases::of("sae");
     for (seed, &case) in CASES.iter().enumerate() {
-        let (what, case) = (format!("{case:?}"), Case::<T>::new(case, seed as u64));
+        let (what, case) = (format!("{case:?}"), Batch::<T>::new(case, seed as u64));
         decode(&case, &mut cases, &what);
         backward(&case, Accumulate::Replace, &mut cases, &what);
         backward(&case, Accumulate::Add, &mut cases, &what);
@@ -257,9 +165,9 @@ fn f16_table() {
 #[test]
 fn hot_latents_and_bad_rows() {
     let mut cases = Cases::of("sae, hot");
-    let mut case = Case::<f32>::new([500, 70, 40, 3, 0], 1);
+    let mut case = Batch::<f32>::new([500, 70, 40, 3, 0], 1);
     for r in 0..500 {
-        (case.latents[3 * r], case.values[3 * r]) = (7, 1.0);
+        (case.codes.latents[3 * r], case.codes.values[3 * r]) = (7, 1.0);
     }
     decode(&case, &mut cases, "hot");
     backward(&case, Accumulate::Replace, &mut cases, "hot");
@@ -268,7 +176,7 @@ fn hot_latents_and_bad_rows() {
     decode(&case, &mut cases, "bad rows");
     let on = case.on(&Device::Host);
     let got = core::sae_backward(on.codes(), on.x.view(), on.g.view(), on.w.view(), None).unwrap();
-    let named = |row: usize, l: u32| case.latents[3 * row..3 * row + 3].contains(&l);
+    let named = |row: usize, l: u32| case.codes.latents[3 * row..3 * row + 3].contains(&l);
     for (l, row) in got.w_enc.to_vec().unwrap().chunks(70).enumerate() {
         let reached = named(3, l as u32) || named(5, l as u32);
         assert!(reached || row.iter().all(|x| x.is_finite()), "latent {l}");
@@ -277,7 +185,7 @@ fn hot_latents_and_bad_rows() {
 
 #[test]
 fn threads_do_not_matter() {
-    let case = Case::<f32>::new([300, 70, 40, 5, 0], 2);
+    let case = Batch::<f32>::new([300, 70, 40, 5, 0], 2);
     let on = case.on(&Device::Host);
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -303,7 +211,7 @@ fn biases() {
         T::Acc: Poison,
     {
         for (seed, &[rows, dim, n, ..]) in CASES.iter().enumerate() {
-            let case = Case::<T>::new([rows, dim, n, 0, 2], seed as u64);
+            let case = Batch::<T>::new([rows, dim, n, 0, 2], seed as u64);
             let (b_enc, b_dec) = (normal::<T::Acc>(n, 1.0, 1), normal::<T::Acc>(dim, 1.0, 2));
             let [long, short] = [n, dim].map(|len| Layout::packed([len]).unwrap());
             let p = family::bias::plan(&case.w.0, &long, &short).unwrap();

@@ -1,9 +1,9 @@
 //! Who fired, and who is dead: whole numbers, so every implementation gives the same, whatever its threads and instructions.
-use latens_core::{Codes, Device, Layout, Tensor, sae_dead_into, sae_track_into};
+use latens_core::{Device, Layout, sae_dead_into, sae_track_into};
 use latens_cpu::sae::{Level, track as cpu};
-use latens_kernels::sae::{self as family, Shape, track};
-use latens_kernels::{Element, Philox};
-use latens_tests::{Cases, Fenced, devices, normal, place, small};
+use latens_kernels::Philox;
+use latens_kernels::sae::{Shape, track};
+use latens_tests::{Cases, Coded, Fenced, devices, normal, place, small, vector};
 
 /// `[rows, n, k]`; a `k` of [`FLAT`] makes rows of different widths. The last ones are work for several threads.
 const CASES: &[[usize; 3]] = &[
@@ -22,10 +22,7 @@ const CASES: &[[usize; 3]] = &[
 const FLAT: usize = usize::MAX;
 
 struct Case {
-    shape: Shape,
-    values: Vec<f32>,
-    latents: Vec<u32>,
-    offsets: Vec<u32>,
+    codes: Coded<f32>,
     since: Vec<u32>,
 }
 
@@ -47,32 +44,15 @@ impl Case {
         let empty = values.iter_mut().zip(&latents).filter(|(_, latent)| **latent == n as u32);
         empty.for_each(|(value, _)| *value = f32::NAN);
         let since = (0..n as u32).map(|l| if l % 5 == 0 { u32::MAX - 3 } else { l % 300 }).collect();
-        Self { shape, values, latents, offsets, since }
-    }
-
-    fn codes(&self) -> family::Codes<'_, f32> {
-        family::Codes { values: &self.values, latents: &self.latents, offsets: &self.offsets }
+        Self { codes: Coded { shape, values, latents, offsets }, since }
     }
 
     /// `since` on `device`, after `tokens` more.
     fn tracked(&self, device: &Device, tokens: u32, fired: f32) -> Vec<u32> {
-        let (values, latents) = (vector(&self.values, device), vector(&self.latents, device));
-        let offsets = vector(&self.offsets, device);
-        let codes = match self.shape.width() {
-            None => Codes::flat(values.view(), latents.view(), offsets.view()).unwrap(),
-            Some(k) => {
-                let dims = [self.shape.rows(), k];
-                Codes::fixed(values.view().reshape(dims).unwrap(), latents.view().reshape(dims).unwrap()).unwrap()
-            }
-        };
         let mut since = Fenced::<u32, 1>::holding(&self.since, [self.since.len()], device);
-        sae_track_into(codes, since.view_mut(), tokens, fired).unwrap();
+        self.codes.with(device, |codes| sae_track_into(codes, since.view_mut(), tokens, fired)).unwrap();
         since.take()
     }
-}
-
-fn vector<T: Element>(data: &[T], device: &Device) -> Tensor<T, 1> {
-    Tensor::from_slice(data, Layout::packed([data.len()]).unwrap(), device).unwrap()
 }
 
 #[test]
@@ -81,12 +61,12 @@ fn tracks() {
     for (seed, &case) in CASES.iter().enumerate().filter(|(_, case)| !small() || case[1] < 1000) {
         let c = Case::new(case, seed as u64);
         for fired in [0.0, 0.5] {
-            let p = track::plan(&c.shape, &Layout::packed([c.since.len()]).unwrap(), 100, fired).unwrap();
+            let p = track::plan(&c.codes.shape, &Layout::packed([c.since.len()]).unwrap(), 100, fired).unwrap();
             let mut want = c.since.clone();
-            track::track(&p, c.codes(), &mut want);
+            track::track(&p, c.codes.host(), &mut want);
             for level in Level::all() {
                 let mut since = Fenced::<u32, 1>::holding(&c.since, [c.since.len()], &Device::Host);
-                cpu::track_at(level, &p, c.codes(), since.slice());
+                cpu::track_at(level, &p, c.codes.host(), since.slice());
                 assert!(since.take() == want, "{level:?} {case:?}");
                 cases.ran("cpu");
             }
@@ -103,7 +83,8 @@ fn tracks() {
 fn tracks_by_hand() {
     let shape = Shape::fixed(2, 2).unwrap();
     let (values, latents) = (vec![1.0, f32::NAN, 0.5, 2.0], vec![1, 2, 3, 4]);
-    let case = Case { shape, values, latents, offsets: Vec::new(), since: vec![u32::MAX, 7, 7, 7] };
+    let codes = Coded { shape, values, latents, offsets: Vec::new() };
+    let case = Case { codes, since: vec![u32::MAX, 7, 7, 7] };
     for device in devices() {
         assert_eq!(case.tracked(&device, 5, 0.5), [u32::MAX, 0, 12, 12], "{}", place(&device));
     }
