@@ -225,6 +225,45 @@ inline void rope(const Device &d, const Tensor &positions, double base, LatensPa
 inline void attention(const Device &d, const Tensor &q, const Tensor &k, const Tensor &v, float scale, bool causal, const Tensor &y) {
   check(latens_attention(d.get(), q.raw(), k.raw(), v.raw(), scale, causal, y.raw()));
 }
+// What conv1d reads; what stays `none` is left out.
+struct Conv1d {
+  Tensor x, weight, bias, bounds, orders, initial;
+  bool silu = false;
+};
+inline std::size_t conv1d_workspace(const Device &d, const Conv1d &c) {
+  const Tensor::Raw x = c.x.raw(), weight = c.weight.raw(), bias = c.bias.raw(), bounds = c.bounds.raw(), orders = c.orders.raw(),
+                    initial = c.initial.raw();
+  const LatensConv1d call{x, weight, bias, bounds, orders, initial, c.silu};
+  std::size_t bytes = 0;
+  check(latens_conv1d_workspace(d.get(), &call, &bytes));
+  return bytes;
+}
+inline void conv1d(const Device &d, const Conv1d &c, const Tensor &y, const Tensor &last = none, const Tensor &workspace = none) {
+  const Tensor::Raw x = c.x.raw(), weight = c.weight.raw(), bias = c.bias.raw(), bounds = c.bounds.raw(), orders = c.orders.raw(),
+                    initial = c.initial.raw();
+  const LatensConv1d call{x, weight, bias, bounds, orders, initial, c.silu};
+  check(latens_conv1d(d.get(), &call, y.raw(), last.raw(), workspace.raw()));
+}
+inline std::size_t conv1d_backward_workspace(const Device &d, const Conv1d &c) {
+  const Tensor::Raw x = c.x.raw(), weight = c.weight.raw(), bias = c.bias.raw(), bounds = c.bounds.raw(), orders = c.orders.raw(),
+                    initial = c.initial.raw();
+  const LatensConv1d call{x, weight, bias, bounds, orders, initial, c.silu};
+  std::size_t bytes = 0;
+  check(latens_conv1d_backward_workspace(d.get(), &call, &bytes));
+  return bytes;
+}
+inline void conv1d_backward(const Device &d, const Conv1d &c, const Tensor &dy, const Tensor &dlast, const Tensor &dx, const Tensor &dweight,
+                            const Tensor &dbias, const Tensor &dinitial, const Tensor &workspace = none) {
+  const Tensor::Raw x = c.x.raw(), weight = c.weight.raw(), bias = c.bias.raw(), bounds = c.bounds.raw(), orders = c.orders.raw(),
+                    initial = c.initial.raw();
+  const LatensConv1d call{x, weight, bias, bounds, orders, initial, c.silu};
+  check(latens_conv1d_backward(d.get(), &call, dy.raw(), dlast.raw(), dx.raw(), dweight.raw(), dbias.raw(), dinitial.raw(),
+                               workspace.raw()));
+}
+inline void conv1d_step(const Device &d, const Tensor &x, const Tensor &weight, const Tensor &bias, bool silu, const Tensor &state,
+                        const Tensor &y) {
+  check(latens_conv1d_step(d.get(), x.raw(), weight.raw(), bias.raw(), silu, state.raw(), y.raw()));
+}
 inline void act(const Device &d, const Tensor &gate, const Tensor &up, LatensAct act, const Tensor &y) {
   check(latens_act(d.get(), gate.raw(), up.raw(), act, y.raw()));
 }

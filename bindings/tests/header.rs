@@ -15,6 +15,7 @@ const FILES: &[&str] = &[
     "act",
     "rope",
     "attention",
+    "conv1d",
     "embed",
     "loss",
     "optim",

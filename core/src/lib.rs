@@ -4,6 +4,7 @@
 extern crate alloc;
 mod act;
 mod attention;
+mod conv1d;
 mod embed;
 mod linear;
 mod loss;
@@ -21,9 +22,14 @@ mod view;
 
 pub use act::{Act, act_into, gated, gelu, silu};
 pub use attention::{attention, attention_into};
+pub use conv1d::{
+    Conv1d, Conv1dGradients, Conv1dGradientsMut, conv1d, conv1d_backward, conv1d_backward_into,
+    conv1d_backward_workspace, conv1d_into, conv1d_step_into, conv1d_workspace,
+};
 pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;
+pub use latens_kernels::route::Order;
 pub use latens_kernels::sae::Shape;
 pub use latens_kernels::{
     Accumulate, DType, Element, Error, Float, Layout, Philox, Result, Segment, Segments, bf16, f16,

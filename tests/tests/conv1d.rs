@@ -1,0 +1,472 @@
+//! One table of cases; every implementation of the causal convolution goes through it.
+use latens_core::{
+    Conv1d, Conv1dGradientsMut, DType, Device, Error, Float, Layout, Order, Tensor, View, bf16, conv1d,
+    conv1d_backward, conv1d_backward_into, conv1d_backward_workspace, conv1d_into, conv1d_step_into, conv1d_workspace,
+    f16,
+};
+use latens_kernels::{conv1d as family, route::Tables};
+use latens_tests::{Cases, Fenced, Poison, close, devices, normal, place, same, small};
+
+/// Sizes and choices. A block on CUDA has 128 channels by 64 positions.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    batch: usize,
+    len: usize,
+    /// Channels of an order.
+    each: usize,
+    width: usize,
+    /// Orders that share columns; 0 for none, negative for columns of their own.
+    orders: isize,
+    bounds: Option<&'static [u32]>,
+    initial: bool,
+    padding: usize,
+}
+
+const PLAIN: Sizes = Sizes { batch: 1, len: 5, each: 3, width: 4, orders: 0, bounds: None, initial: false, padding: 0 };
+const CASES: &[Sizes] = &[
+    Sizes { len: 0, initial: true, ..PLAIN },
+    Sizes { batch: 0, ..PLAIN },
+    Sizes { each: 0, ..PLAIN },
+    Sizes { len: 1, each: 1, width: 2, ..PLAIN },
+    Sizes { len: 2, initial: true, ..PLAIN },
+    Sizes { batch: 3, len: 16, each: 7, width: 3, padding: 5, initial: true, ..PLAIN },
+    Sizes { batch: 2, len: 63, each: 17, ..PLAIN },
+    Sizes { len: 64, each: 33, initial: true, ..PLAIN },
+    Sizes { batch: 2, len: 65, each: 130, width: 2, initial: true, padding: 1, ..PLAIN },
+    Sizes { len: 130, each: 5, padding: 2, ..PLAIN },
+    Sizes { len: 13, each: 4, bounds: Some(&[0, 0, 1, 3, 3, 9, 13, 13]), initial: true, ..PLAIN },
+    Sizes { len: 70, each: 3, bounds: Some(&[0, 62, 66, 70]), width: 3, ..PLAIN },
+    Sizes { batch: 2, len: 17, each: 6, orders: 4, initial: true, padding: 3, ..PLAIN },
+    Sizes { batch: 2, len: 17, each: 6, orders: -4, ..PLAIN },
+    Sizes { len: 50, each: 9, orders: 3, bounds: Some(&[0, 20, 21, 50]), initial: true, ..PLAIN },
+    Sizes { len: 0, each: 2, bounds: Some(&[0]), ..PLAIN },
+    Sizes { len: 197, each: 64, orders: 2, ..PLAIN },
+];
+
+/// Some orders of `len` rows: forward, reverse, and others that step through.
+fn orders(count: usize, len: usize) -> Vec<u32> {
+    let order = |o: usize, p: usize| match o {
+        0 => p,
+        1 => len - 1 - p,
+        _ => {
+            let step =
+                (2..).filter(|&step| (1..=step).all(|d| d == 1 || step % d != 0 || len % d != 0)).nth(o).unwrap();
+            p * step % len
+        }
+    };
+    (0..count).flat_map(|o| (0..len).map(move |p| order(o, p) as u32)).collect()
+}
+
+fn limit<T: Float>() -> f64 {
+    match T::DTYPE {
+        DType::BF16 => 1e-5,
+        DType::F16 => 1e-6,
+        DType::F64 => 1e-25,
+        _ => 1e-11,
+    }
+}
+
+struct Case<T: Float> {
+    plan: family::Plan,
+    x: Vec<T>,
+    weight: Vec<T::Acc>,
+    bias: Option<Vec<T::Acc>>,
+    bounds: Option<Vec<u32>>,
+    orders: Option<Vec<u32>>,
+    initial: Option<Vec<T>>,
+    dy: Vec<T>,
+    dlast: Option<Vec<T>>,
+}
+
+struct Outputs<T: Float> {
+    y: Fenced<T, 3>,
+    last: Fenced<T, 3>,
+    dx: Fenced<T, 3>,
+    dweight: Fenced<T::Acc, 2>,
+    dbias: Fenced<T::Acc, 1>,
+    dinitial: Fenced<T, 3>,
+}
+
+impl<T: Float<Acc: Poison> + Poison> Outputs<T> {
+    fn new(p: &family::Plan, device: &Device) -> Self {
+        Outputs {
+            y: Fenced::new(p.out(), device),
+            last: Fenced::new(p.state(), device),
+            dx: Fenced::new(p.x().dims(), device),
+            dweight: Fenced::new(p.weight().dims(), device),
+            dbias: Fenced::new([p.channels()], device),
+            dinitial: Fenced::new(p.state(), device),
+        }
+    }
+
+    fn near(&self, want: &Self, what: &str) {
+        close(&format!("{what} y"), &self.y.full(), &want.y.full(), limit::<T>());
+        assert!(same(&self.last.full(), &want.last.full()), "{what} last");
+        close(&format!("{what} dx"), &self.dx.full(), &want.dx.full(), limit::<T>());
+        close(&format!("{what} dweight"), &self.dweight.full(), &want.dweight.full(), 1e-11);
+        close(&format!("{what} dbias"), &self.dbias.full(), &want.dbias.full(), 1e-11);
+        close(&format!("{what} dinitial"), &self.dinitial.full(), &want.dinitial.full(), limit::<T>());
+    }
+
+    fn bits(&self) -> Vec<u64> {
+        let stored = [self.y.take(), self.last.take(), self.dx.take(), self.dinitial.take()].concat();
+        let summed = [self.dweight.take(), self.dbias.take()].concat();
+        stored.iter().map(|x| x.wide().to_bits()).chain(summed.iter().map(|x| x.wide().to_bits())).collect()
+    }
+}
+
+impl<T: Float<Acc: Poison> + Poison> Case<T> {
+    fn new(s: Sizes, silu: bool, seed: u64) -> Self {
+        let count = s.orders.unsigned_abs();
+        let channels = s.each * count.max(1);
+        let columns = if s.orders < 0 { channels } else { s.each };
+        let strided = |n: usize| {
+            let row = n + s.padding;
+            Layout::strided([s.batch, s.len, n], [row * (s.len + s.padding), row, 1]).unwrap()
+        };
+        let (x, dy) = (strided(columns), strided(channels));
+        let weight = Layout::strided([channels, s.width], [s.width + s.padding, 1]).unwrap();
+        let of = |dims: &[usize]| Layout::packed([dims.iter().product()]).unwrap();
+        let bounds = s.bounds.map(<[u32]>::to_vec);
+        let orders = (count > 0).then(|| orders(count, s.len));
+        let sequences = bounds.as_ref().map_or(s.batch, |bounds| bounds.len() - 1);
+        let state = Layout::packed([sequences, s.width - 1, channels]).unwrap();
+        let plan = family::plan(
+            &x,
+            &weight,
+            (seed % 2 == 0).then(|| of(&[channels])).as_ref(),
+            silu,
+            bounds.as_ref().map(|bounds| of(&[bounds.len()])).as_ref(),
+            orders.as_ref().map(|_| Layout::packed([count, s.len]).unwrap()).as_ref(),
+            s.initial.then_some(&state),
+        );
+        let dlast = s.initial.then_some(&state);
+        Case {
+            plan: family::plan_backward(&plan.unwrap(), &dy, dlast).unwrap(),
+            x: normal(x.span(), 1.0, seed),
+            weight: normal(weight.span(), 0.5, seed + 1),
+            bias: (seed % 2 == 0).then(|| normal(channels, 0.5, seed + 2)),
+            bounds,
+            orders,
+            initial: s.initial.then(|| normal(state.len(), 1.0, seed + 3)),
+            dy: normal(dy.span(), 1.0, seed + 4),
+            dlast: s.initial.then(|| normal(state.len(), 1.0, seed + 5)),
+        }
+    }
+
+    fn tables(&self) -> Tables<&[u32]> {
+        Tables { bounds: self.bounds.as_deref(), orders: self.orders.as_deref() }
+    }
+
+    /// By the reference, or by the host's kernels.
+    fn host(&self, reference: bool) -> Outputs<T> {
+        let mut out = Outputs::new(&self.plan, &Device::Host);
+        let (forward, backward): (Forward<T>, Backward<T>) = match reference {
+            true => (family::forward, family::backward),
+            false => (latens_cpu::conv1d::forward, latens_cpu::conv1d::backward),
+        };
+        let (bias, initial, tables) = (self.bias.as_deref(), self.initial.as_deref(), self.tables());
+        let last = Some(out.last.slice());
+        forward(&self.plan, &self.x, &self.weight, bias, tables, initial, out.y.slice(), last).unwrap();
+        backward(
+            &self.plan,
+            &self.x,
+            &self.weight,
+            bias,
+            tables,
+            initial,
+            &self.dy,
+            self.dlast.as_deref(),
+            Some(out.dx.slice()),
+            Some(out.dweight.slice()),
+            Some(out.dbias.slice()),
+            Some(out.dinitial.slice()),
+        )
+        .unwrap();
+        out
+    }
+
+    fn core(&self, device: &Device) -> Outputs<T> {
+        let (p, mut out) = (&self.plan, Outputs::new(&self.plan, device));
+        let x = Tensor::from_slice(&self.x, p.x(), device).unwrap();
+        let weight = Tensor::from_slice(&self.weight, p.weight(), device).unwrap();
+        let bias = self.bias.as_ref().map(|bias| vector(bias, device));
+        let bounds = self.bounds.as_ref().map(|bounds| vector(bounds, device));
+        let [count, len] = [p.route().orders(), p.route().len()];
+        let orders = self.orders.as_ref().map(|orders| tensor(orders, [count, len], device));
+        let initial = self.initial.as_ref().map(|initial| tensor(initial, p.state(), device));
+        let dy = Tensor::from_slice(&self.dy, p.dy(), device).unwrap();
+        let dlast = self.dlast.as_ref().map(|dlast| tensor(dlast, p.state(), device));
+        let call = Conv1d {
+            bias: bias.as_ref().map(Tensor::view),
+            silu: p.silu(),
+            bounds: bounds.as_ref().map(Tensor::view),
+            orders: orders.as_ref().map(Tensor::view),
+            initial: initial.as_ref().map(Tensor::view),
+            ..Conv1d::new(x.view(), weight.view())
+        };
+        let dlast: Option<View<_, 3>> = dlast.as_ref().map(Tensor::view);
+        let mut workspace = Tensor::empty([conv1d_workspace(&call).unwrap()], device).unwrap();
+        conv1d_into(&call, out.y.view_mut(), Some(out.last.view_mut()), workspace.view_mut()).unwrap();
+        let mut workspace = Tensor::empty([conv1d_backward_workspace(&call).unwrap()], device).unwrap();
+        let to = Conv1dGradientsMut {
+            x: Some(out.dx.view_mut()),
+            weight: Some(out.dweight.view_mut()),
+            bias: Some(out.dbias.view_mut()),
+            initial: Some(out.dinitial.view_mut()),
+        };
+        conv1d_backward_into(&call, dy.view(), dlast, to, workspace.view_mut()).unwrap();
+        // The allocating forms say the same.
+        let (y, last) = conv1d(&call).unwrap();
+        assert!(same(&y.to_vec().unwrap(), &out.y.full()) && same(&last.to_vec().unwrap(), &out.last.full()));
+        let gradients = conv1d_backward(&call, dy.view(), dlast).unwrap();
+        assert!(same(&gradients.x.to_vec().unwrap(), &out.dx.full()));
+        assert!(same(&gradients.weight.to_vec().unwrap(), &out.dweight.full()));
+        assert!(same(&gradients.bias.to_vec().unwrap(), &out.dbias.full()));
+        assert!(same(&gradients.initial.to_vec().unwrap(), &out.dinitial.full()));
+        out
+    }
+}
+
+type Acc<T> = <T as Float>::Acc;
+type Forward<T> = fn(
+    &family::Plan,
+    &[T],
+    &[Acc<T>],
+    Option<&[Acc<T>]>,
+    Tables<&[u32]>,
+    Option<&[T]>,
+    &mut [T],
+    Option<&mut [T]>,
+) -> latens_core::Result<()>;
+type Backward<T> = fn(
+    &family::Plan,
+    &[T],
+    &[Acc<T>],
+    Option<&[Acc<T>]>,
+    Tables<&[u32]>,
+    Option<&[T]>,
+    &[T],
+    Option<&[T]>,
+    Option<&mut [T]>,
+    Option<&mut [Acc<T>]>,
+    Option<&mut [Acc<T>]>,
+    Option<&mut [T]>,
+) -> latens_core::Result<()>;
+
+fn tensor<T: latens_core::Element, const R: usize>(x: &[T], dims: [usize; R], device: &Device) -> Tensor<T, R> {
+    Tensor::from_slice(x, Layout::packed(dims).unwrap(), device).unwrap()
+}
+
+fn vector<T: latens_core::Element>(x: &[T], device: &Device) -> Tensor<T, 1> {
+    tensor(x, [x.len()], device)
+}
+
+fn table<T: Float<Acc: Poison> + Poison>() {
+    let mut cases = Cases::of("conv1d");
+    for (seed, &sizes) in CASES.iter().enumerate().filter(|(_, s)| !small() || s.len * s.each < 5000) {
+        for silu in [false, true] {
+            let (what, case) =
+                (format!("{sizes:?} {silu}"), Case::<T>::new(sizes, silu, 10 * seed as u64 + u64::from(silu)));
+            let want = case.host(true);
+            cases.ran("reference");
+            case.host(false).near(&want, &format!("cpu {what}"));
+            cases.ran("cpu");
+            for device in devices().into_iter().filter(|device| device.is_host() || T::SYMBOL.is_some()) {
+                let got = case.core(&device);
+                got.near(&want, &format!("{} {what}", place(&device)));
+                assert_eq!(got.bits(), case.core(&device).bits(), "{} {what}: two runs differ", place(&device));
+                cases.ran(place(&device));
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_table() {
+    table::<f32>();
+}
+#[test]
+fn f64_table() {
+    table::<f64>();
+}
+#[test]
+fn f16_table() {
+    table::<f16>();
+}
+#[test]
+fn bf16_table() {
+    table::<bf16>();
+}
+
+/// The gradients of the reference are the slopes of the reference, for every input.
+#[test]
+fn gradient() {
+    let packed = Sizes { len: 7, each: 2, bounds: Some(&[0, 1, 1, 7]), initial: true, padding: 1, ..PLAIN };
+    let shared = Sizes { batch: 2, len: 5, each: 2, orders: 2, initial: true, width: 3, ..PLAIN };
+    for sizes in [packed, shared] {
+        let case = Case::<f64>::new(sizes, true, 4);
+        let p = &case.plan;
+        let out = case.host(true);
+        let dlast = case.dlast.as_ref().unwrap();
+        let loss = |x: &[f64], weight: &[f64], bias: &[f64], initial: &[f64]| -> f64 {
+            let (mut y, mut last) = (vec![0.0; p.out().iter().product()], vec![0.0; dlast.len()]);
+            family::forward(p, x, weight, Some(bias), case.tables(), Some(initial), &mut y, Some(&mut last)).unwrap();
+            let rows = y.chunks(p.channels()).enumerate();
+            let of_y: f64 = rows.flat_map(|(r, y)| y.iter().zip(&case.dy[p.dy_row(r)..])).map(|(y, d)| y * d).sum();
+            of_y + last.iter().zip(dlast).map(|(l, d)| l * d).sum::<f64>()
+        };
+        let (bias, initial) = (case.bias.as_ref().unwrap(), case.initial.as_ref().unwrap());
+        let slope = |of: &[f64], at: usize, loss: &dyn Fn(&[f64]) -> f64| {
+            let [up, down] = [1e-5, -1e-5].map(|by| {
+                let mut of = of.to_vec();
+                of[at] += by;
+                loss(&of)
+            });
+            (up - down) / 2e-5
+        };
+        let check = |what: &str, got: f64, want: f64| assert!((got - want).abs() < 1e-8, "{what} {got} {want}");
+        for (i, dx) in out.dx.full().into_iter().enumerate() {
+            let at = p.x_row(i / p.columns()) + i % p.columns();
+            check("dx", dx, slope(&case.x, at, &|x| loss(x, &case.weight, bias, initial)));
+        }
+        for (i, dw) in out.dweight.full().into_iter().enumerate() {
+            let at = i / p.width() * p.weight().strides()[0] + i % p.width();
+            check("dweight", dw, slope(&case.weight, at, &|weight| loss(&case.x, weight, bias, initial)));
+        }
+        for (i, db) in out.dbias.full().into_iter().enumerate() {
+            check("dbias", db, slope(bias, i, &|bias| loss(&case.x, &case.weight, bias, initial)));
+        }
+        for (i, di) in out.dinitial.full().into_iter().enumerate() {
+            check("dinitial", di, slope(initial, i, &|initial| loss(&case.x, &case.weight, bias, initial)));
+        }
+    }
+}
+
+/// Steps are the rows of a sequence, and a sequence may be cut anywhere: its state is all that the rest needs.
+#[test]
+fn steps_and_parts_are_the_whole() {
+    fn check<T: Float>(device: &Device) {
+        let (batch, len, channels, width) = (2, 9, 5, 4);
+        let x = tensor(&normal::<T>(batch * len * channels, 1.0, 1), [batch, len, channels], device);
+        let weight = tensor(&normal::<T::Acc>(channels * width, 1.0, 2), [channels, width], device);
+        let bias = vector(&normal::<T::Acc>(channels, 1.0, 3), device);
+        let call = Conv1d { bias: Some(bias.view()), silu: true, ..Conv1d::new(x.view(), weight.view()) };
+        let (whole, end) = conv1d(&call).unwrap();
+        let whole = whole.to_vec().unwrap();
+        let of = |y: Vec<T>, from: usize, to: usize| {
+            let want = (0..batch).flat_map(|b| &whole[(b * len + from) * channels..(b * len + to) * channels]);
+            assert!(same(&y, &want.copied().collect::<Vec<_>>()), "{} {from}..{to}", place(device));
+        };
+        for cut in 1..len {
+            let [first, second] = [(0, cut), (cut, len)].map(|(a, b)| x.view().narrow(1, a, b).unwrap());
+            let (y, state) = conv1d(&Conv1d { x: first, ..call }).unwrap();
+            of(y.to_vec().unwrap(), 0, cut);
+            let (y, last) = conv1d(&Conv1d { x: second, initial: Some(state.view()), ..call }).unwrap();
+            of(y.to_vec().unwrap(), cut, len);
+            assert!(same(&last.to_vec().unwrap(), &end.to_vec().unwrap()));
+        }
+        let mut state = Tensor::zeros([batch, width - 1, channels], device).unwrap();
+        for t in 0..len {
+            let host = x.to_vec().unwrap();
+            let row: Vec<T> = (0..batch).flat_map(|b| host[(b * len + t) * channels..][..channels].to_vec()).collect();
+            let row = tensor(&row, [batch, channels], device);
+            let mut y = Tensor::zeros([batch, channels], device).unwrap();
+            conv1d_step_into(row.view(), weight.view(), call.bias, true, state.view_mut(), y.view_mut()).unwrap();
+            of(y.to_vec().unwrap(), t, t + 1);
+        }
+        assert!(same(&state.to_vec().unwrap(), &end.to_vec().unwrap()));
+    }
+    for device in devices() {
+        check::<f32>(&device);
+        check::<bf16>(&device);
+    }
+    check::<f64>(&Device::Host);
+}
+
+/// Orders of pictures name every row once and keep the class token in its place.
+#[test]
+fn orders_of_pictures() {
+    assert_eq!(Order::Column.table(2, 3, None).unwrap(), [0, 3, 1, 4, 2, 5]);
+    assert_eq!(Order::Column.table(2, 2, Some(2)).unwrap(), [0, 3, 2, 1, 4]);
+    assert_eq!(Order::ColumnReverse.table(2, 2, Some(2)).unwrap(), [4, 1, 2, 3, 0]);
+    assert_eq!(Order::Reverse.table(1, 3, None).unwrap(), [2, 1, 0]);
+    let cluster = Order::Cluster { side: 2 };
+    assert_eq!(cluster.table(2, 4, None).unwrap(), [0, 1, 4, 5, 2, 3, 6, 7]);
+    assert_eq!(cluster.table(4, 2, Some(0)).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    let range = Error::Range { op: "orders", arg: "class", max: 4, got: 5 };
+    assert_eq!(Order::Forward.table(2, 2, Some(5)), Err(range));
+    let value = Error::Value { op: "orders", arg: "side", want: "a divisor of both sides of the picture" };
+    assert_eq!(cluster.table(3, 2, None), Err(value));
+}
+
+/// On the host a bad table is an error, and nothing is written; on CUDA all outputs are NaN.
+#[test]
+fn bad_tables() {
+    let bounds: [&[u32]; 4] = [&[0, 3, 2, 4], &[1, 4], &[0, 5], &[0, 3]];
+    let orders: [&[u32]; 3] = [&[0, 1, 2, 2], &[0, 1, 2, 4], &[0, 1, 2, u32::MAX]];
+    for device in devices() {
+        let (x, weight) = (tensor(&[1.0_f32; 8], [1, 4, 2], &device), tensor(&[1.0_f32; 6], [2, 3], &device));
+        let check = |call: Conv1d<'_, f32>, sequences: usize, error: Error| {
+            let (mut y, mut last) =
+                (Fenced::<f32, 3>::new([1, 4, 2], &device), Fenced::new([sequences, 2, 2], &device));
+            let mut workspace = Tensor::empty([conv1d_workspace(&call).unwrap()], &device).unwrap();
+            let done = conv1d_into(&call, y.view_mut(), Some(last.view_mut()), workspace.view_mut());
+            let back = conv1d_backward(&call, x.view(), None);
+            if device.is_host() {
+                assert_eq!((done, back.err()), (Err(error), Some(error)));
+                assert_eq!(y.take(), [f32::POISON; 8]);
+            } else {
+                done.unwrap();
+                let back = back.unwrap();
+                let gradients = [back.x.to_vec().unwrap(), back.weight.to_vec().unwrap(), back.bias.to_vec().unwrap()];
+                let all = [y.take(), last.take(), gradients.concat(), back.initial.to_vec().unwrap()].concat();
+                assert!(all.iter().all(|x| x.is_nan()), "{all:?}");
+            }
+        };
+        for bad in bounds {
+            let table = vector(bad, &device);
+            let want = "ascending from 0 to the number of positions";
+            let call = Conv1d { bounds: Some(table.view()), silu: true, ..Conv1d::new(x.view(), weight.view()) };
+            check(call, bad.len() - 1, Error::Value { op: "conv1d", arg: "bounds", want });
+        }
+        for bad in orders {
+            let table = tensor(bad, [1, 4], &device);
+            let want = "a permutation of the rows in each order";
+            let call = Conv1d { orders: Some(table.view()), ..Conv1d::new(x.view(), weight.view()) };
+            check(call, 1, Error::Value { op: "conv1d", arg: "orders", want });
+        }
+    }
+}
+
+#[test]
+fn wrong_calls_are_errors() {
+    for device in devices() {
+        let zeros = |dims| Tensor::<f32, 3>::zeros(dims, &device).unwrap();
+        let (x, weight) = (zeros([2, 4, 3]), tensor(&[0.0_f32; 9], [3, 3], &device));
+        let call = Conv1d::new(x.view(), weight.view());
+        let size = |arg, want, got| Some(Error::Size { op: "conv1d", arg, want, got });
+        for width in [1, 5] {
+            let weight = tensor(&vec![0.0_f32; 3 * width], [3, width], &device);
+            let range = Error::Range { op: "conv1d", arg: "width", max: 4, got: width };
+            assert_eq!(conv1d(&Conv1d { weight: weight.view(), ..call }).err(), Some(range));
+        }
+        let (other, short) = (tensor(&[0.0_f32; 6], [2, 3], &device), vector(&[0.0_f32; 2], &device));
+        assert_eq!(conv1d(&Conv1d { weight: other.view(), ..call }).err(), size("x", 2, 3));
+        assert_eq!(conv1d(&Conv1d { bias: Some(short.view()), ..call }).err(), size("bias", 3, 2));
+        let state = zeros([2, 3, 3]);
+        assert_eq!(conv1d(&Conv1d { initial: Some(state.view()), ..call }).err(), size("initial", 2, 3));
+        let (bounds, orders) = (vector(&[0_u32, 4], &device), tensor(&[0_u32; 6], [2, 3], &device));
+        let value = Error::Value { op: "conv1d", arg: "bounds", want: "given for a batch of one only" };
+        assert_eq!(conv1d(&Conv1d { bounds: Some(bounds.view()), ..call }).err(), Some(value));
+        assert_eq!(conv1d(&Conv1d { orders: Some(orders.view()), ..call }).err(), size("orders", 4, 3));
+        let orders = tensor(&[0_u32; 8], [2, 4], &device);
+        let value = Error::Value { op: "conv1d", arg: "channels", want: "a multiple of the number of orders" };
+        assert_eq!(conv1d(&Conv1d { orders: Some(orders.view()), ..call }).err(), Some(value));
+        assert_eq!(conv1d_backward(&call, state.view(), None).err(), size("dy", 4, 3));
+        assert_eq!(conv1d_backward(&call, x.view(), Some(state.view())).err(), size("dlast", 2, 3));
+        let mut y = Fenced::<f32, 3>::new([2, 4, 2], &device);
+        let mut workspace = Tensor::empty([0], &device).unwrap();
+        assert_eq!(conv1d_into(&call, y.view_mut(), None, workspace.view_mut()).err(), size("y", 3, 2));
+    }
+}
