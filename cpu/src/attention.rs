@@ -3,6 +3,7 @@
 //! A block is up to `ROWS` pairs of a query and a head of one group, the heads that share their keys. Everything is kept
 //! transposed, a pair in each lane of a register: scores and results are products that broadcast numbers of `k` and `v`
 //! as they lie in memory, and the softmax never sums across lanes. Keys come in tiles, with the online softmax between.
+use crate::level::Level;
 use crate::math;
 use crate::simd::{Fused, Lane, Task, run};
 use alloc::{vec, vec::Vec};
@@ -34,7 +35,7 @@ pub fn forward<T: Float>(p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T]) {
             for from in (0..pairs).step_by(ROWS) {
                 let block = Block { p, b, g, first, from, pairs: (pairs - from).min(ROWS) };
                 block.load(q, scratch);
-                run(Scan { block: &block, k, v, scratch });
+                run(Level::best(), Scan { block: &block, k, v, scratch });
                 block.store(scratch, y, if t == 1 { 0 } else { g });
             }
         }
@@ -142,6 +143,7 @@ struct Scan<'a, T> {
 }
 
 impl<T: Float> Task for Scan<'_, T> {
+    type Output = ();
     #[inline(always)]
     fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) {
         let Self { block, k, v, scratch } = self;

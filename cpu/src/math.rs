@@ -109,3 +109,16 @@ fn fold(mut parts: [f32; 32], of: impl Fn(f32, f32) -> f32) -> f32 {
     }
     parts[0]
 }
+
+/// The square root: an instruction where there is `std`, else the function of the references.
+#[inline(always)]
+pub(crate) fn root(x: f32) -> f32 {
+    #[cfg(feature = "std")]
+    {
+        x.sqrt()
+    }
+    #[cfg(not(feature = "std"))]
+    {
+        latens_kernels::math::sqrt(f64::from(x)) as f32
+    }
+}

@@ -1,4 +1,5 @@
 //! [`latens_kernels::optim`] on the host.
+use crate::math;
 use latens_kernels::Accumulate;
 use latens_kernels::optim::{Constants, Plan, clip};
 
@@ -35,7 +36,7 @@ impl Narrow {
     fn step(&self, w: f32, g: f32, m: &mut f32, v: &mut f32) -> f32 {
         *m = self.beta1 * *m + self.rest1 * g;
         *v = self.beta2 * *v + self.rest2 * g * g;
-        self.keep * w - self.rate * *m / (self.root * root(*v) + self.eps)
+        self.keep * w - self.rate * *m / (self.root * math::root(*v) + self.eps)
     }
 }
 
@@ -61,7 +62,7 @@ pub fn decoder_step(p: &Plan, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [
         for (((w, m), v), &g) in w.iter_mut().zip(m).zip(v).zip(g) {
             *w = c.step(*w, g - along * *w, m, v);
         }
-        let length = root(dot(w, w));
+        let length = math::root(dot(w, w));
         if length != 0.0 {
             w.iter_mut().for_each(|w| *w /= length);
         }
@@ -115,18 +116,5 @@ fn each_row(width: usize, [w, m, v]: [&mut [f32]; 3], g: &[f32], work: impl Fn([
     #[cfg(not(feature = "std"))]
     for (((w, m), v), g) in w.chunks_mut(width).zip(m.chunks_mut(width)).zip(v.chunks_mut(width)).zip(g.chunks(width)) {
         work([w, m, v], g);
-    }
-}
-
-/// The square root: an instruction where there is `std`, else the function of the references.
-#[inline(always)]
-fn root(x: f32) -> f32 {
-    #[cfg(feature = "std")]
-    {
-        x.sqrt()
-    }
-    #[cfg(not(feature = "std"))]
-    {
-        latens_kernels::math::sqrt(f64::from(x)) as f32
     }
 }

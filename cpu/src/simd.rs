@@ -7,58 +7,17 @@
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 use core::arch::x86_64::*;
 
-/// Whether a fused multiplication and addition is one instruction where the code runs.
-#[derive(Clone, Copy)]
-pub(crate) struct Fused(bool);
-
-impl Fused {
-    /// `a * b + c`, rounded once where that is fast.
-    #[inline(always)]
-    pub(crate) fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
-        #[cfg(feature = "std")]
-        if self.0 {
-            return a.mul_add(b, c);
-        }
-        let _ = self.0;
-        a * b + c
-    }
-}
+use crate::cast::{cast, cast_mut};
+pub(crate) use crate::level::Fused;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+use crate::level::Kind;
+use crate::level::Level;
+use latens_kernels::Float;
 
 /// Run `work` as compiled for the widest instructions of this processor.
 #[inline]
 pub(crate) fn best<R>(work: impl FnOnce(Fused) -> R) -> R {
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
-    {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-        fn avx512<R>(work: impl FnOnce(Fused) -> R) -> R {
-            work(Fused(true))
-        }
-        #[target_feature(enable = "avx2,fma,f16c")]
-        fn avx2<R>(work: impl FnOnce(Fused) -> R) -> R {
-            work(Fused(true))
-        }
-        if has_avx512() {
-            // SAFETY: the processor has these instructions.
-            return unsafe { avx512(work) };
-        }
-        if has_avx2() {
-            // SAFETY: the processor has these instructions.
-            return unsafe { avx2(work) };
-        }
-    }
-    work(Fused(false))
-}
-
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
-fn has_avx512() -> bool {
-    use std::arch::is_x86_feature_detected as has;
-    has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has_avx2()
-}
-
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
-fn has_avx2() -> bool {
-    use std::arch::is_x86_feature_detected as has;
-    has!("avx2") && has!("fma") && has!("f16c")
+    Level::best().run(work)
 }
 
 /// Several `f32` in one register. Implementations are made by [`run`] only, where the processor has the instructions.
@@ -71,38 +30,64 @@ pub(crate) trait Lane: Copy {
     fn splat(x: f32) -> Self;
     /// `self * b + c`.
     fn mul_add(self, b: Self, c: Self) -> Self;
+    /// `self - b`.
+    fn sub(self, b: Self) -> Self;
     /// Into the first `N` of a slice at least as long.
     fn store(self, to: &mut [f32]);
+
+    /// [`load`](Lane::load) from elements of any type.
+    #[inline(always)]
+    fn widen<T: Float>(from: &[T]) -> Self {
+        if let Some(from) = cast::<T, f32>(from) {
+            return Self::load(from);
+        }
+        let mut wide = [0.0; 16];
+        wide[..Self::N].iter_mut().zip(&from[..Self::N]).for_each(|(to, from)| *to = from.to_f32());
+        Self::load(&wide)
+    }
+
+    /// [`store`](Lane::store) to elements of any type.
+    #[inline(always)]
+    fn narrow<T: Float>(self, to: &mut [T]) {
+        if let Some(to) = cast_mut::<T, f32>(to) {
+            return self.store(to);
+        }
+        let mut wide = [0.0; 16];
+        self.store(&mut wide);
+        to[..Self::N].iter_mut().zip(wide).for_each(|(to, from)| *to = T::from_f32(from));
+    }
 }
 
 /// Work that is written over [`Lane`]; mark `run` `#[inline(always)]`.
 pub(crate) trait Task {
+    /// What comes of it.
+    type Output;
     /// Do it.
-    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused);
+    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) -> Self::Output;
 }
 
-/// Run `task` with the widest lanes of this processor, and the tile of `M` rows by `C` lanes that fills its registers.
-pub(crate) fn run(task: impl Task) {
+/// Run `task` with the lanes of a level, and the tile of `M` rows by `C` lanes that fills its registers.
+#[inline]
+pub(crate) fn run<K: Task>(level: Level, task: K) -> K::Output {
     #[cfg(all(feature = "std", target_arch = "x86_64"))]
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-        fn avx512(task: impl Task) {
-            task.run::<__m512, 8, 3>(Fused(true));
+        fn avx512<K: Task>(task: K) -> K::Output {
+            task.run::<__m512, 8, 3>(Fused(true))
         }
         #[target_feature(enable = "avx2,fma,f16c")]
-        fn avx2(task: impl Task) {
-            task.run::<__m256, 4, 2>(Fused(true));
+        fn avx2<K: Task>(task: K) -> K::Output {
+            task.run::<__m256, 4, 2>(Fused(true))
         }
-        if has_avx512() {
-            // SAFETY: the processor has these instructions.
-            return unsafe { avx512(task) };
-        }
-        if has_avx2() {
-            // SAFETY: the processor has these instructions.
-            return unsafe { avx2(task) };
+        match level.0 {
+            // SAFETY: a level is proof of its instructions.
+            Kind::Avx512 | Kind::Avx512Bf16 => return unsafe { avx512(task) },
+            // SAFETY: as above.
+            Kind::Avx2 => return unsafe { avx2(task) },
+            Kind::Portable => {}
         }
     }
-    task.run::<[f32; 4], 4, 2>(Fused(false));
+    task.run::<[f32; 4], 4, 2>(Fused(false))
 }
 
 impl Lane for [f32; 4] {
@@ -120,6 +105,10 @@ impl Lane for [f32; 4] {
         core::array::from_fn(|i| self[i] * b[i] + c[i])
     }
     #[inline(always)]
+    fn sub(self, b: Self) -> Self {
+        core::array::from_fn(|i| self[i] - b[i])
+    }
+    #[inline(always)]
     fn store(self, to: &mut [f32]) {
         to[..4].copy_from_slice(&self);
     }
@@ -127,7 +116,7 @@ impl Lane for [f32; 4] {
 
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 macro_rules! lane {
-    ($register:ty, $n:literal, $load:ident, $splat:ident, $mul_add:ident, $store:ident) => {
+    ($register:ty, $n:literal, $load:ident, $splat:ident, $mul_add:ident, $sub:ident, $store:ident) => {
         impl Lane for $register {
             const N: usize = $n;
             #[inline(always)]
@@ -146,6 +135,11 @@ macro_rules! lane {
                 unsafe { $mul_add(self, b, c) }
             }
             #[inline(always)]
+            fn sub(self, b: Self) -> Self {
+                // SAFETY: `run` saw the instruction.
+                unsafe { $sub(self, b) }
+            }
+            #[inline(always)]
             fn store(self, to: &mut [f32]) {
                 // SAFETY: the slice is long enough, and `run` saw the instruction.
                 unsafe { $store(to[..$n].as_mut_ptr(), self) }
@@ -154,6 +148,6 @@ macro_rules! lane {
     };
 }
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
-lane!(__m512, 16, _mm512_loadu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_storeu_ps);
+lane!(__m512, 16, _mm512_loadu_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_sub_ps, _mm512_storeu_ps);
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
-lane!(__m256, 8, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_storeu_ps);
+lane!(__m256, 8, _mm256_loadu_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_sub_ps, _mm256_storeu_ps);

@@ -1,6 +1,5 @@
 //! Products with few rows: every row of `w` is read once, and nothing is packed.
-use super::pack::Matrix;
-use super::tile::Level;
+use crate::{level::Level, tile::pack::Matrix};
 use alloc::vec;
 use latens_kernels::Float;
 
@@ -30,7 +29,7 @@ pub(super) fn forward<T: Float>(
         let mut sums = vec![0.0; columns.len() * m];
         level.run(
             #[inline(always)]
-            || {
+            |_| {
                 for (j, sums) in columns.zip(sums.chunks_exact_mut(m)) {
                     let row = if k == 0 { &[] } else { &w.data[j * w.down..][..k] };
                     for (i, sum) in sums.iter_mut().enumerate() {

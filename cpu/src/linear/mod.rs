@@ -1,13 +1,11 @@
 //! [`latens_kernels::linear`] on the host.
 mod few;
-mod pack;
 mod product;
-mod tile;
 
+pub use crate::level::Level;
+use crate::tile::pack::Matrix;
 use alloc::vec;
 use latens_kernels::{Accumulate, DType, Float, linear::Plan};
-use pack::Matrix;
-pub use tile::Level;
 
 /// See [`latens_kernels::linear::forward`].
 pub fn forward<T: Float>(p: &Plan, x: &[T], w: &[T], bias: Option<&[T::Acc]>, y: &mut [T]) {

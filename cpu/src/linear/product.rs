@@ -3,8 +3,9 @@
 //! A task takes some panels of columns, packs them for its second-level cache, and passes every row over them: a tile of
 //! rows stays in the first-level cache meanwhile. No sum is shared between tasks, so threads cannot change its order.
 #![allow(unsafe_code)]
-use super::pack::{Matrix, in_pairs, lanes, rows, steps};
-use super::tile::{LANES, Level, ROWS};
+use crate::level::Level;
+use crate::tile::pack::{Matrix, in_pairs, lanes, rows, steps};
+use crate::tile::{LANES, ROWS, floats};
 use alloc::{vec, vec::Vec};
 use core::marker::PhantomData;
 use latens_kernels::Float;
@@ -32,7 +33,7 @@ pub(super) fn product<T: Float, O: Float>(
     each(packed.chunks_mut((ROWS * steps).max(1)), |at, to| {
         level.run(
             #[inline(always)]
-            || rows(level, a, at * ROWS, to),
+            |_| rows(level, a, at * ROWS, to),
         )
     });
 
@@ -49,7 +50,7 @@ pub(super) fn product<T: Float, O: Float>(
         for (panel, to) in right.chunks_exact_mut((LANES * steps).max(1)).enumerate() {
             level.run(
                 #[inline(always)]
-                || lanes(level, b, (first + panel) * LANES, to),
+                |_| lanes(level, b, (first + panel) * LANES, to),
             );
         }
         let mut tile = [[0.0; LANES]; ROWS];
@@ -60,7 +61,7 @@ pub(super) fn product<T: Float, O: Float>(
                 if in_pairs::<T>(level) {
                     level.paired(right, from, &mut tile)
                 } else {
-                    level.wide(right, from, &mut tile)
+                    level.wide(floats(right), from.map(floats), &mut tile)
                 }
                 let left = (first + panel) * LANES;
                 for (row, sums) in tile.iter().enumerate().take(m - top) {
@@ -69,7 +70,7 @@ pub(super) fn product<T: Float, O: Float>(
                     let bias = bias.as_deref().map(|bias| &bias[left..]);
                     level.run(
                         #[inline(always)]
-                        || finish(sums, bias, add, to),
+                        |_| finish(sums, bias, add, to),
                     );
                 }
             }

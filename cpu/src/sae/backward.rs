@@ -162,31 +162,32 @@ impl<T: Float> Visit<'_, T> {
         let w = &self.w_dec[latent * self.p.w().strides()[0]..][..dim];
         let mut total = bias.to_f32();
         let mut through = 0.0;
-        self.level.run(
-            #[inline(always)]
-            |fused| {
-                for hits in hits.chunks(CHUNK) {
-                    let mut chunk = [0.0; CHUNK];
-                    for (slope, hit) in chunk.iter_mut().zip(hits) {
-                        let g = &self.g[hit.row as usize * g_stride..][..dim];
-                        let open = self.values[hit.slot as usize].to_f32() > 0.0;
-                        *slope = if open { gather::dot(fused, g, w) + 0.0 } else { 0.0 };
-                        through += *slope;
-                    }
-                    slopes.extend_from_slice(&chunk[..hits.len()]);
-                    let of_g = hits.iter().map(|hit| {
-                        (self.values[hit.slot as usize].to_f32(), &self.g[hit.row as usize * g_stride..][..dim])
-                    });
-                    gather::add_rows(fused, dec, of_g);
-                    let open = hits.iter().zip(&chunk).filter(|(hit, _)| self.values[hit.slot as usize].to_f32() > 0.0);
-                    let of_x = open.map(|(hit, &slope)| (slope, &self.x[hit.row as usize * x_stride..][..dim]));
-                    gather::add_rows(fused, enc, of_x);
+        let level = self.level;
+        let value = |hit: &Hit| self.values[hit.slot as usize].to_f32();
+        for hits in hits.chunks(CHUNK) {
+            let (mut of_g, mut of_x) = ([(0.0, &[][..]); CHUNK], [(0.0, &[][..]); CHUNK]);
+            let mut open = 0;
+            for (of_g, hit) in of_g.iter_mut().zip(hits) {
+                let g = &self.g[hit.row as usize * g_stride..][..dim];
+                let mut slope = 0.0;
+                if value(hit) > 0.0 {
+                    slope = gather::dot(level, g, w) + 0.0;
+                    of_x[open] = (slope, &self.x[hit.row as usize * x_stride..][..dim]);
+                    open += 1;
                 }
-                if let Some(centre) = self.centre.filter(|_| through != 0.0) {
-                    enc.iter_mut().zip(centre).for_each(|(enc, &c)| *enc = fused.mul_add(-through, c, *enc));
-                }
-            },
-        );
+                *of_g = (value(hit), g);
+                through += slope;
+                slopes.push(slope);
+            }
+            gather::add_rows(level, dec, &of_g[..hits.len()], &of_x[..open]);
+            gather::add_rows(level, enc, &of_x[..open], &[]);
+        }
+        if let Some(centre) = self.centre.filter(|_| through != 0.0) {
+            level.run(
+                #[inline(always)]
+                |fused| enc.iter_mut().zip(centre).for_each(|(enc, &c)| *enc = fused.mul_add(-through, c, *enc)),
+            );
+        }
         total += through;
         *bias = T::Acc::from_f32(total);
     }

@@ -18,16 +18,11 @@ pub fn forward<T: Float>(p: &Plan, w_enc: &[T], b_enc: &[T::Acc], b_dec: &[T::Ac
     let b_dec: Vec<f32> = b_dec[..dim].iter().map(|b| b.to_f32()).collect();
     let stride = p.w().strides()[0];
     tasks(out[..p.n()].chunks_mut(BLOCK).collect(), |block, out: &mut [T::Acc]| {
-        level.run(
-            #[inline(always)]
-            |fused| {
-                for (i, out) in out.iter_mut().enumerate() {
-                    let latent = block * BLOCK + i;
-                    let w = &w_enc[latent * stride..][..dim];
-                    *out = T::Acc::from_f32(b_enc[latent].to_f32() - gather::dot(fused, w, &b_dec));
-                }
-            },
-        )
+        for (i, out) in out.iter_mut().enumerate() {
+            let latent = block * BLOCK + i;
+            let w = &w_enc[latent * stride..][..dim];
+            *out = T::Acc::from_f32(b_enc[latent].to_f32() - gather::dot(level, w, &b_dec));
+        }
     });
 }
 
@@ -42,20 +37,15 @@ pub fn backward<T: Float>(p: &Plan, g: &[T], w_enc: &[T], db_enc: &[T::Acc], db_
     let blocks = (0..g_blocks + p.n().div_ceil(BLOCK)).collect();
     let sums = tasks(blocks, |_, block: usize| {
         let mut sum = vec![0.0; dim];
-        level.run(
-            #[inline(always)]
-            |fused| {
-                if block < g_blocks {
-                    let some = block * BLOCK..rows.min((block + 1) * BLOCK);
-                    gather::add_rows(fused, &mut sum, some.map(|r| (1.0, &g[r * g_stride..][..dim])));
-                } else {
-                    let first = (block - g_blocks) * BLOCK;
-                    let some = first..p.n().min(first + BLOCK);
-                    let rows = some.map(|l| (-db_enc[l].to_f32(), &w_enc[l * w_stride..][..dim]));
-                    gather::add_rows(fused, &mut sum, rows);
-                }
-            },
-        );
+        let rows: Vec<(f32, &[T])> = if block < g_blocks {
+            let some = block * BLOCK..rows.min((block + 1) * BLOCK);
+            some.map(|r| (1.0, &g[r * g_stride..][..dim])).collect()
+        } else {
+            let first = (block - g_blocks) * BLOCK;
+            let some = first..p.n().min(first + BLOCK);
+            some.map(|l| (-db_enc[l].to_f32(), &w_enc[l * w_stride..][..dim])).collect()
+        };
+        gather::add_rows(level, &mut sum, &rows, &[]);
         sum
     });
     for (c, out) in db_dec[..dim].iter_mut().enumerate() {

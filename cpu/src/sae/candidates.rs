@@ -1,5 +1,5 @@
 //! The candidates of some rows: all that reached the bound when they came, among them the `k` largest.
-use super::{encode::Sink, tile::ROWS};
+use super::search::{ROWS, Sink};
 use alloc::{vec, vec::Vec};
 use core::ops::Range;
 use latens_kernels::Float;
@@ -68,8 +68,8 @@ impl Candidates {
 
 impl Sink for Candidates {
     #[inline(always)]
-    fn bounds(&self, first: usize) -> [f32; ROWS] {
-        core::array::from_fn(|r| self.bounds[first + r])
+    fn bound(&self, row: usize) -> f32 {
+        self.bounds[row]
     }
 
     #[inline(always)]
@@ -168,8 +168,8 @@ impl Flat {
 
 impl Sink for Flat {
     #[inline(always)]
-    fn bounds(&self, first: usize) -> [f32; ROWS] {
-        core::array::from_fn(|r| if first + r < self.rows.len() { self.bound } else { f32::NAN })
+    fn bound(&self, row: usize) -> f32 {
+        if row < self.rows.len() { self.bound } else { f32::NAN }
     }
 
     #[inline(always)]

@@ -41,28 +41,11 @@ pub fn forward_at<T: Float>(
     }
     let b_dec: Option<Vec<f32>> = b_dec.map(|b| b.iter().map(|b| b.to_f32() + 0.0).collect());
     let ([stride, _], shape) = (p.w().strides(), p.shape());
-    let row = |r: usize, sum: &mut [f32], recon: &mut [T], against: Option<(&[T], &mut [T], &mut T::Acc)>| {
+    let named = |r: usize| {
         let slots = codes.row(&shape, r);
         let named = codes.latents[slots.clone()].iter().zip(&codes.values[slots]);
-        let rows = named
-            .filter(|(latent, _)| (**latent as usize) < n)
-            .map(|(&latent, value)| (value.to_f32(), &w_dec[latent as usize * stride..][..dim]));
-        match &b_dec {
-            Some(b_dec) => sum.copy_from_slice(b_dec),
-            None => sum.fill(0.0),
-        }
-        level.run(
-            #[inline(always)]
-            |fused| {
-                gather::add_rows(fused, sum, rows);
-                match against {
-                    Some((x, residual, error)) => {
-                        *error = T::Acc::from_f32(gather::compare(fused, sum, x, recon, residual))
-                    }
-                    None => recon.iter_mut().zip(&*sum).for_each(|(recon, &sum)| *recon = T::from_f32(sum)),
-                }
-            },
-        );
+        let named = named.filter(|(latent, _)| (**latent as usize) < n);
+        named.map(|(&latent, value)| (value.to_f32(), &w_dec[latent as usize * stride..][..dim]))
     };
     let mut blocks: Vec<_> = recon[..rows * dim].chunks_mut(BLOCK * dim).map(|recon| (recon, None)).collect();
     let x_stride = p.x().map_or(0, |x| x.strides()[0]);
@@ -73,12 +56,30 @@ pub fn forward_at<T: Float>(
         }
     }
     tasks(blocks, |block, (recon, mut against)| {
+        let first = block * BLOCK;
         let mut sum = vec![0.0; dim];
+        let (mut latents, mut next): (Vec<_>, Vec<_>) = (named(first).collect(), Vec::new());
         for (i, recon) in recon.chunks_exact_mut(dim).enumerate() {
-            let against = against.as_mut().map(|(x, residual, error)| {
-                (&x[i * x_stride..][..dim], &mut residual[i * dim..][..dim], &mut error[i])
-            });
-            row(block * BLOCK + i, &mut sum, recon, against);
+            next.clear();
+            if first + i + 1 < rows {
+                next.extend(named(first + i + 1));
+            }
+            match &b_dec {
+                Some(b_dec) => sum.copy_from_slice(b_dec),
+                None => sum.fill(0.0),
+            }
+            gather::add_rows(level, &mut sum, &latents, &next);
+            match &mut against {
+                Some((x, residual, error)) => {
+                    let (x, residual) = (&x[i * x_stride..][..dim], &mut residual[i * dim..][..dim]);
+                    error[i] = T::Acc::from_f32(gather::compare(level, &sum, x, recon, residual));
+                }
+                None => level.run(
+                    #[inline(always)]
+                    |_| recon.iter_mut().zip(&sum).for_each(|(recon, &sum)| *recon = T::from_f32(sum)),
+                ),
+            }
+            core::mem::swap(&mut latents, &mut next);
         }
     });
 }

@@ -1,81 +1,148 @@
-//! The inner loops over rows of weights, gradients and inputs: plain loops, compiled for every level.
-use super::level::Fused;
+//! The inner loops over rows of weights, gradients and inputs, with the lanes of a level.
+use super::Level;
+use crate::level::prefetch;
+use crate::simd::{Fused, Lane, Task, run};
 use latens_kernels::Float;
 
-/// `sum[c] += Σ scale · row[c]` over some rows, whose numbers are read once and in order; sums stay in registers.
+/// A row and its factor.
+pub(super) type Scaled<'a, T> = (f32, &'a [T]);
+
+/// `sum[c] += Σ scale · row[c]` over rows in order. Eight rows are read side by side; `next` are those of the call that will
+/// follow, of which the first are asked for meanwhile.
+pub(super) fn add_rows<T: Float>(level: Level, sum: &mut [f32], rows: &[Scaled<T>], next: &[Scaled<T>]) {
+    run(level, AddRows { sum, rows, next });
+}
+
+struct AddRows<'a, T> {
+    sum: &'a mut [f32],
+    rows: &'a [Scaled<'a, T>],
+    next: &'a [Scaled<'a, T>],
+}
+
+/// Rows side by side.
+const SIDE: usize = 8;
+
+impl<T: Float> Task for AddRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) {
+        let (parts, rest) = self.rows.as_chunks::<SIDE>();
+        for (at, part) in parts.iter().enumerate() {
+            let after = &self.rows[(at + 1) * SIDE..];
+            let after = if after.is_empty() { self.next } else { after };
+            add::<L, T, SIDE>(fused, self.sum, part, after);
+        }
+        for row in rest {
+            add::<L, T, 1>(fused, self.sum, &[*row], &[]);
+        }
+    }
+}
+
 #[inline(always)]
-pub(super) fn add_rows<'a, T: Float>(
-    fused: Fused,
-    sum: &mut [f32],
-    rows: impl Iterator<Item = (f32, &'a [T])> + Clone,
-) {
-    /// Columns whose sums are kept in registers: 16 of AVX-512, 32 of AVX2 (half of them spill to the nearest cache).
-    const SLAB: usize = 256;
+fn add<L: Lane, T: Float, const G: usize>(fused: Fused, sum: &mut [f32], rows: &[Scaled<T>; G], after: &[Scaled<T>]) {
+    let len = sum.len();
+    let rows: [_; G] = core::array::from_fn(|g| (L::splat(rows[g].0), rows[g].0, &rows[g].1[..len]));
+    let after: [&[T]; G] = core::array::from_fn(|g| after.get(g).map_or(&[][..], |row| &row.1[..len]));
+    // A line of memory at a time is asked for, of each of the rows to come.
+    let line = (64 / size_of::<T>()).max(L::N);
     let mut start = 0;
-    while start + SLAB <= sum.len() {
-        let slab: &mut [f32; SLAB] = (&mut sum[start..start + SLAB]).try_into().expect("a slab");
-        add_slab(fused, slab, start, rows.clone());
-        start += SLAB;
-    }
-    for (scale, row) in rows {
-        for (sum, x) in sum[start..].iter_mut().zip(&row[start..]) {
-            *sum = fused.mul_add(scale, x.to_f32(), *sum);
+    while start + L::N <= len {
+        if start % line == 0 {
+            after.iter().for_each(|row| prefetch(row, start));
         }
+        let mut kept = L::load(&sum[start..]);
+        for (scale, _, row) in &rows {
+            kept = scale.mul_add(L::widen(&row[start..]), kept);
+        }
+        kept.store(&mut sum[start..]);
+        start += L::N;
+    }
+    for c in start..len {
+        sum[c] = rows.iter().fold(sum[c], |sum, (_, scale, row)| fused.mul_add(*scale, row[c].to_f32(), sum));
     }
 }
 
-#[inline(always)]
-fn add_slab<'a, T: Float, const N: usize>(
-    fused: Fused,
-    sum: &mut [f32; N],
-    start: usize,
-    rows: impl Iterator<Item = (f32, &'a [T])>,
-) {
-    let mut kept = *sum;
-    for (scale, row) in rows {
-        let row: &[T; N] = row[start..start + N].try_into().expect("a slab");
-        for c in 0..N {
-            kept[c] = fused.mul_add(scale, row[c].to_f32(), kept[c]);
-        }
-    }
-    *sum = kept;
-}
-
-/// Lanes of a sum, so that it can be vectorised without changing its order from level to level.
+/// Lanes of a sum, so that its order is the same at every level.
 const LANES: usize = 64;
 
 /// `Σ a[c] b[c]`.
-#[inline(always)]
-pub(super) fn dot<T: Float, U: Float>(fused: Fused, a: &[T], b: &[U]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (a_parts, b_parts) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let mut rest = 0.0;
-    for (a, b) in a_parts.remainder().iter().zip(b_parts.remainder()) {
-        rest = fused.mul_add(a.to_f32(), b.to_f32(), rest);
-    }
-    for (a, b) in a_parts.zip(b_parts) {
-        for c in 0..LANES {
-            lanes[c] = fused.mul_add(a[c].to_f32(), b[c].to_f32(), lanes[c]);
-        }
-    }
-    rest + total(lanes)
+pub(super) fn dot<T: Float, U: Float>(level: Level, a: &[T], b: &[U]) -> f32 {
+    run(level, Dot { a, b })
 }
 
-/// `out = x - sum`, and the sum of its squares; `recon = sum`.
-#[inline(always)]
-pub(super) fn compare<T: Float>(fused: Fused, sum: &[f32], x: &[T], recon: &mut [T], residual: &mut [T]) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let len = sum.len();
-    let (x, recon, residual) = (&x[..len], &mut recon[..len], &mut residual[..len]);
-    for start in (0..len).step_by(LANES) {
-        for c in start..len.min(start + LANES) {
+struct Dot<'a, T, U> {
+    a: &'a [T],
+    b: &'a [U],
+}
+
+impl<T: Float, U: Float> Task for Dot<'_, T, U> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) -> f32 {
+        let (a, b) = (self.a, &self.b[..self.a.len()]);
+        let mut sums = [L::splat(0.0); 16];
+        let whole = a.len() / LANES * LANES;
+        let mut start = 0;
+        while start < whole {
+            for (i, sum) in sums.iter_mut().enumerate().take(LANES / L::N) {
+                let at = start + i * L::N;
+                *sum = L::widen(&a[at..]).mul_add(L::widen(&b[at..]), *sum);
+            }
+            start += LANES;
+        }
+        let mut lanes = [0.0; LANES];
+        for (sum, to) in sums.iter().zip(lanes.chunks_exact_mut(L::N)) {
+            sum.store(to);
+        }
+        let rest = a[whole..].iter().zip(&b[whole..]);
+        rest.fold(0.0, |rest, (a, b)| fused.mul_add(a.to_f32(), b.to_f32(), rest)) + total(lanes)
+    }
+}
+
+/// `recon = sum`, `residual = x - sum`, and the sum of its squares.
+pub(super) fn compare<T: Float>(level: Level, sum: &[f32], x: &[T], recon: &mut [T], residual: &mut [T]) -> f32 {
+    run(level, Compare { sum, x, recon, residual })
+}
+
+struct Compare<'a, T> {
+    sum: &'a [f32],
+    x: &'a [T],
+    recon: &'a mut [T],
+    residual: &'a mut [T],
+}
+
+impl<T: Float> Task for Compare<'_, T> {
+    type Output = f32;
+    #[inline(always)]
+    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) -> f32 {
+        let (sum, len) = (self.sum, self.sum.len());
+        let (x, recon, residual) = (&self.x[..len], &mut self.recon[..len], &mut self.residual[..len]);
+        let mut squares = [L::splat(0.0); 16];
+        let whole = len / LANES * LANES;
+        let mut start = 0;
+        while start < whole {
+            for (i, squares) in squares.iter_mut().enumerate().take(LANES / L::N) {
+                let at = start + i * L::N;
+                let sum = L::load(&sum[at..]);
+                let e = L::widen(&x[at..]).sub(sum);
+                sum.narrow(&mut recon[at..]);
+                e.narrow(&mut residual[at..]);
+                *squares = e.mul_add(e, *squares);
+            }
+            start += LANES;
+        }
+        let mut lanes = [0.0; LANES];
+        for (squares, to) in squares.iter().zip(lanes.chunks_exact_mut(L::N)) {
+            squares.store(to);
+        }
+        for c in whole..len {
             let e = x[c].to_f32() - sum[c];
             recon[c] = T::from_f32(sum[c]);
             residual[c] = T::from_f32(e);
-            lanes[c - start] = fused.mul_add(e, e, lanes[c - start]);
+            lanes[c - whole] = fused.mul_add(e, e, lanes[c - whole]);
         }
+        total(lanes)
     }
-    total(lanes)
 }
 
 #[inline(always)]

@@ -6,14 +6,13 @@ mod candidates;
 pub mod decode;
 pub mod encode;
 mod gather;
-mod level;
-mod tile;
+mod screen;
+mod search;
 pub mod track;
 
-pub use level::Level;
+pub use crate::level::Level;
 
 use alloc::vec::Vec;
-use latens_kernels::Float;
 
 /// Threads that work is shared among.
 fn threads() -> usize {
@@ -32,12 +31,4 @@ fn tasks<I: Send, R: Send>(items: Vec<I>, work: impl Fn(usize, I) -> R + Sync + 
     }
     #[cfg(not(feature = "std"))]
     items.into_iter().enumerate().map(|(at, item)| work(at, item)).collect()
-}
-
-/// `to = from`.
-fn widen<T: Float>(level: Level, from: &[T], to: &mut [f32]) {
-    level.run(
-        #[inline(always)]
-        |_| from.iter().zip(to).for_each(|(from, to)| *to = from.to_f32()),
-    );
 }

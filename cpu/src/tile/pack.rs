@@ -1,11 +1,11 @@
 //! The two inputs of a product as a tile wants them.
-use super::tile::{LANES, Level};
-use crate::cast::cast;
+use super::LANES;
+use crate::{cast::cast, level::Level};
 use latens_kernels::{DType, Float, bf16};
 
 /// A matrix: entry (i, j) is `data[i * down + j * across]`.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a, T> {
+pub(crate) struct Matrix<'a, T> {
     pub data: &'a [T],
     pub rows: usize,
     pub columns: usize,
@@ -15,29 +15,29 @@ pub(super) struct Matrix<'a, T> {
 
 impl<'a, T: Float> Matrix<'a, T> {
     /// Elements from the first to one past the last.
-    pub(super) fn span(&self) -> usize {
+    pub(crate) fn span(&self) -> usize {
         match self.rows * self.columns {
             0 => 0,
             _ => (self.rows - 1) * self.down + (self.columns - 1) * self.across + 1,
         }
     }
 
-    pub(super) fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self { rows: self.columns, columns: self.rows, down: self.across, across: self.down, ..self }
     }
 
-    pub(super) fn at(&self, i: usize, j: usize) -> T {
+    pub(crate) fn at(&self, i: usize, j: usize) -> T {
         self.data[i * self.down + j * self.across]
     }
 }
 
 /// Whether products of `T` are made in pairs.
-pub(super) fn in_pairs<T: Float>(level: Level) -> bool {
+pub(crate) fn in_pairs<T: Float>(level: Level) -> bool {
     level.pairs() && T::DTYPE == DType::BF16
 }
 
 /// Numbers that a term of a sum takes up: as many as are read at once.
-pub(super) fn steps<T: Float>(level: Level, k: usize) -> usize {
+pub(crate) fn steps<T: Float>(level: Level, k: usize) -> usize {
     if in_pairs::<T>(level) { k.div_ceil(2) } else { k }
 }
 
@@ -50,7 +50,7 @@ fn entry<T: Float>(pairs: bool, first: T, second: Option<T>) -> u32 {
 
 /// Rows one after the other, each of [`steps`] entries: those of `a` from `first` on, as many as fit.
 #[inline(always)]
-pub(super) fn rows<T: Float>(level: Level, a: Matrix<'_, T>, first: usize, to: &mut [u32]) {
+pub(crate) fn rows<T: Float>(level: Level, a: Matrix<'_, T>, first: usize, to: &mut [u32]) {
     let (pairs, steps) = (in_pairs::<T>(level), steps::<T>(level, a.columns));
     let each = if pairs { 2 } else { 1 };
     if a.across != 1 {
@@ -64,6 +64,13 @@ pub(super) fn rows<T: Float>(level: Level, a: Matrix<'_, T>, first: usize, to: &
     }
     for (i, to) in to.chunks_exact_mut(steps.max(1)).enumerate() {
         let row = &a.data[(first + i) * a.down..][..a.columns];
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        if let Some(row) = cast::<T, bf16>(row).filter(|_| pairs) {
+            // A row in memory is one of pairs already.
+            to[steps - 1] = 0;
+            super::halves(to).iter_mut().zip(row).for_each(|(to, x)| *to = x.to_bits());
+            continue;
+        }
         if pairs {
             to.iter_mut().zip(row.chunks(2)).for_each(|(to, x)| *to = entry(true, x[0], x.get(1).copied()));
         } else {
@@ -74,7 +81,7 @@ pub(super) fn rows<T: Float>(level: Level, a: Matrix<'_, T>, first: usize, to: &
 
 /// The columns of `b` from `first` on, at most [`LANES`]: entry (c, lane) at `c * LANES + lane`, zeros past the last.
 #[inline(always)]
-pub(super) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mut [u32]) {
+pub(crate) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mut [u32]) {
     let count = (b.columns - first).min(LANES);
     if b.down == 1 && count == LANES && lanes_of_rows(level, b, first, to) {
         return;
@@ -139,4 +146,21 @@ fn lanes_of_rows<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mu
         }
     }
     true
+}
+
+/// Rows of packed entries as lanes: entry (c, lane) at `c * LANES + lane` is entry c of row `lane`.
+pub(crate) fn turned(level: Level, rows: &[u32], to: &mut [u32]) {
+    const STEP: usize = 16;
+    let steps = rows.len() / LANES;
+    for half in [0, STEP] {
+        for c in (0..steps).step_by(STEP) {
+            let from = &rows[half * steps + c..];
+            let whole = c + STEP <= steps;
+            if !(whole && level.transpose16(from, steps, &mut to[c * LANES + half..])) {
+                for (c, r) in (c..steps.min(c + STEP)).flat_map(|c| (0..STEP).map(move |r| (c, r))) {
+                    to[c * LANES + half + r] = rows[(half + r) * steps + c];
+                }
+            }
+        }
+    }
 }

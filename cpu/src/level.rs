@@ -1,14 +1,14 @@
-//! The instructions that a processor has: proof that they may be used.
+//! The instructions that a processor has, chosen when the program runs: proof that they may be used.
 #![allow(unsafe_code)]
 use alloc::vec::Vec;
 
 /// Instructions that this processor has. Only [`Level::best`] and [`Level::all`] make one, so it is proof of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Level(pub(super) Kind);
+pub struct Level(pub(crate) Kind);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(all(feature = "std", target_arch = "x86_64")), allow(dead_code))]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// What the compiler was told to assume.
     Portable,
     /// 8 lanes, fused multiplication and addition.
@@ -41,10 +41,15 @@ impl Level {
         kinds.into_iter().map(Self).filter(|&level| level <= Self::best()).collect()
     }
 
+    /// Whether it multiplies `bf16` in pairs.
+    pub(crate) fn pairs(self) -> bool {
+        self.0 == Kind::Avx512Bf16
+    }
+
     /// Run `work` as compiled for this level. It is a closure of plain loops, marked `#[inline(always)]`; it is told
     /// whether a fused multiplication and addition is one instruction.
     #[inline]
-    pub(super) fn run<R>(self, work: impl FnOnce(Fused) -> R) -> R {
+    pub(crate) fn run<R>(self, work: impl FnOnce(Fused) -> R) -> R {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         {
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
@@ -69,12 +74,12 @@ impl Level {
 
 /// Whether a fused multiplication and addition is one instruction where the code runs.
 #[derive(Clone, Copy)]
-pub(super) struct Fused(bool);
+pub(crate) struct Fused(pub(crate) bool);
 
 impl Fused {
     /// `a * b + c`, rounded once where that is fast.
     #[inline(always)]
-    pub(super) fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
+    pub(crate) fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
         #[cfg(feature = "std")]
         if self.0 {
             return a.mul_add(b, c);
@@ -82,4 +87,17 @@ impl Fused {
         let _ = self.0;
         a * b + c
     }
+}
+
+/// Ask for the line of memory at `row[at]` to be brought near, if there is one. Nothing else happens.
+#[inline(always)]
+pub(crate) fn prefetch<T>(row: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if at < row.len() {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: inside of the slice, and nothing is read.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().add(at).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (row, at);
 }

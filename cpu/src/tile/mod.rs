@@ -1,85 +1,38 @@
-//! What a processor does in registers: a tile of sums, and the transposition of 16 by 16 numbers.
+//! What a product of matrices does in registers: a tile of sums, and the transposition of 16 by 16 numbers.
 //!
 //! Lanes run along the columns of the result, which are packed (entry (c, lane) at `c * LANES + lane`); a row is read
 //! where it lies, one number for all lanes. Terms are added in their order whatever the instructions.
 #![allow(unsafe_code)]
-use alloc::vec::Vec;
+pub(crate) mod pack;
+
+use crate::level::{Kind, Level};
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 use core::arch::x86_64::*;
 
 /// Columns of a tile.
-pub(super) const LANES: usize = 32;
+pub(crate) const LANES: usize = 32;
 /// Rows of a tile: by two registers they are 24 sums, which with a column of the lanes and one number fit in 32.
-pub(super) const ROWS: usize = 12;
+pub(crate) const ROWS: usize = 12;
 
 /// Sums.
-pub(super) type Tile = [[f32; LANES]; ROWS];
+pub(crate) type Tile = [[f32; LANES]; ROWS];
 
-/// Instructions that this processor has. Only [`Level::best`] and [`Level::all`] make one, so it is proof of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Level(Kind);
+/// Numbers whose bits these are.
+pub(crate) fn floats(bits: &[u32]) -> &[f32] {
+    // SAFETY: of the same size and alignment, and all bits are a number.
+    unsafe { core::slice::from_raw_parts(bits.as_ptr().cast(), bits.len()) }
+}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(not(all(feature = "std", target_arch = "x86_64")), allow(dead_code))]
-enum Kind {
-    Portable,
-    Avx2,
-    Avx512,
-    Avx512Bf16,
+/// Numbers by halves: of each the low one first.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+pub(crate) fn halves(bits: &mut [u32]) -> &mut [u16] {
+    // SAFETY: twice as many of half the size, all bits are a number, and this is for processors that keep the low half first.
+    unsafe { core::slice::from_raw_parts_mut(bits.as_mut_ptr().cast(), 2 * bits.len()) }
 }
 
 impl Level {
-    /// The widest.
-    pub fn best() -> Self {
-        #[cfg(all(feature = "std", target_arch = "x86_64"))]
-        {
-            use std::arch::is_x86_feature_detected as has;
-            if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
-                return Self(if has!("avx512bf16") { Kind::Avx512Bf16 } else { Kind::Avx512 });
-            }
-            if has!("avx2") && has!("fma") {
-                return Self(Kind::Avx2);
-            }
-        }
-        Self(Kind::Portable)
-    }
-
-    /// Every one that this processor has, from the narrowest, for tests that compare them.
-    pub fn all() -> Vec<Self> {
-        let kinds = [Kind::Portable, Kind::Avx2, Kind::Avx512, Kind::Avx512Bf16];
-        kinds.into_iter().map(Self).filter(|&level| level <= Self::best()).collect()
-    }
-
-    /// Whether it multiplies `bf16` in pairs.
-    pub(super) fn pairs(self) -> bool {
-        self.0 == Kind::Avx512Bf16
-    }
-
-    /// Run a closure of plain loops, marked `#[inline(always)]`, as compiled for this level.
-    pub(super) fn run<R>(self, work: impl FnOnce() -> R) -> R {
-        #[cfg(all(feature = "std", target_arch = "x86_64"))]
-        {
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-            fn avx512<R>(work: impl FnOnce() -> R) -> R {
-                work()
-            }
-            #[target_feature(enable = "avx2,fma")]
-            fn avx2<R>(work: impl FnOnce() -> R) -> R {
-                work()
-            }
-            match self.0 {
-                // SAFETY: a level is proof of its instructions.
-                Kind::Avx512 | Kind::Avx512Bf16 => return unsafe { avx512(work) },
-                // SAFETY: as above.
-                Kind::Avx2 => return unsafe { avx2(work) },
-                Kind::Portable => {}
-            }
-        }
-        work()
-    }
-
-    /// The products of `rows` with the lanes, both the bits of `f32`.
-    pub(super) fn wide(self, lanes: &[u32], rows: [&[u32]; ROWS], tile: &mut Tile) {
+    /// The products of `rows` with the lanes.
+    pub(crate) fn wide(self, lanes: &[f32], rows: [&[f32]; ROWS], tile: &mut Tile) {
         let k = lanes.len() / LANES;
         assert!(rows.iter().all(|row| row.len() >= k));
         match self.0 {
@@ -94,7 +47,7 @@ impl Level {
                     *sums = [0.0; LANES];
                     for (lanes, &x) in lanes.as_chunks::<LANES>().0.iter().zip(row) {
                         for (sum, &lane) in sums.iter_mut().zip(lanes) {
-                            *sum += f32::from_bits(x) * f32::from_bits(lane);
+                            *sum += x * lane;
                         }
                     }
                 }
@@ -103,7 +56,7 @@ impl Level {
     }
 
     /// The products of `rows` with the lanes, both of pairs of `bf16`: the earlier one in the low half.
-    pub(super) fn paired(self, lanes: &[u32], rows: [&[u32]; ROWS], tile: &mut Tile) {
+    pub(crate) fn paired(self, lanes: &[u32], rows: [&[u32]; ROWS], tile: &mut Tile) {
         let k = lanes.len() / LANES;
         assert!(self.pairs() && rows.iter().all(|row| row.len() >= k));
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
@@ -115,8 +68,28 @@ impl Level {
         let _ = tile;
     }
 
+    /// Which numbers of a tile reach their limits, which NaN does not: bit `lane` of `reached[row]`.
+    pub(crate) fn reached(self, tile: &Tile, limits: &Tile) -> [u32; ROWS] {
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        if self.0 >= Kind::Avx512 {
+            // SAFETY: the level is proof of the instructions.
+            return unsafe { compare512::<_CMP_GE_OQ>(tile, limits) };
+        }
+        compare(tile, limits, |x, limit| x >= limit)
+    }
+
+    /// Which numbers of a tile are below their limits, which NaN is not.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    pub(crate) fn below(self, tile: &Tile, limits: &Tile) -> [u32; ROWS] {
+        if self.0 >= Kind::Avx512 {
+            // SAFETY: the level is proof of the instructions.
+            return unsafe { compare512::<_CMP_LT_OQ>(tile, limits) };
+        }
+        compare(tile, limits, |x, limit| x < limit)
+    }
+
     /// `to[c * LANES + r] = from[r * stride + c]` for 16 of either; `false`, and nothing done, at a lesser level.
-    pub(super) fn transpose16(self, from: &[u32], stride: usize, to: &mut [u32]) -> bool {
+    pub(crate) fn transpose16(self, from: &[u32], stride: usize, to: &mut [u32]) -> bool {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         if self.0 >= Kind::Avx512 {
             assert!(from.len() >= 15 * stride + 16 && to.len() >= 15 * LANES + 16);
@@ -129,13 +102,33 @@ impl Level {
     }
 }
 
+fn compare(tile: &Tile, limits: &Tile, holds: impl Fn(f32, f32) -> bool) -> [u32; ROWS] {
+    core::array::from_fn(|j| {
+        let lanes = tile[j].iter().zip(&limits[j]).enumerate();
+        lanes.fold(0, |bits, (lane, (&x, &limit))| bits | u32::from(holds(x, limit)) << lane)
+    })
+}
+
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[target_feature(enable = "avx512f")]
+fn compare512<const HOLDS: i32>(tile: &Tile, limits: &Tile) -> [u32; ROWS] {
+    core::array::from_fn(|j| {
+        let half = |at: usize| {
+            // SAFETY: 16 numbers at 0 and at 16, of 32.
+            let [x, limit] = [&tile[j], &limits[j]].map(|row| unsafe { _mm512_loadu_ps(row.as_ptr().add(at)) });
+            u32::from(_mm512_cmp_ps_mask::<HOLDS>(x, limit))
+        };
+        half(0) | half(16) << 16
+    })
+}
+
 /// # Safety
 /// Every row is as long as the lanes, and the processor has the instructions.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn wide512(lanes: &[u32], rows: [&[u32]; ROWS], tile: &mut Tile) {
+unsafe fn wide512(lanes: &[f32], rows: [&[f32]; ROWS], tile: &mut Tile) {
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    let (from, rows) = (lanes.as_ptr().cast::<f32>(), rows.map(|row| row.as_ptr().cast::<f32>()));
+    let (from, rows) = (lanes.as_ptr(), rows.map(<[f32]>::as_ptr));
     for c in 0..lanes.len() / LANES {
         // SAFETY: c is less than the length of every row.
         unsafe {
@@ -186,12 +179,11 @@ fn store512(sums: [[__m512; 2]; ROWS], tile: &mut Tile) {
 /// Every row is as long as the lanes, and the processor has the instructions.
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn wide256(lanes: &[u32], rows: [&[u32]; ROWS], tile: &mut Tile) {
+unsafe fn wide256(lanes: &[f32], rows: [&[f32]; ROWS], tile: &mut Tile) {
     const PART: usize = 6; // by two registers: 12 sums, two of the lanes and one number fit in 16
     for (first, half) in [(0, 0), (PART, 0), (0, 16), (PART, 16)] {
         let mut sums = [[_mm256_setzero_ps(); 2]; PART];
-        let (from, rows): (_, [_; PART]) =
-            (lanes.as_ptr().cast::<f32>(), core::array::from_fn(|i| rows[first + i].as_ptr().cast::<f32>()));
+        let (from, rows): (_, [_; PART]) = (lanes.as_ptr(), core::array::from_fn(|i| rows[first + i].as_ptr()));
         for c in 0..lanes.len() / LANES {
             // SAFETY: c is less than the length of every row.
             unsafe {
