@@ -324,7 +324,7 @@ static void compression(const Place *p) {
 int main(int argc, char **argv) {
   Place p = open_place(argc > 1 && !strcmp(argv[1], "cuda"));
   topk(&p), linear(&p), optim(&p), compression(&p);
-  if (!p.cuda) maps(&p), language(&p), sae(&p);
+  maps(&p), language(&p), sae(&p);
   OK(latens_device_free(p.handle));
   printf("operations on %s, latens %s: ok\n", p.cuda ? "cuda" : "host", latens_version());
   return 0;

@@ -42,7 +42,7 @@ fn compile(source: &str, kind: &str) -> PathBuf {
     let path = root().join(source);
     let plain_c = path.extension() == Some(OsStr::new("c"));
     let (compiler, standard) = if plain_c { ("CC", "-std=c11") } else { ("CXX", "-std=c++17") };
-    let program = scratch(kind).join(path.file_stem().unwrap());
+    let program = scratch(kind).join(source.replace(['/', '.'], "-"));
     let compiler = std::env::var(compiler).unwrap_or(if plain_c { "cc" } else { "c++" }.into());
     let mut command = Command::new(compiler);
     let warnings = ["-O1", "-g", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"];
@@ -73,6 +73,12 @@ fn operations_shared() {
 #[test]
 fn operations_static() {
     run_both(&compile("tests/c/operations.c", "static"));
+}
+
+/// The inline functions of `latens.hpp`, by their numbers.
+#[test]
+fn operations_from_cpp() {
+    println!("{}", run(&mut Command::new(compile("tests/c/operations.cpp", "shared"))));
 }
 
 #[test]

@@ -50,6 +50,19 @@ fn a_useless_driver() {
     assert_eq!(Device::open(0).err(), Some(Error::NoDriver));
 }
 
+/// Every test of this file once more, on a GPU whose driver has no memory pools, as some virtual ones do.
+#[test]
+fn without_memory_pools() {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--skip", "without_memory_pools", "--skip", "useless_drivers"])
+        .envs([("LATENS_EMULATOR", "1"), ("LATENS_REQUIRE_CUDA", "1"), ("LATENS_EMULATOR_POOLS", "0")])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{text}{}", String::from_utf8_lossy(&child.stderr));
+    assert!(text.contains("test facts ... ok"), "{text}");
+}
+
 #[test]
 fn facts() {
     let Some(gpu) = gpu() else { return };
