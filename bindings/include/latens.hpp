@@ -291,6 +291,14 @@ inline void clip_squares(const Device &d, const Tensor &g, LatensAccumulate accu
 }
 inline void clip_scale(const Device &d, const Tensor &squares, float most, const Tensor &g) {
   check(latens_clip_scale(d.get(), squares.raw(), most, g.raw()));
+inline std::size_t entropy_workspace(const Device &d, const Segments &segments, const LatensEntropy &settings) {
+  std::size_t bytes = 0;
+  check(latens_entropy_workspace(d.get(), segments.get(), &settings, &bytes));
+  return bytes;
+}
+inline void entropy(const Device &d, const Tensor &x, const Segments &segments, const LatensEntropy &settings, const Tensor &values,
+                    const Tensor &counts, const Tensor &workspace = none) {
+  check(latens_entropy(d.get(), x.raw(), segments.get(), &settings, values.raw(), counts.raw(), workspace.raw()));
 }
 inline void sae_bias(const Device &d, const Tensor &w_enc, const Tensor &b_enc, const Tensor &b_dec, const Tensor &bias) {
   check(latens_sae_bias(d.get(), w_enc.raw(), b_enc.raw(), b_dec.raw(), bias.raw()));

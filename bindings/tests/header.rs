@@ -19,6 +19,7 @@ const FILES: &[&str] = &[
     "embed",
     "loss",
     "optim",
+    "entropy",
     "sae/encode",
     "sae/decode",
     "sae/backward",

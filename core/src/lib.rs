@@ -6,6 +6,7 @@ mod act;
 mod attention;
 mod conv1d;
 mod embed;
+mod entropy;
 mod linear;
 mod loss;
 mod map;
@@ -27,6 +28,7 @@ pub use conv1d::{
     conv1d_backward_workspace, conv1d_into, conv1d_step_into, conv1d_workspace,
 };
 pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
+pub use entropy::{Entropy, EntropySettings, Estimator, Sampling, entropy, entropy_into, entropy_workspace};
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;
 pub use latens_kernels::route::Order;

@@ -20,6 +20,16 @@ pub(crate) fn best<R>(work: impl FnOnce(Fused) -> R) -> R {
     Level::best().run(work)
 }
 
+/// Ask for memory that will be read soon.
+#[inline(always)]
+pub(crate) fn prefetch<T>(_x: &[T]) {
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    for line in _x.chunks((64 / size_of::<T>().max(1)).max(1)) {
+        // SAFETY: every x86-64 has it, and a prefetch of any address does no harm.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+}
+
 /// Several `f32` in one register. Implementations are made by [`run`] only, where the processor has the instructions.
 pub(crate) trait Lane: Copy {
     /// How many.

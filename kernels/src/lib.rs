@@ -16,6 +16,7 @@ pub mod attention;
 pub mod conv1d;
 mod element;
 pub mod embed;
+pub mod entropy;
 mod error;
 mod launch;
 mod layout;

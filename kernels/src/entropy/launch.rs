@@ -1,0 +1,121 @@
+use super::{Estimator, GROUPS, IMAGE, OP, Plan, Sampling};
+use crate::{Chip, Float, Launch, Result, Segments, Span, SpanMut};
+
+const BLOCK: u32 = 256;
+/// Runs of a job, one to a warp.
+const RUNS: usize = BLOCK as usize / 32;
+/// Threads that end a segment: a warp to a group.
+const WIDE: u32 = 32 * GROUPS as u32;
+/// Bytes of shared memory that copies of the bins may take.
+const SHARED: usize = 32 << 10;
+/// Copies of the bins in a block, at most.
+const COPIES: usize = 4;
+
+/// Jobs of one segment: those of group `g` are `g`, `g + 16`, .. from its first. Twin of `jobs_of` in `entropy.cu`.
+fn jobs(runs: usize) -> usize {
+    GROUPS * runs.div_ceil(GROUPS).div_ceil(RUNS)
+}
+
+/// Elements of each part of the workspace.
+struct Parts {
+    segments: usize,
+    jobs: usize,
+    ranks: usize,
+    groups: usize,
+    bins: usize,
+}
+
+fn parts(p: &Plan<'_>) -> Parts {
+    let segments = p.segments.count();
+    let jobs = (0..segments).map(|segment| jobs(p.runs(segment))).sum();
+    let released = matches!(p.settings.sampling, Sampling::Released { .. });
+    let groups = segments * GROUPS;
+    let bins = if p.has_bins() { groups * p.settings.bins } else { 0 };
+    Parts { segments, jobs, ranks: if released { jobs * RUNS } else { 0 }, groups, bins }
+}
+
+pub(super) fn workspace(p: &Plan<'_>) -> usize {
+    let Parts { segments, jobs, ranks, groups, bins } = parts(p);
+    let words = [segments + 1, ranks, 3 * jobs, 2 * jobs, groups, 2 * segments, bins];
+    let sums = [2 * jobs, 2 * groups];
+    let bytes: usize = words.map(|n| 4 * n + 255).iter().chain(&sums.map(|n| 8 * n + 255)).sum();
+    bytes + 255
+}
+
+/// The launches of one call, to be run in order: lay out the jobs; for the released rule count the finite elements before
+/// each run; moments of jobs; moments of groups; bins; the estimate.
+///
+/// # Errors
+/// `Size` if a span is shorter than the plan needs, `Device` if they are of different devices.
+pub fn launch<'a, T: Float>(
+    p: &Plan<'_>,
+    chip: &Chip,
+    x: Span<'a, T>,
+    table: Span<'a, u32>,
+    values: SpanMut<'a, T::Acc>,
+    counts: SpanMut<'a, u32>,
+    mut workspace: SpanMut<'a, u8>,
+) -> Result<[Launch<'a>; 7]> {
+    let Parts { segments, jobs, ranks, groups, bins } = parts(p);
+    let span = p.segments.span();
+    let x = x.holds(span, OP, "x")?;
+    let table = table.holds(segments * Segments::WORDS, OP, "segments")?;
+    let [[_, columns], [_, numbers]] = p.out();
+    let values = values.holds(segments * columns, OP, "values")?;
+    let counts = counts.holds(segments * numbers, OP, "counts")?;
+    let first = workspace.take::<u32>(segments + 1, OP)?;
+    let ranks = if ranks > 0 { Some(workspace.take::<u32>(ranks, OP)?) } else { None };
+    let found = workspace.take::<u32>(3 * jobs, OP)?;
+    let ranges = workspace.take::<f32>(2 * jobs, OP)?;
+    let sums = workspace.take::<f64>(2 * jobs, OP)?;
+    let sizes = workspace.take::<u32>(groups, OP)?;
+    let group_sums = workspace.take::<f64>(2 * groups, OP)?;
+    let range = workspace.take::<f32>(2 * segments, OP)?;
+    let histogram = workspace.take::<u32>(bins, OP)?;
+
+    let (chunk, stride, seed, step, released) = match p.settings.sampling {
+        Sampling::Chunks { chunk, stride, seed, step } => (chunk, stride, seed, step, 0),
+        Sampling::Released { stride } => (super::RUN, stride, 0, 0, 1),
+    };
+    // What every kernel begins with: twin of TABLE in `entropy.cu`.
+    let begin = |kernel| {
+        let launch = Launch::new::<T>(&IMAGE, kernel).read(x).read(table).write(&first).write(ranks.as_ref());
+        let launch = launch.u32(segments).u32(jobs).u64(span).u32(chunk).u32(stride);
+        launch.u64(seed as usize).u64(step as usize).u32(released)
+    };
+    let width = p.settings.bins;
+    let copies = (SHARED / (4 * width)).clamp(1, COPIES);
+    let [survey, all] = [if released == 1 { jobs } else { 0 }, if released == 1 { segments } else { 0 }];
+    let estimator = match p.settings.estimator {
+        Estimator::Discrete => 0,
+        Estimator::Differential => 1,
+        Estimator::Gaussian => 2,
+    };
+    let binned = usize::from(p.has_bins());
+    let end = begin("entropy_finish").read(sizes.shared()).read(group_sums.shared()).read(range.shared());
+    let end = end.read(histogram.shared()).write(&values).write(&counts).u32(width).u32(estimator);
+    Ok([
+        begin("entropy_layout").over([usize::from(segments > 0), 1, 1], BLOCK, 0, chip)?,
+        begin("entropy_survey").write(&found).over([survey, 1, 1], BLOCK, 0, chip)?,
+        begin("entropy_rank").over([all, 1, 1], BLOCK, 0, chip)?,
+        begin("entropy_moments").write(&found).write(&ranges).write(&sums).over([jobs, 1, 1], BLOCK, 0, chip)?,
+        begin("entropy_merge")
+            .read(found.shared())
+            .read(ranges.shared())
+            .read(sums.shared())
+            .write(&sizes)
+            .write(&group_sums)
+            .write(&range)
+            .write(&counts)
+            .write(&histogram)
+            .u32(binned * width)
+            .over([segments, 1, 1], WIDE, 0, chip)?,
+        begin("entropy_bins").read(range.shared()).write(&histogram).u32(width).u32(copies).over(
+            [binned * jobs, 1, 1],
+            BLOCK,
+            4 * width * copies,
+            chip,
+        )?,
+        end.u32(usize::from(p.settings.correct)).over([segments, 1, 1], WIDE, 4 * binned * width, chip)?,
+    ])
+}
