@@ -1,0 +1,119 @@
+//! Where the host looks at rounded products first, what it chooses is what it would choose without: numbers that differ
+//! only past the digits of `bf16`, numbers whose products leave its range, and numbers that nothing can part.
+use latens_core::Layout;
+use latens_cpu::sae::encode as cpu;
+use latens_kernels::sae::encode as family;
+use latens_kernels::{Float, Philox};
+use proptest::prelude::*;
+
+const DIM: usize = 8;
+
+/// Entries of `x`, `w` and the bias are whole numbers times a power of two, so that every sum is exact in any order.
+struct Case {
+    x: Vec<f32>,
+    w: Vec<f32>,
+    bias: Vec<f32>,
+    k: usize,
+}
+
+impl Case {
+    fn new([rows, n, k]: [usize; 3], most: u32, scale: [f32; 2], seed: u64) -> Self {
+        let mut draw = Philox::new(seed);
+        let mut whole = |count: usize, scale: f32| -> Vec<f32> {
+            (0..count).map(|_| (f64::from(draw.below(2 * most + 1)) - f64::from(most)) as f32 * scale).collect()
+        };
+        let (x, w) = (whole(rows * DIM, scale[0]), whole(n * DIM, scale[1]));
+        Self { x, w, bias: whole(n, scale[0] * scale[1]), k }
+    }
+
+    fn check(&self, what: &str) {
+        let [rows, n] = [self.x.len() / DIM, self.bias.len()];
+        let layouts = [[rows, DIM], [n, DIM]].map(|dims| Layout::packed(dims).unwrap());
+        let p = family::plan(&layouts[0], &layouts[1], &Layout::packed([n]).unwrap(), self.k).unwrap();
+        let outputs = || (vec![f32::NAN; rows * self.k], vec![7; rows * self.k]);
+        let ((mut want_values, mut want), (mut values, mut latents)) = (outputs(), outputs());
+        family::forward(&p, &self.x, &self.w, &self.bias, &mut want_values, &mut want);
+        cpu::forward(&p, &self.x, &self.w, &self.bias, &mut values, &mut latents);
+        for r in 0..rows {
+            let row = r * self.k..(r + 1) * self.k;
+            assert_eq!(latents[row.clone()], want[row.clone()], "{what}: row {r}");
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&values[row.clone()]), bits(&want_values[row]), "{what}: row {r}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    /// Ten bits of digits, two of which `bf16` drops; magnitudes up to where squares leave the range of `f32`.
+    #[test]
+    fn dropped_digits_decide(
+        rows in 1usize..70, k in 1usize..6, more in 0usize..700, most in 1u32..1000, seed in any::<u64>(),
+        x_scale in -60i32..40, w_scale in -60i32..40,
+    ) {
+        let case = Case::new([rows, 64 * k + more, k], most, [x_scale, w_scale].map(|e| 2.0_f32.powi(e)), seed);
+        case.check("random");
+    }
+}
+
+#[test]
+fn nearly_equal_rows() {
+    // All latents but for the last digit, which rounding to bf16 takes away.
+    let mut case = Case::new([40, 1000, 5], 0, [1.0, 1.0], 0);
+    case.x.fill(1.0);
+    let mut draw = Philox::new(3);
+    case.w.iter_mut().for_each(|w| *w = 1024.0 + draw.below(4) as f32);
+    case.check("the last digit");
+}
+
+#[test]
+fn equal_rows() {
+    for value in [1.0, 0.0, -1.0, 1e-30] {
+        let mut case = Case::new([33, 700, 7], 3, [1.0, 1.0], 1);
+        case.w.fill(value);
+        case.bias.fill(0.0);
+        case.check("all latents are equal");
+    }
+}
+
+#[test]
+fn rows_that_bf16_cannot_hold() {
+    let ends = [100, -100, -140].map(|e| 2.0_f64.powi(e) as f32);
+    for (seed, what) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0].into_iter().chain(ends).enumerate() {
+        let mut case = Case::new([40, 1500, 6], 9, [1.0, 1.0], seed as u64);
+        // In some rows of x, then in some of w, then in the bias.
+        case.x.chunks_mut(DIM).step_by(7).for_each(|row| row.fill(what));
+        case.check(&format!("{what:e} in x"));
+        case.w.chunks_mut(DIM).step_by(11).for_each(|row| row[..3].fill(what));
+        case.check_values(&format!("{what:e} in w"));
+        case.bias.iter_mut().step_by(13).for_each(|bias| *bias = what);
+        case.check_values(&format!("{what:e} in the bias"));
+    }
+}
+
+impl Case {
+    /// As [`Case::check`], where sums may round: values within a part in a million, the latents' own.
+    fn check_values(&self, what: &str) {
+        let [rows, n] = [self.x.len() / DIM, self.bias.len()];
+        let layouts = [[rows, DIM], [n, DIM]].map(|dims| Layout::packed(dims).unwrap());
+        let p = family::plan(&layouts[0], &layouts[1], &Layout::packed([n]).unwrap(), self.k).unwrap();
+        let outputs = || (vec![f32::NAN; rows * self.k], vec![7; rows * self.k]);
+        let ((mut want, mut want_latents), (mut values, mut latents)) = (outputs(), outputs());
+        family::forward(&p, &self.x, &self.w, &self.bias, &mut want, &mut want_latents);
+        cpu::forward(&p, &self.x, &self.w, &self.bias, &mut values, &mut latents);
+        for r in 0..rows {
+            let ranked = |values: &[f32]| {
+                let mut row = values[r * self.k..(r + 1) * self.k].to_vec();
+                row.sort_by(f32::total_cmp);
+                row
+            };
+            for (got, want) in ranked(&values).into_iter().zip(ranked(&want)) {
+                let near = got == want || (got.wide() - want.wide()).abs() <= 1e-6 * want.wide().abs();
+                assert!(near, "{what}: row {r}: {got:e}, not {want:e}");
+            }
+            let named = latents[r * self.k..(r + 1) * self.k].iter().filter(|&&latent| (latent as usize) < n).count();
+            let wanted = want_latents[r * self.k..(r + 1) * self.k].iter().filter(|&&latent| (latent as usize) < n);
+            assert_eq!(named, wanted.count(), "{what}: row {r}");
+        }
+    }
+}
