@@ -16,6 +16,11 @@ const KEYS: usize = 64;
 
 /// See [`latens_kernels::attention::forward`].
 pub fn forward<T: Float>(p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T]) {
+    forward_at(Level::best(), p, q, k, v, y);
+}
+
+/// [`forward`] with the instructions of `level`.
+pub fn forward_at<T: Float>(level: Level, p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T]) {
     let [batch, t, heads, dim] = p.out();
     let y = &mut y[..batch * t * heads * dim];
     if y.is_empty() {
@@ -35,7 +40,7 @@ pub fn forward<T: Float>(p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T]) {
             for from in (0..pairs).step_by(ROWS) {
                 let block = Block { p, b, g, first, from, pairs: (pairs - from).min(ROWS) };
                 block.load(q, scratch);
-                run(Level::best(), Scan { block: &block, k, v, scratch });
+                run(level, Scan { block: &block, k, v, scratch });
                 block.store(scratch, y, if t == 1 { 0 } else { g });
             }
         }

@@ -1,5 +1,5 @@
 //! [`latens_kernels::loss`] on the host.
-use crate::{math, rows, simd::best};
+use crate::{Level, math, rows};
 use latens_kernels::{
     DType, Float, Result,
     loss::{IGNORED, Plan},
@@ -13,6 +13,20 @@ const TILE: usize = 2048;
 /// # Errors
 /// `Range` if a target is no class and not [`IGNORED`]; nothing is written then.
 pub fn forward<T: Float>(p: &Plan, logits: &[T], targets: &[u32], losses: &mut [T::Acc]) -> Result<()> {
+    forward_at(Level::best(), p, logits, targets, losses)
+}
+
+/// [`forward`] with the instructions of `level`.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_at<T: Float>(
+    level: Level,
+    p: &Plan,
+    logits: &[T],
+    targets: &[u32],
+    losses: &mut [T::Acc],
+) -> Result<()> {
     if T::DTYPE == DType::F64 {
         return latens_kernels::loss::forward(p, logits, targets, losses);
     }
@@ -21,16 +35,17 @@ pub fn forward<T: Float>(p: &Plan, logits: &[T], targets: &[u32], losses: &mut [
     rows::each_one(1, &mut losses[..rows], |r, loss| {
         let target = targets[r];
         let row = &logits[r * stride..][..classes];
-        loss[0] = T::Acc::narrow(if target == IGNORED { 0.0 } else { log_sum(row) - row[target as usize].wide() });
+        loss[0] =
+            T::Acc::narrow(if target == IGNORED { 0.0 } else { log_sum(level, row) - row[target as usize].wide() });
     });
     Ok(())
 }
 
 /// `log(sum(exp(row)))`.
-fn log_sum<T: Float>(row: &[T]) -> f64 {
+fn log_sum<T: Float>(level: Level, row: &[T]) -> f64 {
     let (mut largest, mut total) = (f32::NEG_INFINITY, 0.0_f64);
     for tile in row.chunks(TILE) {
-        let (top, sum) = best(
+        let (top, sum) = level.run(
             #[inline(always)]
             |fused| {
                 let top = math::max(tile, T::to_f32).max(largest);

@@ -1,5 +1,5 @@
 //! [`latens_kernels::map`] on the host.
-use crate::{rows, simd::best};
+use crate::{Level, rows};
 use latens_kernels::{DType, Element, Float, map::Plan};
 
 /// See [`latens_kernels::map::copy`].
@@ -9,11 +9,16 @@ pub fn copy<T: Element>(p: &Plan, x: &[T], y: &mut [T]) {
 
 /// See [`latens_kernels::map::cast`].
 pub fn cast<T: Float, U: Float>(p: &Plan, x: &[T], y: &mut [U]) {
+    cast_at(Level::best(), p, x, y);
+}
+
+/// [`cast`] with the instructions of `level`.
+pub fn cast_at<T: Float, U: Float>(level: Level, p: &Plan, x: &[T], y: &mut [U]) {
     if T::DTYPE == DType::F64 || U::DTYPE == DType::F64 {
         return latens_kernels::map::cast(p, x, y);
     }
     each(p, x, y, |x, y| {
-        best(
+        level.run(
             #[inline(always)]
             |_| y.iter_mut().zip(x).for_each(|(y, x)| *y = U::from_f32(x.to_f32())),
         );
@@ -22,11 +27,16 @@ pub fn cast<T: Float, U: Float>(p: &Plan, x: &[T], y: &mut [U]) {
 
 /// See [`latens_kernels::map::add`].
 pub fn add<T: Float>(p: &Plan, x: &[T], y: &mut [T]) {
+    add_at(Level::best(), p, x, y);
+}
+
+/// [`add`] with the instructions of `level`.
+pub fn add_at<T: Float>(level: Level, p: &Plan, x: &[T], y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::map::add(p, x, y);
     }
     each(p, x, y, |x, y| {
-        best(
+        level.run(
             #[inline(always)]
             |_| y.iter_mut().zip(x).for_each(|(y, x)| *y = T::from_f32(y.to_f32() + x.to_f32())),
         );
@@ -35,12 +45,17 @@ pub fn add<T: Float>(p: &Plan, x: &[T], y: &mut [T]) {
 
 /// See [`latens_kernels::map::scale`].
 pub fn scale<T: Float>(p: &Plan, factor: f32, y: &mut [T]) {
+    scale_at(Level::best(), p, factor, y);
+}
+
+/// [`scale`] with the instructions of `level`.
+pub fn scale_at<T: Float>(level: Level, p: &Plan, factor: f32, y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::map::scale(p, factor, y);
     }
     for r in 0..p.rows() {
         rows::pieces(&mut y[p.row(r)[1]..][..p.n()], |_, y| {
-            best(
+            level.run(
                 #[inline(always)]
                 |_| y.iter_mut().for_each(|y| *y = T::from_f32(y.to_f32() * factor)),
             );

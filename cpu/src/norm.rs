@@ -1,5 +1,5 @@
 //! [`latens_kernels::norm`] on the host.
-use crate::{math, rows, simd::best};
+use crate::{Level, math, rows};
 use latens_kernels::{
     DType, Float,
     norm::{Norm, Plan},
@@ -7,13 +7,18 @@ use latens_kernels::{
 
 /// See [`latens_kernels::norm::forward`]. Statistics in `f32`, of the row less its mean.
 pub fn forward<T: Float>(p: &Plan, x: &[T], weight: &[T::Acc], bias: Option<&[T::Acc]>, y: &mut [T]) {
+    forward_at(Level::best(), p, x, weight, bias, y);
+}
+
+/// [`forward`] with the instructions of `level`.
+pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], weight: &[T::Acc], bias: Option<&[T::Acc]>, y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::norm::forward(p, x, weight, bias, y);
     }
     let [rows, n] = p.out();
     rows::each_one(n, &mut y[..rows * n], |r, y| {
         let row = &x[r * p.stride()..][..n];
-        best(
+        level.run(
             #[inline(always)]
             |_| {
                 let center = if p.norm() == Norm::Layer { math::sum(row, T::to_f32) / n as f32 } else { 0.0 };

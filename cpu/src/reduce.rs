@@ -1,5 +1,5 @@
 //! [`latens_kernels::reduce`] on the host.
-use crate::{math, rows, simd::best};
+use crate::{Level, math, rows};
 use latens_kernels::{
     DType, Float,
     reduce::{Plan, Reduce},
@@ -11,19 +11,26 @@ const ROWS: usize = 256;
 
 /// See [`latens_kernels::reduce::forward`].
 pub fn forward<T: Float>(p: &Plan, x: &[T], y: &mut [T::Acc]) {
+    forward_at(Level::best(), p, x, y);
+}
+
+/// [`forward`] with the instructions of `level`.
+pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], y: &mut [T::Acc]) {
     // The reference ranks by integers; where there may be nothing but NaN the plain loops cannot tell.
     if T::DTYPE == DType::F64 || p.count() == 0 {
         return latens_kernels::reduce::forward(p, x, y);
     }
     let y = &mut y[..p.out()[0]];
     match p.axis() {
-        0 => rows::each_one(COLUMNS, y, |c, y| columns(p, x, c * COLUMNS, y)),
-        _ => rows::each_one(1, y, |r, y| y[0] = T::Acc::from_f32(row(p, &x[r * p.x().strides()[0]..][..p.count()]))),
+        0 => rows::each_one(COLUMNS, y, |c, y| columns(level, p, x, c * COLUMNS, y)),
+        _ => rows::each_one(1, y, |r, y| {
+            y[0] = T::Acc::from_f32(row(level, p, &x[r * p.x().strides()[0]..][..p.count()]))
+        }),
     }
 }
 
-fn row<T: Float>(p: &Plan, row: &[T]) -> f32 {
-    best(
+fn row<T: Float>(level: Level, p: &Plan, row: &[T]) -> f32 {
+    level.run(
         #[inline(always)]
         |_| match p.reduce() {
             Reduce::Sum => math::sum(row, T::to_f32),
@@ -38,7 +45,7 @@ fn row<T: Float>(p: &Plan, row: &[T]) -> f32 {
     )
 }
 
-fn columns<T: Float>(p: &Plan, x: &[T], first: usize, y: &mut [T::Acc]) {
+fn columns<T: Float>(level: Level, p: &Plan, x: &[T], first: usize, y: &mut [T::Acc]) {
     let (rows, stride) = (p.count(), p.x().strides()[0]);
     let (mut total, n) = ([0.0_f64; COLUMNS], y.len());
     let mut top = [f32::NAN; COLUMNS];
@@ -46,7 +53,7 @@ fn columns<T: Float>(p: &Plan, x: &[T], first: usize, y: &mut [T::Acc]) {
         let mut sum = [0.0_f32; COLUMNS];
         for r in begin..rows.min(begin + ROWS) {
             let row = &x[r * stride + first..][..n];
-            best(
+            level.run(
                 #[inline(always)]
                 |_| match p.reduce() {
                     Reduce::Max => {

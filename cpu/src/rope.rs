@@ -1,5 +1,5 @@
 //! [`latens_kernels::rope`] on the host.
-use crate::{rows, simd::best};
+use crate::{Level, rows};
 use alloc::vec::Vec;
 use latens_kernels::{
     DType, Float,
@@ -9,6 +9,11 @@ use latens_kernels::{
 /// See [`latens_kernels::rope::forward`]. Angles are counted in 2^-64 turns, where whole turns vanish by themselves: exact
 /// for any position.
 pub fn forward<T: Float>(p: &Plan, x: &mut [T], positions: &[u32]) {
+    forward_at(Level::best(), p, x, positions);
+}
+
+/// [`forward`] with the instructions of `level`.
+pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &mut [T], positions: &[u32]) {
     let [tokens, heads, dim] = p.dims();
     if T::DTYPE == DType::F64 || dim == 0 || heads == 0 {
         return latens_kernels::rope::forward(p, x, positions);
@@ -19,7 +24,7 @@ pub fn forward<T: Float>(p: &Plan, x: &mut [T], positions: &[u32]) {
         let mut angles: Vec<(f32, f32)> = Vec::with_capacity(dim / 2);
         angles.extend(rates.iter().map(|rate| sin_cos(rate.wrapping_mul(u64::from(positions[t])))));
         for h in 0..heads {
-            turn(p.pairing(), &mut x[h * head..][..dim], &angles);
+            turn(level, p.pairing(), &mut x[h * head..][..dim], &angles);
         }
     };
     let x = &mut x[..p.span()];
@@ -54,8 +59,8 @@ fn sin_cos(turns: u64) -> (f32, f32) {
     if quarter & 2 == 0 { (s as f32, c as f32) } else { (-s as f32, -c as f32) }
 }
 
-fn turn<T: Float>(pairing: Pairing, x: &mut [T], angles: &[(f32, f32)]) {
-    best(
+fn turn<T: Float>(level: Level, pairing: Pairing, x: &mut [T], angles: &[(f32, f32)]) {
+    level.run(
         #[inline(always)]
         |_| match pairing {
             Pairing::Halves => {

@@ -1,5 +1,6 @@
 //! One table of cases; every implementation of the activations goes through it.
 use latens_core::{Act, Device, Error, Float, Layout, Tensor, act_into, bf16, f16, gated, gelu, silu};
+use latens_cpu::Level;
 use latens_kernels::act as family;
 use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place};
 
@@ -33,10 +34,12 @@ fn check<T: Float + Poison>(
         family::forward(&p, gate, gates.then_some(up), &mut want);
         cases.ran("reference");
 
-        let mut y = Fenced::<T, 2>::new([rows, n], &Device::Host);
-        latens_cpu::act::forward(&p, gate, gates.then_some(up), y.slice());
-        close(&format!("cpu {what}"), &y.full(), &want, limit);
-        cases.ran("cpu");
+        for level in Level::all() {
+            let mut y = Fenced::<T, 2>::new([rows, n], &Device::Host);
+            latens_cpu::act::forward_at(level, &p, gate, gates.then_some(up), y.slice());
+            close(&format!("{level:?} {what}"), &y.full(), &want, limit);
+            cases.ran("cpu");
+        }
 
         for device in devices() {
             let what = format!("{} {what}", place(&device));

@@ -1,6 +1,7 @@
 //! One table of cases; every implementation of attention goes through it.
 use approx::assert_relative_eq;
 use latens_core::{Device, Error, Float, Layout, Tensor, attention, attention_into, bf16, f16};
+use latens_cpu::Level;
 use latens_kernels::attention as family;
 use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place, small};
 use proptest::prelude::*;
@@ -47,10 +48,12 @@ fn check<T: Float + Poison>(
     family::forward(&p, &q, &k, &v, &mut want);
     cases.ran("reference");
 
-    let mut y = Fenced::<T, 4>::new(p.out(), &Device::Host);
-    latens_cpu::attention::forward(&p, &q, &k, &v, y.slice());
-    close(&format!("cpu {what}"), &y.full(), &want, limit);
-    cases.ran("cpu");
+    for level in Level::all() {
+        let mut y = Fenced::<T, 4>::new(p.out(), &Device::Host);
+        latens_cpu::attention::forward_at(level, &p, &q, &k, &v, y.slice());
+        close(&format!("{level:?} {what}"), &y.full(), &want, limit);
+        cases.ran("cpu");
+    }
 
     for device in devices() {
         let what = format!("{} {what}", place(&device));

@@ -1,5 +1,6 @@
 //! One table of cases; every implementation of the cross-entropy goes through it.
 use latens_core::{Device, Error, Float, IGNORED, Layout, Tensor, bf16, cross_entropy, cross_entropy_into, f16};
+use latens_cpu::Level;
 use latens_kernels::loss as family;
 use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place};
 
@@ -19,10 +20,12 @@ fn check<T: Float<Acc: Poison> + Poison>(logits: &[T], [rows, classes, padding]:
     let mut want = vec![T::Acc::POISON; rows];
     family::forward(&p, logits, &targets, &mut want).unwrap();
     cases.ran("reference");
-    let mut losses = Fenced::<T::Acc, 1>::new([rows], &Device::Host);
-    latens_cpu::loss::forward(&p, logits, &targets, losses.slice()).unwrap();
-    close(&format!("cpu {what}"), &losses.full(), &want, limit);
-    cases.ran("cpu");
+    for level in Level::all() {
+        let mut losses = Fenced::<T::Acc, 1>::new([rows], &Device::Host);
+        latens_cpu::loss::forward_at(level, &p, logits, &targets, losses.slice()).unwrap();
+        close(&format!("{level:?} {what}"), &losses.full(), &want, limit);
+        cases.ran("cpu");
+    }
     for device in devices() {
         let what = format!("{} {what}", place(&device));
         let logits = Tensor::from_slice(logits, layout, &device).unwrap();

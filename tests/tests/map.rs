@@ -2,6 +2,7 @@
 use latens_core::{
     Device, Element, Error, Float, Layout, Tensor, add_into, bf16, cast, cast_into, copy_into, f16, scale_into,
 };
+use latens_cpu::Level;
 use latens_kernels::map as family;
 use latens_tests::{Cases, Fenced, Poison, devices, numbers, place, same};
 
@@ -28,7 +29,7 @@ fn everywhere<T: Float + Poison, U: Float + Poison>(
     x: &[T],
     y: &[U],
     reference: impl Fn(&family::Plan, &[T], &mut [U]),
-    cpu: impl Fn(&family::Plan, &[T], &mut [U]),
+    cpu: impl Fn(Level, &family::Plan, &[T], &mut [U]),
     op: impl Fn(&Tensor<T, 2>, &mut Tensor<U, 2>),
     cases: &mut Cases,
 ) {
@@ -38,10 +39,12 @@ fn everywhere<T: Float + Poison, U: Float + Poison>(
     let mut want = y.to_vec();
     reference(&p, x, &mut want);
     cases.ran("reference");
-    let mut got = Fenced::<U, 1>::holding(y, [y.len()], &Device::Host);
-    cpu(&p, x, got.slice());
-    assert!(same(&got.take(), &want), "cpu {what} {case:?}");
-    cases.ran("cpu");
+    for level in Level::all() {
+        let mut got = Fenced::<U, 1>::holding(y, [y.len()], &Device::Host);
+        cpu(level, &p, x, got.slice());
+        assert!(same(&got.take(), &want), "{level:?} {what} {case:?}");
+        cases.ran("cpu");
+    }
     for device in devices() {
         let x = Tensor::from_slice(x, x_layout, &device).unwrap();
         let mut y = Tensor::from_slice(y, y_layout, &device).unwrap();
@@ -56,7 +59,8 @@ fn table<T: Float + Poison>() {
     for (seed, &case @ [rows, n, a, b]) in CASES.iter().enumerate() {
         let (x, y) = (numbers::<T>(rows * (n + a), seed as u64), numbers::<T>(rows * (n + b), 50));
         let (copy, add) = (family::copy::<T>, family::add::<T>);
-        let (fast_copy, fast_add) = (latens_cpu::map::copy::<T>, latens_cpu::map::add::<T>);
+        let fast_copy = |_, p: &_, x: &[T], y: &mut [T]| latens_cpu::map::copy(p, x, y);
+        let fast_add = latens_cpu::map::add_at::<T>;
         everywhere(
             "copy",
             case,
@@ -69,7 +73,7 @@ fn table<T: Float + Poison>() {
         );
         everywhere("add", case, &x, &y, add, fast_add, |x, y| add_into(x.view(), y.view_mut()).unwrap(), &mut cases);
         let scale = |p: &_, _: &[T], y: &mut [T]| family::scale(p, 0.3, y);
-        let fast = |p: &_, _: &[T], y: &mut [T]| latens_cpu::map::scale(p, 0.3, y);
+        let fast = |level, p: &_, _: &[T], y: &mut [T]| latens_cpu::map::scale_at(level, p, 0.3, y);
         everywhere("scale", case, &x, &y, scale, fast, |_, y| scale_into(0.3, y.view_mut()).unwrap(), &mut cases);
         casts::<T, f32>(case, &x, &mut cases);
         casts::<T, f16>(case, &x, &mut cases);
@@ -79,7 +83,7 @@ fn table<T: Float + Poison>() {
 
 fn casts<T: Float + Poison, U: Float + Poison>(case: [usize; 4], x: &[T], cases: &mut Cases) {
     let y = vec![U::POISON; case[0] * (case[1] + case[3])];
-    let (plain, fast) = (family::cast::<T, U>, latens_cpu::map::cast::<T, U>);
+    let (plain, fast) = (family::cast::<T, U>, latens_cpu::map::cast_at::<T, U>);
     everywhere("cast", case, x, &y, plain, fast, |x, y| cast_into(x.view(), y.view_mut()).unwrap(), cases);
 }
 

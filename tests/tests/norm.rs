@@ -2,6 +2,7 @@
 use latens_core::{
     Device, Error, Float, Layout, Tensor, View, bf16, f16, layer_norm, layer_norm_into, rms_norm, rms_norm_into,
 };
+use latens_cpu::Level;
 use latens_kernels::norm::{self as family, Norm};
 use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place};
 
@@ -44,10 +45,12 @@ fn check<T: Float<Acc: Poison> + Poison>(
     family::forward(&p, x, &weight, bias, &mut want);
     cases.ran("reference");
 
-    let mut y = Fenced::<T, 2>::new([rows, n], &Device::Host);
-    latens_cpu::norm::forward(&p, x, &weight, bias, y.slice());
-    close(&format!("cpu {what}"), &y.full(), &want, limit);
-    cases.ran("cpu");
+    for level in Level::all() {
+        let mut y = Fenced::<T, 2>::new([rows, n], &Device::Host);
+        latens_cpu::norm::forward_at(level, &p, x, &weight, bias, y.slice());
+        close(&format!("{level:?} {what}"), &y.full(), &want, limit);
+        cases.ran("cpu");
+    }
 
     for device in devices() {
         let what = format!("{} {what}", place(&device));

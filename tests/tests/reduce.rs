@@ -1,5 +1,6 @@
 //! One table of cases; every implementation of the reductions goes through it.
 use latens_core::{Device, Error, Float, Layout, Reduce, Tensor, bf16, f16, reduce, reduce_into};
+use latens_cpu::Level;
 use latens_kernels::reduce as family;
 use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place, same};
 
@@ -38,10 +39,12 @@ fn check<T: Float<Acc: Poison> + Poison>(x: &[T], [rows, n, padding]: [usize; 3]
         let mut want = vec![T::Acc::POISON; p.out()[0]];
         family::forward(&p, x, &mut want);
         cases.ran("reference");
-        let mut y = Fenced::<T::Acc, 1>::new(p.out(), &Device::Host);
-        latens_cpu::reduce::forward(&p, x, y.slice());
-        equal("cpu", &y.full(), &want);
-        cases.ran("cpu");
+        for level in Level::all() {
+            let mut y = Fenced::<T::Acc, 1>::new(p.out(), &Device::Host);
+            latens_cpu::reduce::forward_at(level, &p, x, y.slice());
+            equal(&format!("{level:?}"), &y.full(), &want);
+            cases.ran("cpu");
+        }
         for device in devices() {
             let x = Tensor::from_slice(x, layout, &device).unwrap();
             equal(place(&device), &reduce(x.view(), how, axis).unwrap().to_vec().unwrap(), &want);

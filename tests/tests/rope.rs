@@ -1,6 +1,7 @@
 //! One table of cases; every implementation of rotary positions goes through it.
 use approx::assert_abs_diff_eq;
 use latens_core::{Device, Error, Float, Layout, Pairing, Tensor, bf16, f16, rope_into};
+use latens_cpu::Level;
 use latens_kernels::rope as family;
 use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place};
 use proptest::prelude::*;
@@ -39,10 +40,12 @@ fn check<T: Float + Poison>(
         let mut want = x[..layout.span()].to_vec();
         family::forward(&p, &mut want, &positions);
         cases.ran("reference");
-        let mut y = x[..layout.span()].to_vec();
-        latens_cpu::rope::forward(&p, &mut y, &positions);
-        close(&format!("cpu {what}"), &y, &want, limit);
-        cases.ran("cpu");
+        for level in Level::all() {
+            let mut y = x[..layout.span()].to_vec();
+            latens_cpu::rope::forward_at(level, &p, &mut y, &positions);
+            close(&format!("{level:?} {what}"), &y, &want, limit);
+            cases.ran("cpu");
+        }
         for device in devices() {
             let positions = Tensor::from_slice(&positions, position_layout, &device).unwrap();
             let mut y = Tensor::from_slice(&x[..layout.span()], layout, &device).unwrap();
