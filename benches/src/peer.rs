@@ -35,6 +35,8 @@ impl Peer {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/candle/Cargo.toml");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         cargo.args(["run", "--release", "--quiet", "--manifest-path"]).arg(manifest);
+        // Its vector code is chosen when it is compiled.
+        cargo.env("RUSTFLAGS", "-C target-cpu=native");
         Self::start(cargo)
     }
 

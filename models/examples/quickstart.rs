@@ -209,20 +209,19 @@ fn train(
     };
     let steps = trainer.config().steps;
     let bar = progress("training", steps);
-    let mut course = Vec::new();
     while trainer.steps() < steps {
         trainer.step(buffer.next(|start, rows| source.fill(start, rows))?)?;
         if trainer.steps() % TELL == 0 || trainer.steps() == steps {
-            let now = trainer.progress()?;
+            let now = trainer.mark()?;
             bar.set_position(now.step as u64);
             bar.set_message(format!("FVU {:.3}, L0 {:.1}", now.fvu, now.l0));
-            course.push(now);
         }
         if trainer.steps() % SAVE == 0 && trainer.steps() < steps {
             trainer.save_state(&state)?;
         }
     }
     bar.finish();
+    let course = trainer.course().to_vec();
     Ok((trainer.finish(), buffer, course))
 }
 

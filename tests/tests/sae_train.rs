@@ -132,10 +132,12 @@ fn resumed_training_gives_the_same_bytes() {
         for at in [0, 1, 15, 16, 17, 33, 39, 40] {
             let mut first = Trainer::new(config.clone(), &rows(), &Device::Host).unwrap();
             run(&mut first, at, &Device::Host);
+            first.mark().unwrap();
             first.save_state(&state).unwrap();
+            let course = first.course().to_vec();
             drop(first);
             let mut second = Trainer::load_state(&state, &Device::Host).unwrap();
-            assert_eq!((second.steps(), second.config()), (at, &config));
+            assert_eq!((second.steps(), second.config(), second.course()), (at, &config, &course[..]));
             run(&mut second, 40, &Device::Host);
             assert!(bytes(second, &folder) == whole, "{variant:?} {at}");
         }

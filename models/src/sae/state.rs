@@ -1,7 +1,7 @@
 //! A trainer on disk: continued, it takes the very steps that it would have taken. One safetensors file holds weights,
 //! moments and dead-latent counters, and, as its metadata, settings and counters. What is drawn while training depends
 //! on the seed and on counters only, so they are all there is to keep of the generator and of the buffer's place.
-use super::train::{Facts, Moments, Trainer};
+use super::train::{Facts, Moments, Progress, Trainer};
 use super::{
     Config, Gate, Sae,
     weights::{Incoming, Outgoing},
@@ -15,12 +15,13 @@ struct Note {
     version: u32,
     config: Config,
     facts: Facts,
+    course: Vec<Progress>,
     since: Vec<u32>,
     dead: Vec<u32>,
 }
 
 /// Changes when a state of before can no longer be continued.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 impl Trainer {
     /// Write all that the next step depends on. Whenever this is interrupted, the file is the one before or the new one.
@@ -29,7 +30,8 @@ impl Trainer {
     /// [`Error::System`] if the disk refuses.
     pub fn save_state(&self, path: &Path) -> Result<()> {
         let (config, since, dead) = (self.config.clone(), self.since.to_vec()?, self.dead.to_vec()?);
-        let note = Note { version: VERSION, config, facts: self.facts, since, dead };
+        let course = self.course.clone();
+        let note = Note { version: VERSION, config, facts: self.facts, course, since, dead };
         let mut weights = Outgoing::default();
         weights.annotate(serde_json::to_string(&note).map_err(|e| Error::content(path, e.to_string()))?);
         let (n, d) = (self.config.latents, self.config.d);
@@ -73,6 +75,7 @@ impl Trainer {
         trainer.b_enc = b_enc_moments;
         trainer.b_dec = b_dec_moments;
         trainer.since = since;
+        trainer.course = note.course;
         trainer.restore_dead(dead)?;
         Ok(trainer)
     }

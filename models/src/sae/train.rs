@@ -41,6 +41,7 @@ pub struct Trainer {
     pub(super) since: Tensor<u32, 1>,
     pub(super) dead: Tensor<u32, 1>,
     pub(super) facts: Facts,
+    pub(super) course: Vec<Progress>,
     pub(super) scratch: Scratch,
     ahead: Record,
     records: bool,
@@ -67,7 +68,7 @@ pub(super) struct Facts {
 }
 
 /// How the last step went.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Progress {
     /// Steps done.
     pub step: usize,
@@ -122,6 +123,7 @@ impl Trainer {
             config,
             sae,
             facts,
+            course: Vec::new(),
             scratch,
             ahead: Record::New,
             records: true,
@@ -233,6 +235,21 @@ impl Trainer {
             dead: dead as f32 / self.config.latents as f32,
             rate: self.config.rate_at(self.facts.step),
         })
+    }
+
+    /// [`progress`](Self::progress), kept in the [`course`](Self::course).
+    ///
+    /// # Errors
+    /// If the device fails.
+    pub fn mark(&mut self) -> Result<Progress> {
+        let now = self.progress()?;
+        self.course.push(now);
+        Ok(now)
+    }
+
+    /// What was [marked](Self::mark), since the first step even of a trainer that was loaded.
+    pub fn course(&self) -> &[Progress] {
+        &self.course
     }
 
     /// The autoencoder as it stands. BatchTopK's has its threshold as soon as there was a step.
