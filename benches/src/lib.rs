@@ -1,6 +1,7 @@
 //! What the benchmarks and `compare` share: inputs, peers behind pipes, and rows of a report.
 #![forbid(unsafe_code)]
 pub mod family;
+pub mod hyper;
 pub mod lm;
 pub mod peer;
 pub mod report;

@@ -24,7 +24,16 @@ pub struct Peer {
 impl Peer {
     /// PyTorch, from the shell file that puts it on the path.
     pub fn torch(env: &Path) -> Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/torch_peer.py");
+        Self::python(env, "torch_peer.py")
+    }
+
+    /// numpy and scipy, from the same file.
+    pub fn numpy(env: &Path) -> Result<Self> {
+        Self::python(env, "numpy_peer.py")
+    }
+
+    fn python(env: &Path, script: &str) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(script);
         let mut shell = Command::new("bash");
         shell.args(["-c", "source \"$0\" && exec python \"$1\""]).arg(env).arg(script);
         Self::start(shell)

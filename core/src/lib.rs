@@ -7,6 +7,7 @@ mod attention;
 mod conv1d;
 mod embed;
 mod entropy;
+mod hyper;
 mod linear;
 mod loss;
 mod map;
@@ -29,6 +30,17 @@ pub use conv1d::{
 };
 pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
 pub use entropy::{Entropy, EntropySettings, Estimator, Sampling, entropy, entropy_into, entropy_workspace};
+pub use hyper::{
+    Compressed, Convolution, Degree, Hypergraph, Incidence, Walk, Weigh, hyper_compress, hyper_compress_into,
+    hyper_convolution, hyper_convolve, hyper_convolve_backward, hyper_degree, hyper_degree_into, hyper_dots,
+    hyper_dots_into, hyper_incidence_into, hyper_incidence_workspace, hyper_largest, hyper_largest_backward,
+    hyper_largest_backward_into, hyper_largest_into, hyper_pool, hyper_pool_into, hyper_rank, hyper_rank_into,
+    hyper_rank_workspace, hyper_search, hyper_search_compressed, hyper_search_compressed_into,
+    hyper_search_compressed_workspace, hyper_search_into, hyper_search_workspace, hyper_topk, hyper_topk_into,
+    hyper_transpose_into, hyper_transpose_workspace, hyper_weigh, hyper_weigh_backward, hyper_weigh_backward_into,
+    hyper_weigh_into,
+};
+pub use latens_kernels::hyper::Shape as IncidenceShape;
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;
 pub use latens_kernels::route::Order;

@@ -22,6 +22,20 @@ template <class T> __device__ inline void store16(T* to, const Pack<T>& pack) {
   *reinterpret_cast<uint4*>(to) = u.raw;
 }
 
+// The first `left` of N numbers at `from`, then zeros.
+template <class T> __device__ Pack<T> fetch(const T* from, u32 left) {
+  if (left >= Pack<T>::N && aligned16(from)) return load16(from);
+  Pack<T> pack;
+  for (u32 c = 0; c < Pack<T>::N; ++c) pack.x[c] = c < left ? from[c] : from_f32<T>(0);
+  return pack;
+}
+
+// Write the first `left` of N numbers.
+template <class T> __device__ void place(T* to, u32 left, const Pack<T>& pack) {
+  if (left >= Pack<T>::N && aligned16(to)) return store16(to, pack);
+  for (u32 c = 0; c < Pack<T>::N && c < left; ++c) to[c] = pack.x[c];
+}
+
 // visit(i, x[i] as f32) for every i < n, shared out over `threads` threads: whole packs if x is aligned, else one by
 // one. Who visits what, and in which order, depends on n alone, so sums over it do not change with the address.
 template <class T, class F> __device__ inline void visit(const T* x, u32 n, u32 thread, u32 threads, F visit) {

@@ -18,6 +18,7 @@ mod element;
 pub mod embed;
 pub mod entropy;
 mod error;
+pub mod hyper;
 mod launch;
 mod layout;
 pub mod linear;

@@ -1,15 +1,16 @@
 //! Ours and a peer in turn on this machine: verified first, then medians and ratios.
 //!
-//! `compare sae --torch DIR/env --json OUT` or `compare lm ...`; `DIR/env` is a shell file that puts a Python with PyTorch on the path.
+//! `compare sae --torch DIR/env --json OUT` or `compare lm ...`; `DIR/env` is a shell file that puts a Python with PyTorch on the path;
+//! `compare hyper` needs numpy and scipy there (`pip install scipy`).
 use clap::Parser;
-use latens_benches::{Result, lm, report::Row, sae};
+use latens_benches::{Result, hyper, lm, report::Row, sae};
 use std::path::PathBuf;
 
 #[derive(Parser)]
 #[command(about = "Compare latens with PyTorch and candle on this machine")]
 struct Options {
     /// What to compare.
-    #[arg(value_parser = ["sae", "lm", "all"])]
+    #[arg(value_parser = ["sae", "hyper", "lm", "all"])]
     what: String,
     /// Shell file that puts a Python with PyTorch on the path.
     #[arg(long)]
@@ -30,11 +31,15 @@ fn main() -> Result<()> {
         println!("{row}");
         rows.push(row);
     };
-    if options.what != "lm" {
-        let torch = options.torch.as_deref().ok_or("compare sae needs --torch FILE")?;
-        sae::compare(torch, &mut show)?;
+    let asked = |what| options.what == what || options.what == "all";
+    let torch = || options.torch.as_deref().ok_or("compare needs --torch FILE for this");
+    if asked("sae") {
+        sae::compare(torch()?, &mut show)?;
     }
-    if options.what != "sae" {
+    if asked("hyper") {
+        hyper::compare(torch()?, &mut show)?;
+    }
+    if asked("lm") {
         lm::compare(options.torch.as_deref(), options.model.as_deref(), &mut show)?;
     }
     if let Some(path) = options.json {

@@ -15,20 +15,6 @@ struct Slots {
   __device__ u32 end(u32 r) const { return offsets ? max(begin(r), min(offsets[r + 1], slots)) : (r + 1) * width; }
 };
 
-// The first `left` of N numbers at `from`, then zeros.
-template <class T> __device__ Pack<T> fetch(const T* from, u32 left) {
-  if (left >= Pack<T>::N && aligned16(from)) return load16(from);
-  Pack<T> pack;
-  for (u32 c = 0; c < Pack<T>::N; ++c) pack.x[c] = c < left ? from[c] : from_f32<T>(0);
-  return pack;
-}
-
-// Write the first `left` of N numbers.
-template <class T> __device__ void place(T* to, u32 left, const Pack<T>& pack) {
-  if (left >= Pack<T>::N && aligned16(to)) return store16(to, pack);
-  for (u32 c = 0; c < Pack<T>::N && c < left; ++c) to[c] = pack.x[c];
-}
-
 // Add value * w[latent][column..column + N) to sum, for all lanes' slots in turn; 4 rows of w are asked for at a time.
 template <class T, u32 N>
 __device__ void gather(f32 (&sum)[N], const f32* values, const u32* latents, u32 begin, u32 end, const T* w, u64 stride,

@@ -69,12 +69,12 @@ LATENS_ENTRY(sae_order_keys_f32, 256, const f32*, const u32* latents, const u32*
   order_keys(latents, Slots{offsets, width, slots}, keys, items, rows, dvalues, count, n);
 }
 LATENS_ENTRY(sae_order_count_f32, 256, const u32* keys, u32* counts, u32 slots, u32 shift) {
-  order_count(keys, counts, slots, shift);
+  sort_count(keys, counts, slots, shift);
 }
-LATENS_ENTRY(sae_order_scan_f32, 1024, u32* counts, u32 count) { order_scan(counts, count); }
+LATENS_ENTRY(sae_order_scan_f32, 1024, u32* counts, u32 count) { sort_scan(counts, count); }
 LATENS_ENTRY(sae_order_move_f32, 256, const u32* keys, const u32* items, const u32* counts, u32* to_keys, u32* to_items,
              u32 slots, u32 shift) {
-  order_move(keys, items, counts, to_keys, to_items, slots, shift);
+  sort_move(keys, items, counts, to_keys, to_items, slots, shift);
 }
 LATENS_ENTRY(sae_order_starts_f32, 256, const u32* keys, u32* starts, u32 slots, u32 n) {
   order_starts(keys, starts, slots, n);

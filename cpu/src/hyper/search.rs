@@ -1,0 +1,184 @@
+//! [`latens_kernels::hyper::search`] on the host: rows of the corpus are read once for all queries, and scores are looked
+//! through while they are in the nearest cache. Of a copy in 8 bits a quarter of the bytes is read.
+use super::{gather, integer::Parts};
+use crate::{rows, simd::best, topk::Best};
+use alloc::{vec, vec::Vec};
+use core::cmp::Reverse;
+use core::ops::Range;
+use latens_kernels::hyper::search::{self, Plan, Query};
+use latens_kernels::{DType, Float, order};
+
+/// Rows scored before their scores are looked through.
+const BLOCK: usize = 256;
+/// Rows, and queries, of a tile of products that stays in registers.
+const ROWS: usize = 2;
+const QUERIES: usize = 4;
+
+/// The best of a part of the corpus, or of all of it.
+type Found = Vec<(u64, Reverse<u32>)>;
+
+/// `best[q]` over all rows, from what `scan(rows, best)` finds in each part; best first.
+fn over_parts(
+    n: usize,
+    count: usize,
+    k: usize,
+    scan: impl Fn(Range<usize>, &mut [Best<Reverse<u32>>]) + Send + Sync,
+) -> Vec<Found> {
+    let each = n.div_ceil(4 * rows::threads()).next_multiple_of(BLOCK).max(BLOCK);
+    let found = rows::collect(n.div_ceil(each), |part| {
+        let mut best: Vec<_> = (0..count).map(|_| Best::new(k)).collect();
+        scan(part * each..n.min((part + 1) * each), &mut best);
+        best.into_iter().map(Best::finish).collect::<Vec<Found>>()
+    });
+    let mut all: Vec<Found> = vec![Vec::new(); count];
+    found.into_iter().flatten().enumerate().for_each(|(at, found)| all[at % count].extend(found));
+    for found in &mut all {
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.truncate(k);
+    }
+    all
+}
+
+/// Row `r` of a matrix.
+fn row<'a, T>(layout: &latens_kernels::Layout<2>, data: &'a [T], r: usize) -> &'a [T] {
+    &data[r * layout.strides()[0]..][..layout.dims()[1]]
+}
+
+/// All queries, in `f32`.
+fn widened<T: Float>(p: &Plan, queries: &[T]) -> Vec<f32> {
+    (0..p.count()).flat_map(|q| row(&p.queries(), queries, q).iter().map(|x| x.to_f32())).collect()
+}
+
+/// See [`search::forward`].
+pub fn forward<T: Float>(p: &Plan, queries: &[T], corpus: &[T], values: &mut [T::Acc], ids: &mut [u32]) {
+    if T::DTYPE == DType::F64 {
+        return search::forward(p, queries, corpus, values, ids);
+    }
+    let (count, k, dim) = (p.count(), p.k(), p.dim());
+    if count == 0 || k == 0 {
+        return;
+    }
+    let queries = widened(p, queries);
+    let query = |q: usize| &queries[q.min(count - 1) * dim..][..dim];
+    let found = over_parts(p.n(), count, k, |rows, best| {
+        let mut scores = vec![0.0_f32; count.next_multiple_of(QUERIES) * BLOCK];
+        for first in rows.clone().step_by(BLOCK) {
+            let some = BLOCK.min(rows.end - first);
+            let line = |v: usize| row(&p.corpus(), corpus, first + v.min(some - 1));
+            score(count, some, query, line, &mut scores);
+            for (q, best) in best.iter_mut().enumerate() {
+                best.scan(&scores[q * BLOCK..][..some], |i| Reverse(first as u32 + i));
+            }
+        }
+    });
+    for (q, found) in found.into_iter().enumerate() {
+        put(p, found, &mut values[q * k..][..k], &mut ids[q * k..][..k], |id| {
+            one(row(&p.corpus(), corpus, id), query(q))
+        });
+    }
+}
+
+/// `scores[q * BLOCK + v]` of some rows.
+fn score<'a, T: Float>(
+    count: usize,
+    some: usize,
+    query: impl Fn(usize) -> &'a [f32],
+    line: impl Fn(usize) -> &'a [T],
+    scores: &mut [f32],
+) {
+    best(
+        #[inline(always)]
+        |fused| {
+            if count == 1 {
+                for v in 0..some {
+                    scores[v] = gather::products(fused, [line(v)], [query(0)])[0][0];
+                }
+                return;
+            }
+            for v in (0..some).step_by(ROWS) {
+                let lines = core::array::from_fn::<_, ROWS, _>(|r| line(v + r));
+                for q in (0..count).step_by(QUERIES) {
+                    let queries = core::array::from_fn::<_, QUERIES, _>(|j| query(q + j));
+                    for (j, sums) in gather::products(fused, lines, queries).into_iter().enumerate() {
+                        scores[(q + j) * BLOCK + v..][..ROWS].copy_from_slice(&sums);
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// The score of one row, as [`score`] makes it.
+fn one<T: Float>(row: &[T], query: &[f32]) -> f32 {
+    best(
+        #[inline(always)]
+        |fused| gather::products(fused, [row], [query])[0][0],
+    )
+}
+
+fn put<A: Float>(p: &Plan, found: Found, values: &mut [A], ids: &mut [u32], score: impl Fn(usize) -> f32) {
+    for (j, (_, Reverse(id))) in found.into_iter().take(p.k()).enumerate() {
+        // Again: what ranks keeps neither NaN nor the sign of 0.
+        (values[j], ids[j]) = (A::from_f32(score(id as usize)), id);
+    }
+}
+
+/// See [`search::compress`].
+pub fn compress<T: Float>(p: &Plan, corpus: &[T], codes: &mut [i8], bounds: &mut [f32]) {
+    let dim = p.dim();
+    if dim == 0 {
+        return search::compress(p, corpus, codes, bounds);
+    }
+    let (codes, bounds) = (&mut codes[..p.n() * dim], &mut bounds[..p.n() * 3]);
+    rows::each_pair((dim, codes), (3, bounds), |v, codes, bounds| {
+        bounds.copy_from_slice(&search::compress_row(row(&p.corpus(), corpus, v), codes));
+    });
+}
+
+/// See [`search::compressed`].
+pub fn compressed<T: Float>(
+    p: &Plan,
+    queries: &[T],
+    corpus: &[T],
+    codes: &[i8],
+    bounds: &[f32],
+    values: &mut [T::Acc],
+    ids: &mut [u32],
+    complete: &mut [u32],
+) {
+    if T::DTYPE == DType::F64 {
+        return search::compressed(p, queries, corpus, codes, bounds, values, ids, complete);
+    }
+    let (count, k, dim, candidates) = (p.count(), p.k(), p.dim(), p.candidates());
+    let complete = &mut complete[..count];
+    if count == 0 || k == 0 {
+        return complete.fill(1);
+    }
+    let whole: Vec<Query> = (0..count).map(|q| Query::of(row(&p.queries(), queries, q))).collect();
+    let parts: Vec<Parts> = whole.iter().map(|query| Parts::new(&query.high, &query.low)).collect();
+    let found = over_parts(p.n(), count, candidates, |rows, best| {
+        let mut upper = [0.0_f32; BLOCK];
+        for first in rows.clone().step_by(BLOCK) {
+            let some = BLOCK.min(rows.end - first);
+            for ((query, parts), best) in whole.iter().zip(&parts).zip(&mut *best) {
+                for (v, upper) in (first..first + some).zip(&mut upper) {
+                    let [high, low] = parts.products(&codes[v * dim..][..dim]);
+                    *upper = query.bound(high, low, &bounds[3 * v..][..3]);
+                }
+                best.scan(&upper[..some], |i| Reverse(first as u32 + i));
+            }
+        }
+    });
+    let queries = widened(p, queries);
+    for (q, found) in found.into_iter().enumerate() {
+        let last = found.last().map_or(u64::MAX, |&(bound, _)| bound);
+        let score = |id: usize| one(row(&p.corpus(), corpus, id), &queries[q * dim..][..dim]);
+        let mut exact = rows::collect(found.len(), |j| {
+            let Reverse(id) = found[j].1;
+            (order(score(id as usize)), Reverse(id))
+        });
+        exact.sort_unstable_by(|a, b| b.cmp(a));
+        complete[q] = u32::from(candidates == p.n() || exact[k - 1].0 > last);
+        put(p, exact, &mut values[q * k..][..k], &mut ids[q * k..][..k], score);
+    }
+}

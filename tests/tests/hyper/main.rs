@@ -1,0 +1,10 @@
+//! Hypergraphs: one table of cases for each operation; every implementation goes through it.
+mod gradient;
+mod graph;
+mod incidence;
+mod operator;
+mod pool;
+mod rank;
+mod search;
+mod weigh;
+mod wrong;

@@ -1,0 +1,184 @@
+use crate::graph::{CASES, Graph, tensor};
+use latens_core::{Device, Layout, Tensor, Walk, hyper_rank, hyper_rank_into, hyper_rank_workspace};
+use latens_kernels::hyper::{rank, weigh};
+use latens_tests::{Cases, Fenced, close, devices, place, uniform};
+
+/// Columns that sum to 1, a tenth of the vertices in each.
+fn seeds(vertices: usize, columns: usize, gap: usize) -> (Vec<f32>, Layout<2>) {
+    let layout = Layout::strided([vertices, columns], [columns + gap, 1]).unwrap();
+    let mut seeds = vec![0.0; layout.span()];
+    for q in 0..columns {
+        let chosen: Vec<usize> = (0..vertices).filter(|v| (v * 7 + q) % 10 == 0).collect();
+        chosen.iter().for_each(|v| seeds[v * layout.strides()[0] + q] = 1.0 / chosen.len() as f32);
+    }
+    (seeds, layout)
+}
+
+/// Weights of which some do not count.
+fn weights(count: usize, seed: u64) -> Vec<f32> {
+    let mut weights = uniform::<f32>(count, 0.1, 2.0, seed);
+    weights.iter_mut().step_by(7).for_each(|weight| *weight = 0.0);
+    weights.iter_mut().skip(3).step_by(11).for_each(|weight| *weight = -1.0);
+    weights.iter_mut().skip(5).step_by(29).for_each(|weight| *weight = f32::NAN);
+    weights
+}
+
+/// Changes are differences of ranks that sum to 1, each rounded.
+fn near(what: &str, got: &[f32], want: &[f32]) {
+    let off = got.iter().zip(want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
+    assert!(off < 1e-6, "{what}: {off:e}");
+}
+
+#[test]
+fn table() {
+    let mut cases = Cases::of("hyper rank");
+    for (seed, &case @ [edges, vertices, pairs]) in CASES.iter().enumerate() {
+        let graph = Graph::random(case, seed as u64);
+        let on: Vec<_> = devices().into_iter().map(|device| (graph.on(&device), device)).collect();
+        let (of_edges, of_entries) = (weights(edges, 1), weights(pairs, 2));
+        for (columns, gap, steps, given) in
+            [(0, 0, 3, false), (1, 0, 0, true), (1, 0, 9, true), (3, 1, 8, false), (40, 0, 5, true)]
+        {
+            let what = format!("{case:?} {columns} {steps} {given}");
+            let (seeds, layout) = seeds(vertices, columns, gap);
+            let walk = Walk { damping: 0.85, steps, tolerance: 0.0 };
+            let turned = graph.shape.transposed();
+            let p = rank::plan(&graph.shape, &turned, [false, true], None, None, &layout, walk).unwrap();
+            let (weights, shares) = (given.then_some(&of_edges[..]), given.then_some(&of_entries[..]));
+            let walked = rank::Graph { edges: graph.edges(), vertices: graph.vertices(), weights, shares };
+            let (mut want, mut moved) = (vec![0.0; vertices * columns], vec![0.0; columns]);
+            rank::forward(&p, walked, &seeds, &mut want, &mut moved);
+            cases.ran("reference");
+            let out = |device: &Device| {
+                (Fenced::<f32, 2>::new([vertices, columns], device), Fenced::<f32, 1>::new([columns], device))
+            };
+            let (mut ranks, mut change) = out(&Device::Host);
+            latens_cpu::hyper::rank::forward(&p, walked, &seeds, ranks.slice(), change.slice());
+            close(&format!("cpu {what}"), &ranks.full(), &want, 1e-9);
+            near(&format!("cpu change {what}"), &change.full(), &moved);
+            cases.ran("cpu");
+            for (graph, device) in &on {
+                let on = Tensor::from_slice(&seeds, layout, device).unwrap();
+                let [of_edges, of_entries] = [&of_edges, &of_entries].map(|numbers| tensor(numbers, device));
+                let [weights, shares] = [&of_edges, &of_entries].map(|numbers| given.then(|| numbers.view()));
+                let (edges, vertices) = (graph.edges(), graph.vertices());
+                let (ranks, change) = hyper_rank(edges, vertices, weights, shares, on.view(), walk).unwrap();
+                let got = ranks.to_vec().unwrap();
+                close(&format!("{} {what}", place(device)), &got, &want, 1e-9);
+                near(&format!("{} change {what}", place(device)), &change.to_vec().unwrap(), &moved);
+                let bytes = hyper_rank_workspace(edges.shape().rows(), &layout, device).unwrap();
+                let mut workspace = Tensor::<u8, 1>::empty([bytes], device).unwrap();
+                let (mut ranks, mut change) = out(device);
+                let (r, c, w) = (ranks.view_mut(), change.view_mut(), workspace.view_mut());
+                hyper_rank_into(edges, vertices, weights, shares, on.view(), walk, r, c, w).unwrap();
+                assert_eq!(ranks.full(), got);
+                cases.ran(place(device));
+            }
+        }
+    }
+}
+
+/// A column comes to the same bits alone and beside others, though they stop at different steps; and it stopped.
+#[test]
+fn columns_stop_alone() {
+    let graph = Graph::random([40, 30, 100], 3);
+    let (all, _) = seeds(30, 5, 0);
+    let walk = Walk { damping: 0.6, steps: 60, tolerance: 1e-3 };
+    for device in devices() {
+        let on = graph.on(&device);
+        let rank = |seeds: Vec<f32>, columns| {
+            let seeds = Tensor::from_vec(seeds, [30, columns], &device).unwrap();
+            let (ranks, change) = hyper_rank(on.edges(), on.vertices(), None, None, seeds.view(), walk).unwrap();
+            (ranks.to_vec().unwrap(), change.to_vec().unwrap())
+        };
+        let (together, changes) = rank(all.clone(), 5);
+        assert!(changes.iter().all(|&change| change > 0.0 && change <= 1e-3), "{changes:?}");
+        for q in 0..5 {
+            let column = |from: &[f32]| from.iter().skip(q).step_by(5).copied().collect::<Vec<_>>();
+            let (alone, change) = rank(column(&all), 1);
+            // One column is summed in another order than several.
+            close(place(&device), &alone, &column(&together), 1e-11);
+            close(place(&device), &change, &[changes[q]], 1e-6);
+        }
+        // Four of five, so that widths differ but orders do not.
+        let four: Vec<f32> = all.chunks(5).flat_map(|row| row[..4].to_vec()).collect();
+        let first: Vec<f32> = together.chunks(5).flat_map(|row| row[..4].to_vec()).collect();
+        assert_eq!(rank(four, 4).0, first);
+    }
+}
+
+/// Rows of `P` sum to 1, what walks come to is the solution of the equation, and it sums to 1.
+#[test]
+fn dense_solve() {
+    let graph = Graph::random([30, 24, 70], 11);
+    let (edges, vertices) = (30, 24);
+    let (of_edges, of_entries) = (weights(edges, 1), weights(70, 2));
+    let (seeds, _) = seeds(vertices, 1, 0);
+    let damping = 0.7_f32;
+    // P by its definition; a vertex without edges leads to the seeds.
+    let member = graph.dense(|_| 1.0);
+    let share = graph.dense(|i| rank::positive(f64::from(of_entries[i])));
+    let all: Vec<f64> = share.iter().map(|share| share.iter().sum()).collect();
+    let weight = |e: usize| if all[e] > 0.0 { rank::positive(f64::from(of_edges[e])) } else { 0.0 };
+    let mut p = vec![vec![0.0; vertices]; vertices];
+    for (u, row) in p.iter_mut().enumerate() {
+        let degree: f64 = (0..edges).map(|e| member[e][u] * weight(e)).sum();
+        for (v, p) in row.iter_mut().enumerate() {
+            let through = |e: usize| member[e][u] * weight(e) * share[e][v] / all[e];
+            *p = match degree > 0.0 {
+                true => (0..edges).filter(|&e| all[e] > 0.0).map(through).sum::<f64>() / degree,
+                false => f64::from(seeds[v]),
+            };
+        }
+        assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-6);
+    }
+    assert!((0..vertices).any(|u| (0..edges).all(|e| member[e][u] * weight(e) == 0.0)), "somebody is lonely");
+    let system = |v: usize, u: usize| f64::from(u8::from(u == v)) - f64::from(damping) * p[u][v];
+    let right = |v: usize| (1.0 - f64::from(damping)) * f64::from(seeds[v]);
+    let want = solve((0..vertices).map(|v| (0..vertices).map(|u| system(v, u)).chain([right(v)]).collect()).collect());
+    for device in devices() {
+        let on = graph.on(&device);
+        let [weights, shares] = [&of_edges, &of_entries].map(|numbers| tensor(numbers, &device));
+        let seeds = Tensor::from_vec(seeds.clone(), [vertices, 1], &device).unwrap();
+        let walk = Walk { damping, steps: 80, tolerance: 0.0 };
+        let (weights, shares) = (Some(weights.view()), Some(shares.view()));
+        let (ranks, _) = hyper_rank(on.edges(), on.vertices(), weights, shares, seeds.view(), walk).unwrap();
+        let ranks = ranks.to_vec().unwrap();
+        close(place(&device), &ranks, &want, 1e-10);
+        assert!((ranks.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    }
+}
+
+/// The solution of rows that end with their right side.
+fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
+    let n = rows.len();
+    for k in 0..n {
+        let top = (k..n).max_by(|&a, &b| rows[a][k].abs().total_cmp(&rows[b][k].abs())).unwrap();
+        rows.swap(k, top);
+        let head = rows[k].clone();
+        for (_, row) in rows.iter_mut().enumerate().filter(|(i, _)| *i != k) {
+            let factor = row[k] / head[k];
+            row.iter_mut().zip(&head).for_each(|(x, head)| *x -= factor * head);
+        }
+    }
+    (0..n).map(|k| rows[k][n] / rows[k][k]).collect()
+}
+
+/// The walk of one step is the two poolings that it is made of.
+#[test]
+fn one_step_is_two_poolings() {
+    let graph = Graph::random([33, 300, 700], 4);
+    let (seeds, _) = seeds(300, 1, 0);
+    let on = graph.on(&Device::Host);
+    let x = Tensor::from_vec(seeds.clone(), [300, 1], &Device::Host).unwrap();
+    let walk = Walk { damping: 0.5, steps: 1, tolerance: 0.0 };
+    let (ranks, _) = hyper_rank(on.edges(), on.vertices(), None, None, x.view(), walk).unwrap();
+    let share = |of| latens_core::hyper_weigh::<f32>(of, weigh::Weigh::Mean, None, None, None).unwrap();
+    let (out, back) = (share(on.vertices()), share(on.edges()));
+    let held = latens_core::hyper_pool(on.edges(), Some(out.view()), x.view()).unwrap();
+    let moved = latens_core::hyper_pool(on.vertices(), Some(back.view()), held.view()).unwrap().to_vec().unwrap();
+    let lost: f32 = (0..300).filter(|&v| graph.vertices().row(v).is_empty()).map(|v| seeds[v]).sum();
+    let want: Vec<f32> =
+        moved.iter().zip(&seeds).map(|(moved, seed)| 0.5 * seed + 0.5 * (moved + lost * seed)).collect();
+    close("one step", &ranks.to_vec().unwrap(), &want, 1e-11);
+}
