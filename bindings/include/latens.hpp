@@ -291,6 +291,7 @@ inline void clip_squares(const Device &d, const Tensor &g, LatensAccumulate accu
 }
 inline void clip_scale(const Device &d, const Tensor &squares, float most, const Tensor &g) {
   check(latens_clip_scale(d.get(), squares.raw(), most, g.raw()));
+}
 inline std::size_t entropy_workspace(const Device &d, const Segments &segments, const LatensEntropy &settings) {
   std::size_t bytes = 0;
   check(latens_entropy_workspace(d.get(), segments.get(), &settings, &bytes));

@@ -23,7 +23,7 @@
 //! sum to 1, and so does `rank`. **Weights and shares** that are not positive, NaN included, count as 0.
 //!
 //! **Determinism** stable, the same on the host for every number of threads; close: squared error at most 1e-9 of the sum
-//! of squares for equal numbers of steps, `change` within 1e-6. **Errors** `Size` if shapes disagree, `Value` unless `0 <= damping < 1` and
+//! of squares for equal numbers of steps, `change` within 1e-5. **Errors** `Size` if shapes disagree, `Value` unless `0 <= damping < 1` and
 //! `tolerance >= 0`. **Moves** [`Plan::bytes`] in each step.
 use super::{Incidence, Shape, length, size};
 use crate::{Error, Float, Layout, Result};
