@@ -395,6 +395,103 @@ inline void sparsify_sum(const Device &d, const Tensor &values, const Tensor &in
                          LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
   check(latens_sparsify_sum(d.get(), values.raw(), indices.raw(), scale, accumulate, y.raw()));
 }
+// An incidence: offsets, members and, where it was turned over, places; its columns are counted.
+struct Incidence {
+  const Tensor &offsets, &members, &places;
+  std::size_t columns;
+};
+inline std::size_t hyper_incidence_workspace(const Device &d, std::size_t rows, std::size_t columns, std::size_t pairs) {
+  std::size_t bytes = 0;
+  check(latens_hyper_incidence_workspace(d.get(), rows, columns, pairs, &bytes));
+  return bytes;
+}
+inline void hyper_incidence(const Device &d, const Tensor &rows, const Tensor &columns, const Tensor &weights, std::size_t row_count,
+                    std::size_t column_count, const Tensor &offsets, const Tensor &members, const Tensor &merged,
+                    const Tensor &workspace = none) {
+  check(latens_hyper_incidence(d.get(), rows.raw(), columns.raw(), weights.raw(), row_count, column_count, offsets.raw(),
+                    members.raw(), merged.raw(), workspace.raw()));
+}
+inline std::size_t hyper_transpose_workspace(const Device &d, std::size_t rows, std::size_t columns, std::size_t entries) {
+  std::size_t bytes = 0;
+  check(latens_hyper_transpose_workspace(d.get(), rows, columns, entries, &bytes));
+  return bytes;
+}
+inline void hyper_transpose(const Device &d, const Tensor &offsets, const Tensor &members, std::size_t columns,
+                    const Tensor &to_offsets, const Tensor &to_members, const Tensor &to_places, const Tensor &workspace = none) {
+  check(latens_hyper_transpose(d.get(), offsets.raw(), members.raw(), columns, to_offsets.raw(), to_members.raw(), to_places.raw(),
+                    workspace.raw()));
+}
+inline void hyper_degree(const Device &d, const Incidence &of, LatensDegree how, const Tensor &values, const Tensor &columns,
+                    const Tensor &out) {
+  check(latens_hyper_degree(d.get(), of.offsets.raw(), of.members.raw(), of.places.raw(), of.columns, how, values.raw(), columns.raw(),
+                    out.raw()));
+}
+inline void hyper_weigh(const Device &d, const Incidence &of, LatensWeigh how, const Tensor &values, const Tensor &columns,
+                    const Tensor &rows, const Tensor &a) {
+  check(latens_hyper_weigh(d.get(), of.offsets.raw(), of.members.raw(), of.places.raw(), of.columns, how, values.raw(), columns.raw(),
+                    rows.raw(), a.raw()));
+}
+inline void hyper_weigh_backward(const Device &d, const Incidence &of, LatensWeigh how, const Tensor &values, const Tensor &columns,
+                    const Tensor &rows, const Tensor &da, const Tensor &dvalues) {
+  check(latens_hyper_weigh_backward(d.get(), of.offsets.raw(), of.members.raw(), of.places.raw(), of.columns, how, values.raw(),
+                    columns.raw(), rows.raw(), da.raw(), dvalues.raw()));
+}
+inline void hyper_pool(const Device &d, const Incidence &of, const Tensor &a, const Tensor &x, const Tensor &y) {
+  check(latens_hyper_pool(d.get(), of.offsets.raw(), of.members.raw(), of.places.raw(), of.columns, a.raw(), x.raw(), y.raw()));
+}
+inline void hyper_largest(const Device &d, const Incidence &of, const Tensor &a, const Tensor &x, const Tensor &y, const Tensor &chosen) {
+  check(latens_hyper_largest(d.get(), of.offsets.raw(), of.members.raw(), of.places.raw(), of.columns, a.raw(), x.raw(), y.raw(),
+                    chosen.raw()));
+}
+inline void hyper_largest_backward(const Device &d, const Incidence &of, const Tensor &a, const Tensor &dy, const Tensor &chosen,
+                    const Tensor &dx) {
+  check(latens_hyper_largest_backward(d.get(), of.offsets.raw(), of.members.raw(), of.places.raw(), of.columns, a.raw(), dy.raw(),
+                    chosen.raw(), dx.raw()));
+}
+inline void hyper_dots(const Device &d, const Incidence &of, const Tensor &dy, const Tensor &x, const Tensor &da) {
+  check(latens_hyper_dots(d.get(), of.offsets.raw(), of.members.raw(), of.places.raw(), of.columns, dy.raw(), x.raw(), da.raw()));
+}
+inline void hyper_topk(const Device &d, const Incidence &of, const Tensor &scores, std::size_t k, const Tensor &values,
+                    const Tensor &best) {
+  check(latens_hyper_topk(d.get(), of.offsets.raw(), of.members.raw(), of.places.raw(), of.columns, scores.raw(), k, values.raw(),
+                    best.raw()));
+}
+inline std::size_t hyper_rank_workspace(const Device &d, std::size_t edges, const Tensor &seeds) {
+  std::size_t bytes = 0;
+  check(latens_hyper_rank_workspace(d.get(), edges, seeds.raw(), &bytes));
+  return bytes;
+}
+inline void hyper_rank(const Device &d, const Incidence &edges, const Incidence &vertices, const Tensor &weights, const Tensor &shares,
+                    const Tensor &seeds, float damping, std::size_t steps, float tolerance, const Tensor &rank, const Tensor &change,
+                    const Tensor &workspace = none) {
+  check(latens_hyper_rank(d.get(), edges.offsets.raw(), edges.members.raw(), vertices.offsets.raw(), vertices.members.raw(),
+                    vertices.places.raw(), weights.raw(), shares.raw(), seeds.raw(), damping, steps, tolerance, rank.raw(),
+                    change.raw(), workspace.raw()));
+}
+inline std::size_t hyper_search_workspace(const Device &d, const Tensor &queries, const Tensor &corpus, std::size_t k) {
+  std::size_t bytes = 0;
+  check(latens_hyper_search_workspace(d.get(), queries.raw(), corpus.raw(), k, &bytes));
+  return bytes;
+}
+inline void hyper_search(const Device &d, const Tensor &queries, const Tensor &corpus, std::size_t k, const Tensor &values,
+                    const Tensor &ids, const Tensor &workspace = none) {
+  check(latens_hyper_search(d.get(), queries.raw(), corpus.raw(), k, values.raw(), ids.raw(), workspace.raw()));
+}
+inline void hyper_compress(const Device &d, const Tensor &corpus, const Tensor &codes, const Tensor &bounds) {
+  check(latens_hyper_compress(d.get(), corpus.raw(), codes.raw(), bounds.raw()));
+}
+inline std::size_t hyper_search_compressed_workspace(const Device &d, const Tensor &queries, const Tensor &corpus, std::size_t k,
+                    std::size_t candidates) {
+  std::size_t bytes = 0;
+  check(latens_hyper_search_compressed_workspace(d.get(), queries.raw(), corpus.raw(), k, candidates, &bytes));
+  return bytes;
+}
+inline void hyper_search_compressed(const Device &d, const Tensor &queries, const Tensor &corpus, const Tensor &codes,
+                    const Tensor &bounds, std::size_t k, std::size_t candidates, const Tensor &values, const Tensor &ids,
+                    const Tensor &complete, const Tensor &workspace = none) {
+  check(latens_hyper_search_compressed(d.get(), queries.raw(), corpus.raw(), codes.raw(), bounds.raw(), k, candidates, values.raw(),
+                    ids.raw(), complete.raw(), workspace.raw()));
+}
 
 // A sparse autoencoder in training.
 class SaeTrainer {

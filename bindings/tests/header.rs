@@ -25,6 +25,11 @@ const FILES: &[&str] = &[
     "sae/backward",
     "sae/track",
     "sparsify",
+    "hyper/incidence",
+    "hyper/weigh",
+    "hyper/pool",
+    "hyper/rank",
+    "hyper/search",
     "trainer",
 ];
 
@@ -50,7 +55,7 @@ fn header_is_current() {
 #[test]
 fn every_file_is_listed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for folder in [root.clone(), root.join("sae")] {
+    for folder in [root.clone(), root.join("sae"), root.join("hyper")] {
         let sources = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
         for path in sources.filter(|path| path.is_file()) {
             let name = path.strip_prefix(&root).unwrap().with_extension("");
