@@ -107,6 +107,72 @@ def sae_step(c):
     return run
 
 
+def lowrank_step(c):
+    """A round of PowerSGD as torch's DDP hook makes it (error feedback, warm start), for one worker: without the copies by
+    which the hook gathers matrices of one shape, for here they are one tensor."""
+    count, rows, columns, rank = (c.dims[name] for name in ("count", "rows", "columns", "rank"))
+    state = {"q": c.load("q", count, columns, rank), "error": torch.zeros(count * rows * columns)}
+    bucket = c.load("g", count * rows * columns)
+
+    def run():
+        bucket.add_(state["error"])
+        copy = bucket.clone()
+        matrices = bucket.view(count, rows, columns)
+        q = torch.linalg.qr(state["q"]).Q
+        p = torch.linalg.qr(torch.bmm(matrices, q)).Q
+        q = torch.bmm(matrices.transpose(1, 2), p)
+        torch.bmm(p, q.transpose(1, 2), out=matrices)
+        state["error"] = copy - bucket
+        state["q"] = q
+
+    run()
+    c.save("made", bucket)
+    c.save("left", state["error"])
+    return run
+
+
+def lowrank_orthogonalise(c):
+    p = c.load("p", c.dims["count"], c.dims["rows"], c.dims["rank"])
+    run = lambda: torch.linalg.qr(p)
+    q, r = run()
+    c.save("q", q * torch.sign(torch.diagonal(r, dim1=-2, dim2=-1))[:, None, :])
+    return run
+
+
+def sparsify(c):
+    """The largest entries with error feedback, as the sparsifying libraries write it."""
+    g, k = c.load("g", c.dims["n"]), c.dims["k"]
+    state = {"error": c.load("e", c.dims["n"])}
+
+    def run():
+        a = g + state["error"]
+        indices = torch.topk(a.abs(), k, sorted=False).indices
+        values = a[indices]
+        a[indices] = 0
+        state["error"] = a
+        return values, indices
+
+    values, indices = run()
+    indices, order = indices.sort()
+    c.save("values", values[order])
+    c.save("left", state["error"])
+    return run
+
+
+def sparsify_sum(c):
+    n, k, ranks = c.dims["n"], c.dims["k"], c.dims["ranks"]
+    values, indices = c.load("values", ranks, k), c.ids("indices", ranks, k)
+
+    def run():
+        y = torch.zeros(n)
+        for rank in range(ranks):
+            y.index_add_(0, indices[rank], values[rank])
+        return y.mul_(1 / ranks)
+
+    c.save("y", run())
+    return run
+
+
 class Cache(dict):
     """Keys and values by layer."""
 
@@ -180,7 +246,8 @@ def lm_decode(c):
     return run
 
 
-CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, lm_prefill, lm_decode)}
+CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, lm_prefill, lm_decode,
+                                 lowrank_step, lowrank_orthogonalise, sparsify, sparsify_sum)}
 
 
 def main():

@@ -3,9 +3,11 @@
 pub mod family;
 pub mod hyper;
 pub mod lm;
+pub mod lowrank;
 pub mod peer;
 pub mod report;
 pub mod sae;
+pub mod sparsify;
 
 use latens_core::Philox;
 use std::time::Instant;

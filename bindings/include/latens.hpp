@@ -492,6 +492,29 @@ inline void hyper_search_compressed(const Device &d, const Tensor &queries, cons
   check(latens_hyper_search_compressed(d.get(), queries.raw(), corpus.raw(), codes.raw(), bounds.raw(), k, candidates, values.raw(),
                     ids.raw(), complete.raw(), workspace.raw()));
 }
+inline void lowrank_left(const Device &d, const Segments &table, const Tensor &g, const Tensor &q, const Tensor &e, const Tensor &p,
+                         const Tensor &dropped) {
+  check(latens_lowrank_left(d.get(), table.get(), g.raw(), q.raw(), e.raw(), p.raw(), dropped.raw()));
+}
+inline std::size_t lowrank_orthogonalise_workspace(const Device &d, const Segments &table, std::size_t rank) {
+  std::size_t bytes = 0;
+  check(latens_lowrank_orthogonalise_workspace(d.get(), table.get(), rank, &bytes));
+  return bytes;
+}
+inline void lowrank_orthogonalise(const Device &d, const Segments &table, std::uint64_t seed, const Tensor &p,
+                                  const Tensor &workspace = none) {
+  check(latens_lowrank_orthogonalise(d.get(), table.get(), seed, p.raw(), workspace.raw()));
+}
+inline void lowrank_right(const Device &d, const Segments &table, const Tensor &e, const Tensor &p, const Tensor &q) {
+  check(latens_lowrank_right(d.get(), table.get(), e.raw(), p.raw(), q.raw()));
+}
+inline void lowrank_restore(const Device &d, const Segments &table, const Tensor &p, const Tensor &q, const Tensor &e,
+                            const Tensor &y) {
+  check(latens_lowrank_restore(d.get(), table.get(), p.raw(), q.raw(), e.raw(), y.raw()));
+}
+inline void lowrank_resize(const Device &d, const Segments &table, const Tensor &from, std::uint64_t seed, const Tensor &q) {
+  check(latens_lowrank_resize(d.get(), table.get(), from.raw(), seed, q.raw()));
+}
 
 // A sparse autoencoder in training.
 class SaeTrainer {

@@ -30,6 +30,7 @@ const FILES: &[&str] = &[
     "hyper/pool",
     "hyper/rank",
     "hyper/search",
+    "lowrank",
     "trainer",
 ];
 

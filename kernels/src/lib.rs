@@ -23,6 +23,7 @@ mod launch;
 mod layout;
 pub mod linear;
 pub mod loss;
+pub mod lowrank;
 pub mod map;
 pub mod math;
 pub mod norm;

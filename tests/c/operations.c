@@ -321,9 +321,41 @@ static void compression(const Place *p) {
   drop(&tg, p), drop(&te, p), drop(&tv, p), drop(&ti, p), drop(&tc, p), drop(&ty, p);
 }
 
+/* One matrix of rank 1, which a step gives back whole. */
+static void lowrank(const Place *p) {
+  float g[7] = {9, 1, 2, 3, 2, 4, 6}, e[7] = {0}, q[3] = {1, 1, 1}, l[2] = {0};
+  uint32_t dropped[1] = {9};
+  uint64_t start[1] = {1}, rows[1] = {2}, columns[1] = {3};
+  Tensor tg, te, tq, tl, td, tw;
+  TENSOR1(&tg, p, F32, g, 7);
+  TENSOR1(&te, p, F32, e, 7);
+  TENSOR2(&tq, p, F32, q, 3, 1);
+  TENSOR2(&tl, p, F32, l, 2, 1);
+  TENSOR1(&td, p, U32, dropped, 1);
+  LatensSegments *table = NULL;
+  OK(latens_segments_new(p->handle, start, rows, columns, 1, &table));
+  OK(latens_lowrank_left(p->handle, table, &tg.dl, &tq.dl, &te.dl, &tl.dl, &td.dl));
+  fetch(&tl, p), fetch(&td, p);
+  SAME(l, 6, 12);
+  EQUAL(dropped, 0);
+  size_t bytes = 99;
+  OK(latens_lowrank_orthogonalise_workspace(p->handle, table, 1, &bytes));
+  CHECK(p->cuda || bytes == 0);
+  OK(latens_lowrank_orthogonalise(p->handle, table, 1, &tl.dl, scratch(&tw, p, bytes)));
+  OK(latens_lowrank_right(p->handle, table, &te.dl, &tl.dl, &tq.dl));
+  OK(latens_lowrank_restore(p->handle, table, &tl.dl, &tq.dl, &te.dl, &tg.dl));
+  fetch(&tg, p), fetch(&te, p), discard(&tw, p);
+  SAME(g, 9, 1, 2, 3, 2, 4, 6);
+  for (int i = 1; i < 7; i++) CHECK(fabsf(e[i]) < 1e-5f);
+  tq.shape[1] = 2; /* a rank that the matrix has, of which the factor has none */
+  CHECK(latens_lowrank_resize(p->handle, table, &tq.dl, 1, &tl.dl) != LATENS_STATUS_OK);
+  OK(latens_segments_free(table));
+  drop(&tg, p), drop(&te, p), drop(&tq, p), drop(&tl, p), drop(&td, p);
+}
+
 int main(int argc, char **argv) {
   Place p = open_place(argc > 1 && !strcmp(argv[1], "cuda"));
-  topk(&p), linear(&p), optim(&p), compression(&p);
+  topk(&p), linear(&p), optim(&p), compression(&p), lowrank(&p);
   maps(&p), language(&p), sae(&p);
   OK(latens_device_free(p.handle));
   printf("operations on %s, latens %s: ok\n", p.cuda ? "cuda" : "host", latens_version());

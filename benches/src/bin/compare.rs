@@ -3,14 +3,14 @@
 //! `compare sae --torch DIR/env --json OUT` or `compare lm ...`; `DIR/env` is a shell file that puts a Python with PyTorch on the path;
 //! `compare hyper` needs numpy and scipy there (`pip install scipy`).
 use clap::Parser;
-use latens_benches::{Result, hyper, lm, report::Row, sae};
+use latens_benches::{Result, hyper, lm, lowrank, report::Row, sae, sparsify};
 use std::path::PathBuf;
 
 #[derive(Parser)]
 #[command(about = "Compare latens with PyTorch and candle on this machine")]
 struct Options {
     /// What to compare.
-    #[arg(value_parser = ["sae", "hyper", "lm", "all"])]
+    #[arg(value_parser = ["sae", "hyper", "sparsify", "lowrank", "lm", "all"])]
     what: String,
     /// Shell file that puts a Python with PyTorch on the path.
     #[arg(long)]
@@ -38,6 +38,12 @@ fn main() -> Result<()> {
     }
     if asked("hyper") {
         hyper::compare(torch()?, &mut show)?;
+    }
+    if asked("sparsify") {
+        sparsify::compare(torch()?, &mut show)?;
+    }
+    if asked("lowrank") {
+        lowrank::compare(torch()?, &mut show)?;
     }
     if asked("lm") {
         lm::compare(options.torch.as_deref(), options.model.as_deref(), &mut show)?;

@@ -1,0 +1,116 @@
+use crate::simd::best;
+use alloc::{vec, vec::Vec};
+use latens_kernels::{
+    Float,
+    lowrank::{Factor, GOOD, Matrix, Plan, SLAB, draw, factor},
+};
+
+/// Columns that are summed at once, of either side of a product.
+const WIDE: usize = 8;
+
+/// See [`latens_kernels::lowrank::orthogonalise`]. Matrices are independent; sums are the reference's, bit by bit.
+pub fn orthogonalise<A: Float>(p: &Plan<'_>, left: &mut [A], seed: u64) {
+    let rank = p.rank();
+    if rank == 0 {
+        return;
+    }
+    let mut rest = super::Rest::new(left);
+    let tasks: Vec<(usize, &mut [A])> =
+        p.matrices().enumerate().map(|(at, Matrix { segment, .. })| (at, rest.next(segment.rows * rank))).collect();
+    crate::rows::each_of(tasks, |(at, left)| one(left, rank, at, seed));
+}
+
+fn one<A: Float>(left: &mut [A], rank: usize, at: usize, seed: u64) {
+    if !left.iter().fold(true, |all, x| all & x.to_f32().is_finite()) && left.iter().any(|x| !x.wide().is_finite()) {
+        left.fill(A::default());
+        return;
+    }
+    let apart = rank.next_multiple_of(WIDE);
+    let (mut s, mut w) = (vec![0.0; rank * rank], vec![0.0; rank * rank]);
+    let mut padded = vec![[0.0; WIDE]; rank * apart / WIDE];
+    let mut slab = vec![[0.0; WIDE]; SLAB * apart / WIDE];
+    let (mut attempt, mut passes) = (0, 0);
+    while passes < 2 {
+        best(
+            #[inline(always)]
+            |_| gram(left, rank, &mut slab, &mut s),
+        );
+        let Factor { deficient, least } = factor(&mut s, &mut w, rank);
+        if deficient > 0 && attempt < 2 {
+            for k in (0..rank).filter(|&k| w[k * rank + k] == 0.0) {
+                left.chunks_exact_mut(rank)
+                    .enumerate()
+                    .for_each(|(i, row)| row[k] = A::narrow(draw(seed, at, attempt, i, k)));
+            }
+            attempt += 1;
+            continue;
+        }
+        for (row, w) in padded.chunks_exact_mut(apart / WIDE).zip(w.chunks_exact(rank)) {
+            row.iter_mut().flatten().zip(w).for_each(|(to, &w)| *to = w);
+        }
+        best(
+            #[inline(always)]
+            |_| transform(left, rank, &mut slab, &padded),
+        );
+        passes += if least >= GOOD { 2 } else { 1 };
+    }
+}
+
+/// Rows in `f64`, padded with zeros.
+#[inline(always)]
+fn widen<A: Float>(rows: &[A], rank: usize, slab: &mut [[f64; WIDE]]) {
+    for (row, to) in rows.chunks_exact(rank).zip(slab.chunks_exact_mut(rank.div_ceil(WIDE))) {
+        for (x, to) in row.chunks(WIDE).zip(to) {
+            x.iter().zip(to).for_each(|(x, to)| *to = x.wide());
+        }
+    }
+}
+
+/// The lower half of the products of columns, slab by slab, blocks of 8 by 8 at a time.
+#[inline(always)]
+fn gram<A: Float>(left: &[A], rank: usize, slab: &mut [[f64; WIDE]], s: &mut [f64]) {
+    let blocks = rank.div_ceil(WIDE);
+    s.fill(0.0);
+    for rows in left.chunks(SLAB * rank) {
+        let count = rows.len() / rank;
+        widen(rows, rank, slab);
+        for (bi, bj) in (0..blocks).flat_map(|bi| (0..=bi).map(move |bj| (bi, bj))) {
+            let mut sums = [[0.0; WIDE]; WIDE];
+            for row in slab.chunks_exact(blocks).take(count) {
+                let (x, y) = (row[bi], row[bj]);
+                for (sums, x) in sums.iter_mut().zip(x) {
+                    sums.iter_mut().zip(y).for_each(|(sum, y)| *sum += x * y);
+                }
+            }
+            for (i, sums) in (bi * WIDE..rank).zip(sums) {
+                let to = &mut s[i * rank..][..rank];
+                to[(bj * WIDE).min(rank)..].iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+            }
+        }
+    }
+}
+
+/// `P w`, four rows by eight columns at a time; below its diagonal `w` is 0 and adds nothing.
+#[inline(always)]
+fn transform<A: Float>(left: &mut [A], rank: usize, slab: &mut [[f64; WIDE]], w: &[[f64; WIDE]]) {
+    const ROWS: usize = 4;
+    let blocks = rank.div_ceil(WIDE);
+    for rows in left.chunks_mut(SLAB * rank) {
+        widen(rows, rank, slab);
+        for (rows, from) in rows.chunks_mut(ROWS * rank).zip(slab.chunks_exact(ROWS * blocks)) {
+            let from = from.as_flattened();
+            for block in 0..blocks {
+                let mut sums = [[0.0; WIDE]; ROWS];
+                for (k, w) in w.chunks_exact(blocks).enumerate().take(rank.min((block + 1) * WIDE)) {
+                    for (r, sums) in sums.iter_mut().enumerate() {
+                        let x = from[r * blocks * WIDE + k];
+                        sums.iter_mut().zip(w[block]).for_each(|(sum, w)| *sum += x * w);
+                    }
+                }
+                for (row, sums) in rows.chunks_exact_mut(rank).zip(sums) {
+                    row[block * WIDE..].iter_mut().zip(sums).for_each(|(x, sum)| *x = A::narrow(sum));
+                }
+            }
+        }
+    }
+}

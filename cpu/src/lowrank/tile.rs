@@ -1,0 +1,80 @@
+//! The one product of this family: a tile of sums, of rows wherever they lie, by packed lanes.
+#![allow(unsafe_code)]
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+use core::arch::x86_64::*;
+
+/// Columns of a tile.
+pub(super) const LANES: usize = 32;
+/// Rows of a tile: by two registers they are 24 sums, which with one row of the lanes and one number fit in 32.
+pub(super) const ROWS: usize = 12;
+
+/// Sums.
+pub(super) type Tile = [[f32; LANES]; ROWS];
+
+/// Rows of numbers: number `c` of row `i` is `data[i * down + c * across]`. What lies `ahead` of a number that is read is
+/// asked for meanwhile.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub data: &'a [f32],
+    pub count: usize,
+    pub down: usize,
+    pub across: usize,
+    pub ahead: usize,
+}
+
+/// `tile[i][lane] += number c of row i * lanes[c][lane]`, over `c` in order; rows past the last repeat it.
+pub(super) fn add_products(rows: Rows<'_>, lanes: &[[f32; LANES]], tile: &mut Tile) {
+    let Some(last) = lanes.len().checked_sub(1) else { return };
+    let starts: [usize; ROWS] = core::array::from_fn(|i| i.min(rows.count - 1) * rows.down);
+    assert!(starts[ROWS - 1] + last * rows.across < rows.data.len());
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if std::arch::is_x86_feature_detected!("avx512f") {
+        // SAFETY: the processor has the instructions, and the last number of the last row is inside.
+        return unsafe { add_products512(rows, starts, lanes, tile) };
+    }
+    crate::simd::best(
+        #[inline(always)]
+        |fused| {
+            for (start, sums) in starts.into_iter().zip(tile) {
+                let mut kept = *sums;
+                for (lanes, c) in lanes.iter().zip(0..) {
+                    let x = rows.data[start + c * rows.across];
+                    for (sum, &lane) in kept.iter_mut().zip(lanes) {
+                        *sum = fused.mul_add(x, lane, *sum);
+                    }
+                }
+                *sums = kept;
+            }
+        },
+    )
+}
+
+/// # Safety
+/// The processor has the instructions; `starts[i] + c * across` is inside of `data` for all rows and lanes.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[target_feature(enable = "avx512f")]
+unsafe fn add_products512(rows: Rows<'_>, starts: [usize; ROWS], lanes: &[[f32; LANES]], tile: &mut Tile) {
+    // SAFETY: 16 numbers at 0 and at 16, of 32.
+    let halves = |row: &[f32; LANES]| unsafe { [_mm512_loadu_ps(row.as_ptr()), _mm512_loadu_ps(row.as_ptr().add(16))] };
+    let mut sums: [[__m512; 2]; ROWS] = core::array::from_fn(|i| halves(&tile[i]));
+    // SAFETY: starts are inside, as the caller vouches.
+    let rows_at = starts.map(|start| unsafe { rows.data.as_ptr().add(start) });
+    let mut at = 0;
+    for lanes in lanes {
+        let [low, high] = halves(lanes);
+        _mm_prefetch::<_MM_HINT_T0>(rows_at[0].wrapping_add(at + rows.ahead).cast());
+        for (sums, row) in sums.iter_mut().zip(rows_at) {
+            // SAFETY: `at` is a lane's multiple of `across`, as the caller vouches.
+            let x = _mm512_set1_ps(unsafe { *row.add(at) });
+            *sums = [_mm512_fmadd_ps(x, low, sums[0]), _mm512_fmadd_ps(x, high, sums[1])];
+        }
+        at += rows.across;
+    }
+    for ([low, high], to) in sums.into_iter().zip(tile) {
+        // SAFETY: 16 numbers at 0 and at 16, of 32.
+        unsafe {
+            _mm512_storeu_ps(to.as_mut_ptr(), low);
+            _mm512_storeu_ps(to.as_mut_ptr().add(16), high);
+        }
+    }
+}
