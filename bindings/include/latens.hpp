@@ -301,6 +301,19 @@ inline void entropy(const Device &d, const Tensor &x, const Segments &segments, 
                     const Tensor &counts, const Tensor &workspace = none) {
   check(latens_entropy(d.get(), x.raw(), segments.get(), &settings, values.raw(), counts.raw(), workspace.raw()));
 }
+inline void quant(const Device &d, const Tensor &x, const LatensQuant &settings, const Tensor &error, const Tensor &codes,
+                  const Tensor &scales, const Tensor &dropped) {
+  check(latens_quant(d.get(), x.raw(), &settings, error.raw(), codes.raw(), scales.raw(), dropped.raw()));
+}
+inline void dequant(const Device &d, const Tensor &codes, const Tensor &scales, const LatensQuant &settings, const Tensor &y,
+                    LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_dequant(d.get(), codes.raw(), scales.raw(), &settings, accumulate, y.raw()));
+}
+inline void quant_sum(const Device &d, const Tensor &rank_codes, const Tensor &rank_scales, std::size_t n, float factor,
+                      const LatensQuant &settings, const Tensor &error, const Tensor &codes, const Tensor &scales, const Tensor &dropped) {
+  check(latens_quant_sum(d.get(), rank_codes.raw(), rank_scales.raw(), n, factor, &settings, error.raw(), codes.raw(), scales.raw(),
+                         dropped.raw()));
+}
 inline void sae_bias(const Device &d, const Tensor &w_enc, const Tensor &b_enc, const Tensor &b_dec, const Tensor &bias) {
   check(latens_sae_bias(d.get(), w_enc.raw(), b_enc.raw(), b_dec.raw(), bias.raw()));
 }

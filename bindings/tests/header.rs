@@ -20,6 +20,7 @@ const FILES: &[&str] = &[
     "loss",
     "optim",
     "entropy",
+    "quant",
     "sae/encode",
     "sae/decode",
     "sae/backward",

@@ -14,6 +14,7 @@ mod lowrank;
 mod map;
 mod norm;
 mod optim;
+mod quant;
 mod reduce;
 mod rope;
 mod sae;
@@ -61,6 +62,10 @@ pub use norm::{layer_norm, layer_norm_into, rms_norm, rms_norm_into};
 pub use optim::{
     adamw_into, adamw_scheduled_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,
     decoder_step_scheduled_into,
+};
+pub use quant::{
+    Format, QuantSettings, Quantised, QuantisedMut, Rounding, dequant, dequant_into, pack, quant, quant_into,
+    quant_sum, quant_sum_into,
 };
 pub use reduce::{Reduce, reduce, reduce_into};
 pub use rope::{Pairing, rope_into};

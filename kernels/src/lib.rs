@@ -29,6 +29,7 @@ pub mod math;
 pub mod norm;
 pub mod optim;
 mod philox;
+pub mod quant;
 pub mod reduce;
 pub mod rope;
 pub mod route;
