@@ -136,7 +136,7 @@ impl Route {
             for order in 0..self.orders() {
                 let mut seen = vec![false; self.len];
                 for &row in &orders[order * self.stride()..][..self.len] {
-                    if !seen.get(row as usize).is_some_and(|seen| !seen) {
+                    if seen.get(row as usize).is_none_or(|&seen| seen) {
                         return Err(Error::Value {
                             op,
                             arg: "orders",
@@ -209,7 +209,7 @@ impl Order {
                 (0..patches).map(|i| row(i % height * width + i / height)).collect()
             }
             Order::Cluster { side } => {
-                if side == 0 || height % side != 0 || width % side != 0 {
+                if side == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side) {
                     return Err(Error::Value { op, arg: "side", want: "a divisor of both sides of the picture" });
                 }
                 let (across, square) = (width / side, side * side);

@@ -105,6 +105,7 @@ pub fn hyper_compress_into<T: Float>(
 
 /// [`hyper_search`] that reads the compressed corpus and scores `candidates` rows exactly; and whether that is proved to
 /// be the answer of [`hyper_search`], 1 or 0 for each query.
+#[allow(clippy::type_complexity)] // three outputs, named in order
 pub fn hyper_search_compressed<T: Float>(
     queries: View<'_, T, 2>,
     corpus: View<'_, T, 2>,

@@ -68,7 +68,7 @@ impl<'a, T: Float> Sample<'a, T> {
                     continue;
                 }
                 for &x in part.iter().filter(|x| x.to_f32().is_finite()) {
-                    if rank % released.stride == 0 {
+                    if rank.is_multiple_of(released.stride) {
                         chosen[count] = x;
                         count += 1;
                     }

@@ -90,8 +90,8 @@ fn score<'a, T: Float>(
         #[inline(always)]
         |fused| {
             if count == 1 {
-                for v in 0..some {
-                    scores[v] = gather::products(fused, [line(v)], [query(0)])[0][0];
+                for (v, score) in scores[..some].iter_mut().enumerate() {
+                    *score = gather::products(fused, [line(v)], [query(0)])[0][0];
                 }
                 return;
             }

@@ -29,13 +29,7 @@ pub(super) fn product<T: Float, O: Float>(
     }
     let bias: Option<Vec<f32>> = bias.map(|bias| bias[..n].iter().map(|x| x.to_f32()).collect());
     let steps = steps::<T>(level, k);
-    let mut packed = vec![0; m * steps];
-    each(packed.chunks_mut((ROWS * steps).max(1)), |at, to| {
-        level.run(
-            #[inline(always)]
-            |_| rows(level, a, at * ROWS, to),
-        )
-    });
+    let packed = packed(level, a, steps);
 
     let panels = n.div_ceil(LANES);
     let group = (PANELS / (LANES * steps).max(1)).clamp(1, 8).min(panels.div_ceil(2 * crate::rows::threads()));
@@ -77,6 +71,18 @@ pub(super) fn product<T: Float, O: Float>(
         }
     };
     crate::rows::collect(groups * parts, work);
+}
+
+/// The rows of `a`, each in `steps` words.
+fn packed<T: Float>(level: Level, a: Matrix<'_, T>, steps: usize) -> Vec<u32> {
+    let mut packed = vec![0; a.rows * steps];
+    each(packed.chunks_mut((ROWS * steps).max(1)), |at, to| {
+        level.run(
+            #[inline(always)]
+            |_| rows(level, a, at * ROWS, to),
+        )
+    });
+    packed
 }
 
 /// Sums of one row, with its bias, to the output.

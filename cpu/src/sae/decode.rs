@@ -74,12 +74,16 @@ pub fn forward_at<T: Float>(
                     let (x, residual) = (&x[i * x_stride..][..dim], &mut residual[i * dim..][..dim]);
                     error[i] = T::Acc::from_f32(gather::compare(level, &sum, x, recon, residual));
                 }
-                None => level.run(
-                    #[inline(always)]
-                    |_| recon.iter_mut().zip(&sum).for_each(|(recon, &sum)| *recon = T::from_f32(sum)),
-                ),
+                None => store(level, &sum, recon),
             }
             core::mem::swap(&mut latents, &mut next);
         }
     });
+}
+
+fn store<T: Float>(level: Level, sum: &[f32], recon: &mut [T]) {
+    level.run(
+        #[inline(always)]
+        |_| recon.iter_mut().zip(sum).for_each(|(recon, &sum)| *recon = T::from_f32(sum)),
+    );
 }

@@ -164,7 +164,9 @@ impl<'a, T: Float> Screen<'a, T> {
         let mut kept = 0;
         for at in 0..list.len() {
             list[kept] = list[at];
-            kept += usize::from(!(list[at].high < *floor - *floor * SLACK));
+            // A NaN stays.
+            let drops = list[at].high < *floor - *floor * SLACK;
+            kept += usize::from(!drops);
         }
         self.lens[row] = kept;
     }

@@ -166,12 +166,9 @@ pub fn launch_backward<'a, T: Float>(
         .write(Some(&parts).filter(|_| merge))
         .write(Some(&records).filter(|_| sums))
         .over(tiles(p, if dx.is_some() || sums { runs } else { 0 })?, BLOCK as u32, 0, chip)?;
-    let initial = gradient("conv1d_initial").write(dinitial.as_ref()).over(
-        tiles(p, dinitial.as_ref().map_or(0, |_| p.route.sequences()))?,
-        BLOCK as u32,
-        0,
-        chip,
-    )?;
+    let states = dinitial.as_ref().map_or(0, |_| p.route.sequences());
+    let initial = gradient("conv1d_initial").write(dinitial.as_ref());
+    let initial = initial.over(tiles(p, states)?, BLOCK as u32, 0, chip)?;
     let sum = Launch::new::<f32>(&IMAGE, "conv1d_sum")
         .read(records.shared())
         .u64(runs)

@@ -216,7 +216,7 @@ impl<'a> Plan<'a> {
                         let counter = [(s / 4) as u32, segment as u32, step as u32, (step >> 32) as u32];
                         draws = philox(seed, counter);
                     }
-                    s * stride + (u64::from(draws[s % 4]) * left.min(stride) as u64 >> 32) as usize
+                    s * stride + ((u64::from(draws[s % 4]) * left.min(stride) as u64) >> 32) as usize
                 }
                 Sampling::Released { .. } => s,
             };

@@ -81,11 +81,11 @@ impl Plan {
 
 /// The definition.
 pub fn forward<A: Float>(p: &Plan, of: Incidence, values: Option<&[A]>, columns: Option<&[A]>, out: &mut [A]) {
-    for r in 0..p.shape.rows() {
+    for (r, out) in out[..p.shape.rows()].iter_mut().enumerate() {
         let term = |i: usize| {
             values.map_or(1.0, |values| values[of.number(i)].wide())
                 * columns.map_or(1.0, |columns| columns[of.members[i] as usize].wide())
         };
-        out[r] = A::narrow(p.of(of.row(r).map(term).sum::<f64>() + 0.0));
+        *out = A::narrow(p.of(of.row(r).map(term).sum::<f64>() + 0.0));
     }
 }

@@ -126,7 +126,7 @@ pub fn launch<'a, A: Float>(
     };
 
     // The last step writes `rank`.
-    let mut ranks = if p.walk().steps % 2 == 0 { [&rank, &other] } else { [&other, &rank] };
+    let mut ranks = if p.walk().steps.is_multiple_of(2) { [&rank, &other] } else { [&other, &rank] };
     let named = |name| Launch::new::<A>(&IMAGE, name);
     let by_edges = of.edges.read(named("hyper_rank_edges"), &shape).read(weights).read(shares).write(&of.of_edges);
     let by_vertices = of.vertices.read(named("hyper_rank_vertices"), &turned).read(weights);

@@ -22,6 +22,132 @@ pub fn workspace(p: &Plan, chip: &Chip) -> usize {
     p.rows().saturating_mul(row).saturating_add(rest)
 }
 
+/// What every launch of a call may read, and its scratch.
+struct Call<'a, 'p, T: Float> {
+    p: &'p Plan,
+    chip: &'p Chip,
+    cut: Cut,
+    operands: Operands<'a, T>,
+    offsets: SpanMut<'a, u32>,
+    lists: SpanMut<'a, u32>,
+    found: SpanMut<'a, u32>,
+    bars: SpanMut<'a, u32>,
+    flat: SpanMut<'a, u32>,
+    sorted: SpanMut<'a, u32>,
+    equals: SpanMut<'a, u32>,
+    above: SpanMut<'a, u32>,
+    equal: SpanMut<'a, u32>,
+    taken: SpanMut<'a, u32>,
+    placed: SpanMut<'a, u32>,
+}
+
+impl<'a, T: Float> Call<'a, '_, T> {
+    fn total(&self) -> usize {
+        self.p.shape().slots()
+    }
+
+    /// Candidates of a row.
+    fn candidates(&self) -> usize {
+        self.cut.parts * self.cut.kept
+    }
+
+    fn clear(&self, again: usize) -> Result<Launch<'a>> {
+        let launch = Launch::new::<f32>(&IMAGE, "sae_flat_clear").write(&self.flat);
+        launch.u32(again).over([1, 1, 1], 256, 0, self.chip)
+    }
+
+    fn caches(&self) -> Result<Launch<'a>> {
+        stream("sae_encode", self.p, &self.cut, &self.operands)
+            .write(&self.lists)
+            .write(&self.found)
+            .write(&self.bars)
+            .read(None::<Span<'a, u32>>)
+            .u32(self.cut.kept)
+            .u32(self.cut.room())
+            .f32(0.0)
+            .over([self.cut.blocks, 1, 1], 256, self.cut.shared(), self.chip)
+    }
+
+    fn count(&self, pass: usize) -> Result<Launch<'a>> {
+        let all = self.p.rows() * self.candidates();
+        let blocks = 4 * self.chip.multiprocessors as usize;
+        Launch::new::<f32>(&IMAGE, "sae_flat_count")
+            .read(self.found.shared())
+            .write(&self.flat)
+            .u64(all)
+            .u64(self.total())
+            .u32(pass)
+            .over([blocks.min(all.div_ceil(256)), 1, 1], 256, DIGIT, self.chip)
+    }
+
+    fn cuts(&self, again: usize) -> Result<Launch<'a>> {
+        Launch::new::<f32>(&IMAGE, "sae_flat_cut")
+            .write(&self.flat)
+            .read(self.bars.shared())
+            .u64(self.p.rows() * self.cut.parts)
+            .u64(self.total())
+            .u32(again)
+            .over([1, 1, 1], 256, 0, self.chip)
+    }
+
+    fn repair(&self, step: usize) -> Result<Launch<'a>> {
+        stream("sae_flat_repair", self.p, &self.cut, &self.operands)
+            .write(&self.flat)
+            .write(&self.above)
+            .write(&self.equal)
+            .write(&self.taken)
+            .write(&self.placed)
+            .read(self.offsets.shared())
+            .write(&self.sorted)
+            .write(&self.equals)
+            .u32(self.total())
+            .u32(step)
+            .over([self.cut.blocks, 1, 1], 256, self.cut.shared() + DIGIT, self.chip)
+    }
+
+    fn rows(&self) -> Result<Launch<'a>> {
+        Launch::new::<f32>(&IMAGE, "sae_flat_rows")
+            .read(self.found.shared())
+            .read(self.flat.shared())
+            .write(&self.above)
+            .write(&self.equal)
+            .u32(self.candidates())
+            .over([self.p.rows(), 1, 1], 128, 0, self.chip)
+    }
+
+    fn offsets(&self) -> Result<Launch<'a>> {
+        Launch::new::<f32>(&IMAGE, "sae_flat_offsets")
+            .read(self.flat.shared())
+            .read(self.above.shared())
+            .read(self.equal.shared())
+            .write(&self.taken)
+            .write(&self.placed)
+            .write(&self.offsets)
+            .u32(self.p.rows())
+            .over([1, 1, 1], 1024, 0, self.chip)
+    }
+
+    fn finish(&self, values: &SpanMut<'a, T::Acc>, latents: &SpanMut<'a, u32>) -> Result<Launch<'a>> {
+        let listed = cache(self.p).min(SORTED);
+        Launch::new::<f32>(&IMAGE, "sae_flat_finish")
+            .read(self.found.shared())
+            .read(self.flat.shared())
+            .write(&self.above)
+            .write(&self.equal)
+            .write(&self.taken)
+            .read(self.offsets.shared())
+            .write(&self.sorted)
+            .write(&self.equals)
+            .write(values)
+            .write(latents)
+            .u32(self.candidates())
+            .u32(self.total())
+            .u32(self.p.n())
+            .u32(listed)
+            .over([self.p.rows(), 1, 1], 128, 8 * listed + DIGIT, self.chip)
+    }
+}
+
 /// The launches of one call.
 ///
 /// # Errors
@@ -50,95 +176,24 @@ pub fn launch<'a, T: Float>(
     let mut take = |count| workspace.take::<u32>(count, OP);
     let (above, equal, taken, placed) = (take(rows)?, take(rows)?, take(rows)?, take(rows + 1)?);
 
-    let (candidates, blocks) = (cut.parts * cut.kept, 4 * chip.multiprocessors as usize);
-    let clear =
-        |again| Launch::new::<f32>(&IMAGE, "sae_flat_clear").write(&flat).u32(again).over([1, 1, 1], 256, 0, chip);
-    let count = |pass| {
-        Launch::new::<f32>(&IMAGE, "sae_flat_count")
-            .read(found.shared())
-            .write(&flat)
-            .u64(rows * candidates)
-            .u64(total)
-            .u32(pass)
-            .over([blocks.min((rows * candidates).div_ceil(256)), 1, 1], 256, DIGIT, chip)
-    };
-    let cuts = |again| {
-        Launch::new::<f32>(&IMAGE, "sae_flat_cut")
-            .write(&flat)
-            .read(bars.shared())
-            .u64(rows * cut.parts)
-            .u64(total)
-            .u32(again)
-            .over([1, 1, 1], 256, 0, chip)
-    };
-    let repair = |step| {
-        stream("sae_flat_repair", p, &cut, &operands)
-            .write(&flat)
-            .write(&above)
-            .write(&equal)
-            .write(&taken)
-            .write(&placed)
-            .read(offsets.shared())
-            .write(&sorted)
-            .write(&equals)
-            .u32(total)
-            .u32(step)
-            .over([cut.blocks, 1, 1], 256, cut.shared() + DIGIT, chip)
-    };
-    let listed = cache(p).min(SORTED);
+    let call =
+        Call { p, chip, cut, operands, offsets, lists, found, bars, flat, sorted, equals, above, equal, taken, placed };
     Ok([
-        clear(0)?,
-        stream("sae_encode", p, &cut, &operands)
-            .write(&lists)
-            .write(&found)
-            .write(&bars)
-            .read(None::<Span<'a, u32>>)
-            .u32(cut.kept)
-            .u32(cut.room())
-            .f32(0.0)
-            .over([cut.blocks, 1, 1], 256, cut.shared(), chip)?,
-        count(0)?,
-        count(1)?,
-        count(2)?,
-        cuts(0)?,
-        clear(1)?,
-        repair(0)?,
-        repair(1)?,
-        repair(2)?,
-        cuts(1)?,
-        Launch::new::<f32>(&IMAGE, "sae_flat_rows")
-            .read(found.shared())
-            .read(flat.shared())
-            .write(&above)
-            .write(&equal)
-            .u32(candidates)
-            .over([rows, 1, 1], 128, 0, chip)?,
-        repair(3)?,
-        Launch::new::<f32>(&IMAGE, "sae_flat_offsets")
-            .read(flat.shared())
-            .read(above.shared())
-            .read(equal.shared())
-            .write(&taken)
-            .write(&placed)
-            .write(&offsets)
-            .u32(rows)
-            .over([1, 1, 1], 1024, 0, chip)?,
-        repair(4)?,
-        Launch::new::<f32>(&IMAGE, "sae_flat_finish")
-            .read(found.shared())
-            .read(flat.shared())
-            .write(&above)
-            .write(&equal)
-            .write(&taken)
-            .read(offsets.shared())
-            .write(&sorted)
-            .write(&equals)
-            .write(&values)
-            .write(&latents)
-            .u32(candidates)
-            .u32(total)
-            .u32(p.n())
-            .u32(listed)
-            .over([rows, 1, 1], 128, 8 * listed + DIGIT, chip)?,
+        call.clear(0)?,
+        call.caches()?,
+        call.count(0)?,
+        call.count(1)?,
+        call.count(2)?,
+        call.cuts(0)?,
+        call.clear(1)?,
+        call.repair(0)?,
+        call.repair(1)?,
+        call.repair(2)?,
+        call.cuts(1)?,
+        call.rows()?,
+        call.repair(3)?,
+        call.offsets()?,
+        call.repair(4)?,
+        call.finish(&values, &latents)?,
     ])
 }
