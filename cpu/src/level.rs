@@ -42,7 +42,7 @@ impl Level {
     }
 
     /// Whether it multiplies `bf16` in pairs.
-    pub(crate) fn pairs(self) -> bool {
+    pub fn pairs(self) -> bool {
         self.0 == Kind::Avx512Bf16
     }
 

@@ -97,6 +97,7 @@ pub(crate) fn run<K: Task>(level: Level, task: K) -> K::Output {
             Kind::Portable => {}
         }
     }
+    let _ = level;
     task.run::<[f32; 4], 4, 2>(Fused(false))
 }
 

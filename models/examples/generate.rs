@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p latens --example generate -- --prompt "The capital of France is" --tokens 20`
 use clap::Parser;
-use latens::lm::{Hooks, LanguageModel, Sampling};
+use latens::lm::{Hooks, LanguageModel, Sampler, Sampling};
 use latens::{Device, assets};
 use std::error::Error;
 use std::io::{Write, stdout};
@@ -51,16 +51,26 @@ fn device(name: &str) -> Result<Device, Box<dyn Error>> {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let options = Options::parse();
+fn main() {
+    if let Err(error) = run(&Options::parse()) {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    if options.prompt.is_empty() {
+        return Err("--prompt: there is nothing to go on from".into());
+    }
     let device = device(&options.device)?;
     let path = assets::SMOLLM2.locate(options.model.as_deref())?;
     let start = Instant::now();
     let lm = LanguageModel::open(&path, &device)?;
     let load = start.elapsed().as_secs_f64();
 
-    let Options { tokens, temperature, top_p, seed, .. } = options;
+    let &Options { tokens, temperature, top_p, seed, .. } = options;
     let sampling = Sampling { tokens, temperature, top_p, seed };
+    Sampler::new(&sampling)?; // a wrong setting is said before the prompt
     print!("{}", options.prompt);
     stdout().flush()?;
     let (start, mut first) = (Instant::now(), None);

@@ -92,6 +92,11 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let model = assets::SMOLLM2.locate(options.model.as_deref())?;
     let text = assets::SPEECHES.locate(options.text.as_deref())?;
     let lm = LanguageModel::open(&model, &device)?;
+    if options.tokens == 0 {
+        return Err("--tokens: there is nothing to train on".into());
+    }
+    settings(options, lm.model.config().dim, String::new()).check()?;
+    std::fs::create_dir_all(&options.out).map_err(|error| format!("--out {}: {error}", options.out.display()))?;
     let site = Site::residual(options.layer);
     let contexts = options.tokens.div_ceil(CONTEXT - Contexts::SKIPPED);
     let corpus = Corpus::read(&lm, &text, CONTEXT, [contexts, HELD], options.seed)?;
@@ -190,8 +195,10 @@ fn train(
 ) -> Result<(Sae, Buffer, Vec<Progress>), Box<dyn Error>> {
     const SAVE: usize = 100;
     const TELL: usize = 10;
-    std::fs::create_dir_all(&options.out)?;
     let state = options.out.join("state.safetensors");
+    if options.resume && !state.is_file() {
+        println!("no state in {}: from the beginning", options.out.display());
+    }
     let saved = if options.resume && state.is_file() { Some(Trainer::load_state(&state, device)?) } else { None };
     if saved.as_ref().is_some_and(|saved| *saved.config() != config) {
         return Err(format!("{} is of a run with other options or data", state.display()).into());
@@ -232,7 +239,7 @@ fn settings(options: &Options, d: usize, data: String) -> Config {
     Config {
         rate: RATE,
         batch: BATCH.min(options.tokens),
-        revive: Some(Revive { weight: 1.0 / 32.0, k: 2 * options.k, after }),
+        revive: Some(Revive { weight: 1.0 / 32.0, k: options.k.saturating_mul(2), after }),
         seed: options.seed,
         data,
         ..base

@@ -70,6 +70,7 @@ impl Memory {
 fn check<T: Float + Poison>(x: &[T], error: Option<&[f32]>, settings: &QuantSettings, cases: &mut Cases) {
     let what = format!("{settings:?} {} {}", x.len(), error.is_some());
     let p = family::plan(x.len(), settings).unwrap();
+    #[allow(clippy::type_complexity)] // as long as its four outputs
     let on_host = |make: &dyn Fn(Option<&mut [f32]>, &mut [u8], &mut [f32], &mut [u32])| {
         let mut to = Memory::new(&p, error, &Device::Host);
         let error = to.error.as_mut().map(Fenced::slice);

@@ -19,6 +19,7 @@ pub(super) struct Rows<'a> {
     pub count: usize,
     pub down: usize,
     pub across: usize,
+    #[cfg_attr(not(all(feature = "std", target_arch = "x86_64")), allow(dead_code))]
     pub ahead: usize,
 }
 

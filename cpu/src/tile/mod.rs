@@ -5,7 +5,9 @@
 #![allow(unsafe_code)]
 pub(crate) mod pack;
 
-use crate::level::{Kind, Level};
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+use crate::level::Kind;
+use crate::level::Level;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 use core::arch::x86_64::*;
 
@@ -23,10 +25,9 @@ pub(crate) fn floats(bits: &[u32]) -> &[f32] {
     unsafe { core::slice::from_raw_parts(bits.as_ptr().cast(), bits.len()) }
 }
 
-/// Numbers by halves: of each the low one first.
-#[cfg(all(feature = "std", target_arch = "x86_64"))]
+/// Numbers by halves, in the order of memory.
 pub(crate) fn halves(bits: &mut [u32]) -> &mut [u16] {
-    // SAFETY: twice as many of half the size, all bits are a number, and this is for processors that keep the low half first.
+    // SAFETY: twice as many of half the size, and all bits are a number.
     unsafe { core::slice::from_raw_parts_mut(bits.as_mut_ptr().cast(), 2 * bits.len()) }
 }
 
@@ -79,8 +80,8 @@ impl Level {
     }
 
     /// Which numbers of a tile are below their limits, which NaN is not.
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
     pub(crate) fn below(self, tile: &Tile, limits: &Tile) -> [u32; ROWS] {
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
         if self.0 >= Kind::Avx512 {
             // SAFETY: the level is proof of the instructions.
             return unsafe { compare512::<_CMP_LT_OQ>(tile, limits) };

@@ -98,7 +98,7 @@ impl Llama {
         mut tell: impl FnMut(u32),
     ) -> Result<Vec<u32>> {
         let mut sampler = Sampler::new(sampling)?;
-        let mut cache = Cache::new(self, 1, prompt.len() + sampling.tokens)?;
+        let mut cache = Cache::new(self, 1, prompt.len().saturating_add(sampling.tokens))?;
         let (mut chosen, mut next) = (Vec::new(), prompt.to_vec());
         while chosen.len() < sampling.tokens && chosen.last().is_none_or(|last| Some(*last) != end) {
             let token = sampler.choose(&self.extend(next, &mut cache, hooks)?)?;

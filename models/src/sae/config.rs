@@ -121,6 +121,17 @@ impl Config {
             Config { k, latents, .. } if k > latents => {
                 Err(Error::setting("k", format!("{k} is more than the {latents} latents")))
             }
+            Config { latents, .. } if *latents >= u32::MAX as usize => {
+                Err(Error::setting("latents", format!("{latents} are more than can be numbered")))
+            }
+            Config { beta1, beta2, eps, .. }
+                if !(0.0..1.0).contains(beta1) || !(0.0..1.0).contains(beta2) || eps.is_nan() || *eps < 0.0 =>
+            {
+                wrong("beta1, beta2, eps", "the first two must be from 0 to below 1, and eps at least 0")
+            }
+            Config { revive: Some(Revive { weight, .. }), .. } if !weight.is_finite() => {
+                wrong("revive.weight", "must be a number")
+            }
             Config { rate, .. } if !(rate.is_finite() && *rate >= 0.0) => {
                 wrong("rate", "must be a number of at least 0")
             }

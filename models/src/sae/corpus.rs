@@ -56,16 +56,19 @@ impl Corpus {
                 if at % 10 == 9 { &mut theirs } else { &mut ours }.extend(whole(document));
             }
         }
-        let draw = |from: Vec<Vec<u32>>, count: usize, turn| {
+        let draw = |from: Vec<Vec<u32>>, of: &str, count: usize, turn| {
             if from.len() < count {
-                let what = format!("{} holds {} contexts of the {count} asked for", path.display(), from.len());
+                let what = format!("{} holds {} contexts {of} of the {count} asked for", path.display(), from.len());
                 return Err(Error::setting("tokens", what));
             }
             let order = super::buffer::shuffled(from.len(), seed, turn);
             let ids = order.into_iter().take(count).flat_map(|at| from[at as usize].iter().copied()).collect();
             Ok(Contexts { ids, length })
         };
-        Ok(Self { train: draw(ours, train, u64::MAX - 1)?, held: draw(theirs, held, u64::MAX - 2)? })
+        Ok(Self {
+            train: draw(ours, "to train on", train, u64::MAX - 1)?,
+            held: draw(theirs, "to hold out", held, u64::MAX - 2)?,
+        })
     }
 }
 

@@ -1,14 +1,21 @@
 //! What training starts from.
 use crate::Philox;
+use crate::io::Result;
 
 /// `latents` directions of length 1, drawn evenly from the sphere.
-pub(crate) fn directions(latents: usize, d: usize, draw: &mut Philox) -> Vec<f32> {
-    let mut rows: Vec<f32> = (0..latents * d).map(|_| normal(draw)).collect();
+///
+/// # Errors
+/// If there is no memory for so many.
+pub(crate) fn directions(latents: usize, d: usize, draw: &mut Philox) -> Result<Vec<f32>> {
+    let (mut rows, count) = (Vec::new(), latents.saturating_mul(d));
+    let bytes = count.saturating_mul(size_of::<f32>());
+    rows.try_reserve_exact(count).map_err(|_| latens_core::Error::Memory { bytes })?;
+    rows.extend((0..count).map(|_| normal(draw)));
     for row in rows.chunks_exact_mut(d.max(1)) {
         let length = row.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt().max(f64::MIN_POSITIVE);
         row.iter_mut().for_each(|w| *w = (f64::from(*w) / length) as f32);
     }
-    rows
+    Ok(rows)
 }
 
 /// A draw of the normal distribution, by the polar form without its rejection.
@@ -82,7 +89,7 @@ mod tests {
 
     #[test]
     fn directions_have_length_one() {
-        let rows = directions(5, 7, &mut Philox::new(1));
+        let rows = directions(5, 7, &mut Philox::new(1)).unwrap();
         assert!(rows.chunks(7).all(|row| (row.iter().map(|w| w * w).sum::<f32>() - 1.0).abs() < 1e-5));
     }
 }

@@ -103,7 +103,7 @@ impl Trainer {
             super::Center::Median => initial::median(sample, d),
         };
         let scale = (initial::variance(sample, &vec![0.0; d]) / d as f64).sqrt() as f32;
-        let decoder = initial::directions(config.latents, d, &mut Philox::new(config.seed));
+        let decoder = initial::directions(config.latents, d, &mut Philox::new(config.seed))?;
         let sae = Sae::tied(decoder, center, Gate::Strongest(config.k), device)?;
         let facts = Facts { step: 0, tokens: 0, variance, scale, left: 1.0, threshold: None, dead: 0 };
         Self::assemble(config, sae, facts, device)

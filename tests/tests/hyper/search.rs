@@ -65,6 +65,7 @@ fn check<T: Float<Acc: Poison> + Poison>(
     for candidates in [n, n.min(k + 20)] {
         let [of_codes, of_bounds] = [[n, dim], [n, 3]].map(|dims| Layout::packed(dims).unwrap());
         let p = family::plan_compressed(&layouts[0], &layouts[1], &of_codes, &of_bounds, k, candidates).unwrap();
+        #[allow(clippy::type_complexity)] // as long as its three outputs
         let run = |f: &dyn Fn(&mut [T::Acc], &mut [u32], &mut [u32])| {
             let (mut values, mut ids) = out(&Device::Host);
             let mut complete = Fenced::<u32, 1>::new([count], &Device::Host);
