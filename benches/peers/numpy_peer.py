@@ -1,4 +1,4 @@
-"""The numpy and scipy side of `compare hyper`, in the protocol of torch_peer.py. Needs `pip install numpy scipy`."""
+"""The numpy and scipy side of `compare`, in the protocol of torch_peer.py. Needs `pip install numpy scipy`."""
 import json, sys, time
 import numpy as np
 import scipy
@@ -88,7 +88,23 @@ def hyper_rank(c):
     return run
 
 
-CASES = {f.__name__: f for f in (hyper_query, hyper_search, hyper_rank)}
+def entropy(c):
+    """Of the histogram between the lowest and the highest element of each sample, in nats."""
+    samples = c.load("sample", c.dims["segments"], -1)
+
+    def run():
+        entropies = []
+        for sample in samples:
+            counts, _ = np.histogram(sample, bins=c.dims["bins"])
+            p = counts[counts > 0] / counts.sum()
+            entropies.append(-(p * np.log(p)).sum())
+        return entropies
+
+    c.save("entropy", run())
+    return run
+
+
+CASES = {f.__name__: f for f in (hyper_query, hyper_search, hyper_rank, entropy)}
 print(json.dumps({"peer": f"numpy {np.__version__}, scipy {scipy.__version__}"}), flush=True)
 run = None
 for line in sys.stdin:

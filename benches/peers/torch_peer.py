@@ -8,6 +8,7 @@ import json, os, sys, time
 import numpy as np
 import torch
 import torch.nn.functional as F
+import compression
 
 torch.set_num_threads(int(os.environ.get("LATENS_THREADS", os.cpu_count())))
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
@@ -139,40 +140,6 @@ def lowrank_orthogonalise(c):
     return run
 
 
-def sparsify(c):
-    """The largest entries with error feedback, as the sparsifying libraries write it."""
-    g, k = c.load("g", c.dims["n"]), c.dims["k"]
-    state = {"error": c.load("e", c.dims["n"])}
-
-    def run():
-        a = g + state["error"]
-        indices = torch.topk(a.abs(), k, sorted=False).indices
-        values = a[indices]
-        a[indices] = 0
-        state["error"] = a
-        return values, indices
-
-    values, indices = run()
-    indices, order = indices.sort()
-    c.save("values", values[order])
-    c.save("left", state["error"])
-    return run
-
-
-def sparsify_sum(c):
-    n, k, ranks = c.dims["n"], c.dims["k"], c.dims["ranks"]
-    values, indices = c.load("values", ranks, k), c.ids("indices", ranks, k)
-
-    def run():
-        y = torch.zeros(n)
-        for rank in range(ranks):
-            y.index_add_(0, indices[rank], values[rank])
-        return y.mul_(1 / ranks)
-
-    c.save("y", run())
-    return run
-
-
 class Cache(dict):
     """Keys and values by layer."""
 
@@ -247,7 +214,7 @@ def lm_decode(c):
 
 
 CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, lm_prefill, lm_decode,
-                                 lowrank_step, lowrank_orthogonalise, sparsify, sparsify_sum)}
+                                 lowrank_step, lowrank_orthogonalise)} | compression.CASES
 
 
 def main():

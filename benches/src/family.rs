@@ -42,20 +42,25 @@ impl<'c> Family<'c> {
 fn copy_rate() -> f64 {
     static RATE: OnceLock<f64> = OnceLock::new();
     *RATE.get_or_init(|| {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let (from, mut to) = (vec![1_u64; 1 << 23], vec![2_u64; 1 << 23]);
-        let part = from.len().div_ceil(cores);
         let seconds = (0..7).map(|_| {
             let started = Instant::now();
-            std::thread::scope(|scope| {
-                for (from, to) in from.chunks(part).zip(to.chunks_mut(part)) {
-                    scope.spawn(|| to.copy_from_slice(from));
-                }
-            });
+            copy(&from, &mut to);
             started.elapsed().as_secs_f64()
         });
         2.0 * size_of_val(&*from) as f64 / seconds.fold(f64::INFINITY, f64::min)
     })
+}
+
+/// Copy by every core.
+pub fn copy(from: &[u64], to: &mut [u64]) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let part = from.len().div_ceil(cores).max(1);
+    std::thread::scope(|scope| {
+        for (from, to) in from.chunks(part).zip(to.chunks_mut(part)) {
+            scope.spawn(|| to.copy_from_slice(from));
+        }
+    });
 }
 
 /// `count` numbers near enough to normal.

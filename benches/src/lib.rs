@@ -1,10 +1,12 @@
 //! What the benchmarks and `compare` share: inputs, peers behind pipes, and rows of a report.
 #![forbid(unsafe_code)]
+pub mod entropy;
 pub mod family;
 pub mod hyper;
 pub mod lm;
 pub mod lowrank;
 pub mod peer;
+pub mod quant;
 pub mod report;
 pub mod sae;
 pub mod sparsify;
@@ -28,6 +30,16 @@ pub fn time(repeats: usize, mut call: impl FnMut() -> Result<()>) -> Result<f64>
         call()?;
     }
     Ok(started.elapsed().as_secs_f64() * 1e3 / repeats as f64)
+}
+
+/// Two of ours in turn; the medians of both, in milliseconds.
+pub fn turns(mut a: impl FnMut() -> Result<()>, mut b: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
+    let (mut ms_of_a, mut ms_of_b) = (Vec::new(), Vec::new());
+    for _ in 0..7 {
+        ms_of_a.push(time(2, &mut a)?);
+        ms_of_b.push(time(2, &mut b)?);
+    }
+    Ok((median(ms_of_a), median(ms_of_b)))
 }
 
 /// The middle of `ms`.

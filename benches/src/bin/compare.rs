@@ -1,16 +1,16 @@
 //! Ours and a peer in turn on this machine: verified first, then medians and ratios.
 //!
 //! `compare sae --torch DIR/env --json OUT` or `compare lm ...`; `DIR/env` is a shell file that puts a Python with PyTorch on the path;
-//! `compare hyper` needs numpy and scipy there (`pip install scipy`).
+//! `compare hyper` and `compare entropy` need numpy and scipy there (`pip install scipy`).
 use clap::Parser;
-use latens_benches::{Result, hyper, lm, lowrank, report::Row, sae, sparsify};
+use latens_benches::{Result, entropy, hyper, lm, lowrank, quant, report::Row, sae, sparsify};
 use std::path::PathBuf;
 
 #[derive(Parser)]
 #[command(about = "Compare latens with PyTorch and candle on this machine")]
 struct Options {
     /// What to compare.
-    #[arg(value_parser = ["sae", "hyper", "sparsify", "lowrank", "lm", "all"])]
+    #[arg(value_parser = ["sae", "hyper", "entropy", "quant", "sparsify", "lowrank", "lm", "all"])]
     what: String,
     /// Shell file that puts a Python with PyTorch on the path.
     #[arg(long)]
@@ -38,6 +38,12 @@ fn main() -> Result<()> {
     }
     if asked("hyper") {
         hyper::compare(torch()?, &mut show)?;
+    }
+    if asked("entropy") {
+        entropy::compare(torch()?, &mut show)?;
+    }
+    if asked("quant") {
+        quant::compare(torch()?, &mut show)?;
     }
     if asked("sparsify") {
         sparsify::compare(torch()?, &mut show)?;
