@@ -9,8 +9,6 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 const ROUNDS: usize = 7;
 /// A round lasts at least this many milliseconds, so that the clock and a warm cache do not decide it.
 const ROUND: f64 = 60.0;
-/// A peer's threads go on spinning for a while when its work is done, on cores that ours need.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(40);
 
 /// A running peer.
 pub struct Peer {
@@ -80,11 +78,24 @@ impl Peer {
         repeats[1] = (ROUND / self.time(1)?.max(0.01)).ceil() as usize;
         let (mut a, mut b) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            std::thread::sleep(PAUSE);
+            // Its threads go on spinning when its work is done, on cores that ours need.
+            self.signal("-STOP")?;
             a.push(time(repeats[0], &mut ours)?);
+            self.signal("-CONT")?;
             b.push(self.time(repeats[1])?);
         }
         Ok((median(a), median(b)))
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, which: &str) -> Result<()> {
+        let done = Command::new("kill").args([which, &self.child.id().to_string()]).status()?;
+        if done.success() { Ok(()) } else { Err(format!("kill {which} of {}: {done}", self.name).into()) }
+    }
+
+    #[cfg(not(unix))]
+    fn signal(&self, _: &str) -> Result<()> {
+        Ok(())
     }
 
     fn call(&mut self, ask: &Value) -> Result<Value> {

@@ -90,13 +90,16 @@ impl Fused {
 }
 
 /// Ask for the line of memory at `row[at]` to be brought near, if there is one. Nothing else happens.
+///
+/// As far as the second-level cache: it can wait for more lines at once than the first, and rows asked for are more than the
+/// first holds. Decoding 256 rows of 32 latents (768, 16384) took 0.8 of the time it took with the first-level hint (Zen 4).
 #[inline(always)]
 pub(crate) fn prefetch<T>(row: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
     if at < row.len() {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: inside of the slice, and nothing is read.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().add(at).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(row.as_ptr().add(at).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (row, at);
