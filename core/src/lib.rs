@@ -18,6 +18,7 @@ mod quant;
 mod reduce;
 mod rope;
 mod sae;
+mod scan;
 mod segments;
 mod sparsify;
 mod tensor;
@@ -76,6 +77,10 @@ pub use sae::{
     sae_encode_flat_workspace, sae_encode_into, sae_encode_subset, sae_encode_subset_into, sae_encode_subset_workspace,
     sae_encode_threshold, sae_encode_threshold_into, sae_encode_threshold_workspace, sae_encode_workspace,
     sae_track_into, sparse_pays,
+};
+pub use scan::{
+    Scan, ScanGradients, ScanGradientsMut, Taps, scan, scan_backward, scan_backward_into, scan_backward_workspace,
+    scan_into, scan_step_into, scan_workspace,
 };
 pub use segments::SegmentTable;
 pub use sparsify::{Packet, sparsify, sparsify_into, sparsify_sum, sparsify_sum_into, sparsify_workspace};

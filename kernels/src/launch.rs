@@ -52,7 +52,7 @@ pub struct Launch<'a> {
 
 impl Launch<'_> {
     /// The most arguments that a kernel takes.
-    pub const ARGS: usize = 48;
+    pub const ARGS: usize = 56;
 }
 
 impl<'a> Launch<'a> {

@@ -37,11 +37,13 @@ impl<const R: usize> Layout<R> {
     }
 
     /// Sizes, outermost first.
+    #[inline]
     pub fn dims(&self) -> [usize; R] {
         self.dims
     }
 
     /// Strides in elements.
+    #[inline]
     pub fn strides(&self) -> [usize; R] {
         self.strides
     }

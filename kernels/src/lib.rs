@@ -34,6 +34,7 @@ pub mod reduce;
 pub mod rope;
 pub mod route;
 pub mod sae;
+pub mod scan;
 mod segments;
 mod span;
 pub mod sparsify;

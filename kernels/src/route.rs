@@ -88,10 +88,12 @@ impl Route {
     }
 
     /// Batch entries.
+    #[inline]
     pub fn batch(&self) -> usize {
         self.batch
     }
     /// Positions of each.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -100,6 +102,7 @@ impl Route {
         self.rows() == 0
     }
     /// All rows.
+    #[inline]
     pub fn rows(&self) -> usize {
         self.batch * self.len
     }
@@ -112,6 +115,7 @@ impl Route {
         self.sequences.is_some()
     }
     /// Orders: 1 without a table.
+    #[inline]
     pub fn orders(&self) -> usize {
         self.orders.map_or(1, |orders| orders.dims()[0])
     }
@@ -151,6 +155,7 @@ impl Route {
     }
 
     /// Row of position `p` of a batch entry, among all rows.
+    #[inline]
     pub fn row(&self, tables: Tables<&[u32]>, order: usize, batch: usize, p: usize) -> usize {
         let row = tables.orders.map_or(p, |orders| orders[order * self.stride() + p] as usize);
         batch * self.len + row
@@ -234,6 +239,10 @@ impl Order {
 pub(crate) struct Marks<'a>(Option<SpanMut<'a, u32>>);
 
 impl<'a> Marks<'a> {
+    /// Of a call without tables.
+    pub(crate) fn none() -> Self {
+        Marks(None)
+    }
     /// Where the flag is.
     pub(crate) fn bad(&self) -> Option<Span<'a, u32>> {
         self.0.as_ref().map(SpanMut::shared)

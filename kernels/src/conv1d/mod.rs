@@ -31,6 +31,7 @@ use crate::route::Route;
 use crate::{Error, Image, Layout, Result};
 pub use launch::{Gradients, launch, launch_backward, launch_step, workspace, workspace_backward};
 pub use reference::{backward, forward, step};
+pub(crate) use reference::{sigmoid, silu_slope};
 
 /// The device code.
 pub static IMAGE: Image = Image { name: "conv1d", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/conv1d.fatbin")) };
