@@ -154,7 +154,7 @@ impl<'a, 'p, T: Float> Call<'a, 'p, T> {
     ) -> Result<Launch<'a>> {
         let lanes = lanes(self.p, FORWARD);
         let kernel = match self.p.states() {
-                16 => "scan_forward_16",
+            16 => "scan_forward_16",
             32 => "scan_forward_32",
             64 => "scan_forward_64",
             _ => "scan_forward_any",

@@ -328,6 +328,16 @@ template <class T> struct To {
   f32 *du_parts, *tiles, *records, *dinitial;
 };
 
+// The sums of some states over the channels of a warp, to shared memory.
+__device__ inline void tile_sum(const Place& at, const f32 (&of)[BACKWARD], f32* sums, u32 n, u32 states) {
+#pragma unroll
+  for (u32 i = 0; i < BACKWARD; ++i) {
+    f32 sum = at.active ? of[i] : 0.0f;
+    for (u32 by = at.lanes; by < 32; by *= 2) sum += __shfl_xor_sync(~0u, sum, by);
+    if (threadIdx.x % 32 < at.lanes && n + i < states) sums[n + i] = sum;
+  }
+}
+
 // Some states of a chunk, forward and back again. Their sums over channels go to shared memory, by warp.
 template <class T>
 __device__ void through(const Call<T>& call, const Place& at, const Kept& kept, const f32* staged, f32* sums, u32 n,
@@ -344,12 +354,15 @@ __device__ void through(const Call<T>& call, const Place& at, const Kept& kept, 
     if (kept.begins >> t & 1)
       load(h[t], state_of(call, call.initial, index_of(call.route, at.batch, at.first + t), at.channel), n, states);
     const f32* x = kept.x + (t * kept.each + kept.mine) * 4;
+    f32 of_c[BACKWARD];
 #pragma unroll
     for (u32 i = 0; i < BACKWARD; ++i) {
       f32 b = n + i < states ? staged[t * 2 * states + n + i] : 0.0f;
       decay[t][i] = exp2f(x[1] * a[i]);
       h[t + 1][i] = __fmaf_rn(decay[t][i], h[t][i], x[1] * x[2] * b);
+      of_c[i] = x[3] * h[t + 1][i];  // now, for a sequence that begins next puts its own state there
     }
+    tile_sum(at, of_c, sums + (warp * STEPS + t) * 2 * states + states, n, states);
   }
 #pragma unroll
   for (u32 t = STEPS; t-- > 0;) {
@@ -357,6 +370,7 @@ __device__ void through(const Call<T>& call, const Place& at, const Kept& kept, 
     if (kept.ends >> t & 1)
       load(want, state_of(call, dlast, index_of(call.route, at.batch, at.first + t), at.channel), n, states);
     const f32 *x = kept.x + (t * kept.each + kept.mine) * 4, *bc = staged + t * 2 * states;
+    f32 of_b[BACKWARD];
 #pragma unroll
     for (u32 i = 0; i < BACKWARD; ++i) {
       bool real = n + i < states;
@@ -366,17 +380,9 @@ __device__ void through(const Call<T>& call, const Place& at, const Kept& kept, 
       by_a[t] = __fmaf_rn(a[i], decayed, by_a[t]);
       da[i] = __fmaf_rn(x[1], decayed, da[i]);
       want[i] = back;
-      f32 of_b = at.active ? x[1] * x[2] * dh : 0.0f, of_c = at.active && real ? x[3] * h[t + 1][i] : 0.0f;
-      for (u32 by = at.lanes; by < 32; by *= 2) {
-        of_b += __shfl_xor_sync(~0u, of_b, by);
-        of_c += __shfl_xor_sync(~0u, of_c, by);
-      }
-      if (threadIdx.x % 32 < at.lanes && real) {
-        f32* sum = sums + (warp * STEPS + t) * 2 * states + n + i;
-        sum[0] = of_b;
-        sum[states] = of_c;
-      }
+      of_b[i] = x[1] * x[2] * dh;
     }
+    tile_sum(at, of_b, sums + (warp * STEPS + t) * 2 * states, n, states);
     if (kept.begins >> t & 1 && at.active && to.dinitial)
       store(to.dinitial + (u64(index_of(call.route, at.batch, at.first + t)) * call.channels + at.channel) * states, want, n, states);
   }
