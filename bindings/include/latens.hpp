@@ -264,6 +264,55 @@ inline void conv1d_step(const Device &d, const Tensor &x, const Tensor &weight, 
                         const Tensor &y) {
   check(latens_conv1d_step(d.get(), x.raw(), weight.raw(), bias.raw(), silu, state.raw(), y.raw()));
 }
+// What a scan reads; what stays `none` is left out.
+struct Scan {
+  Tensor u, delta, a, b, c, skip, bias, gate, taps, taps_bias, window, bounds, orders, initial;
+  bool softplus = false;
+
+  // For one call: it points into itself.
+  class Raw {
+  public:
+    explicit Raw(const Scan &s)
+        : raw{s.u.raw(), s.delta.raw(), s.a.raw(), s.b.raw(), s.c.raw(), s.skip.raw(), s.bias.raw(), s.gate.raw(), s.taps.raw(),
+              s.taps_bias.raw(), s.window.raw(), s.bounds.raw(), s.orders.raw(), s.initial.raw()},
+          call{raw[0], raw[1], raw[2], raw[3], raw[4], raw[5], raw[6], raw[7], raw[8], raw[9], raw[10], raw[11], raw[12], raw[13],
+               s.softplus} {}
+    Raw(const Raw &) = delete;
+    Raw &operator=(const Raw &) = delete;
+    operator const LatensScan *() const { return &call; }
+
+  private:
+    Tensor::Raw raw[14];
+    LatensScan call;
+  };
+};
+// Its gradients; one that stays `none` is not written.
+struct ScanGradients {
+  Tensor u, delta, a, b, c, skip, bias, gate, initial;
+};
+inline std::size_t scan_workspace(const Device &d, const Scan &s) {
+  std::size_t bytes = 0;
+  check(latens_scan_workspace(d.get(), Scan::Raw(s), &bytes));
+  return bytes;
+}
+inline void scan(const Device &d, const Scan &s, const Tensor &y, const Tensor &last = none, const Tensor &workspace = none) {
+  check(latens_scan(d.get(), Scan::Raw(s), y.raw(), last.raw(), workspace.raw()));
+}
+inline std::size_t scan_backward_workspace(const Device &d, const Scan &s) {
+  std::size_t bytes = 0;
+  check(latens_scan_backward_workspace(d.get(), Scan::Raw(s), &bytes));
+  return bytes;
+}
+inline void scan_backward(const Device &d, const Scan &s, const Tensor &dy, const Tensor &dlast, const ScanGradients &g,
+                          const Tensor &workspace = none) {
+  const Tensor::Raw u = g.u.raw(), delta = g.delta.raw(), a = g.a.raw(), b = g.b.raw(), c = g.c.raw(), skip = g.skip.raw(),
+                    bias = g.bias.raw(), gate = g.gate.raw(), initial = g.initial.raw();
+  const LatensScanGradients to{u, delta, a, b, c, skip, bias, gate, initial};
+  check(latens_scan_backward(d.get(), Scan::Raw(s), dy.raw(), dlast.raw(), &to, workspace.raw()));
+}
+inline void scan_step(const Device &d, const Scan &s, const Tensor &state, const Tensor &y) {
+  check(latens_scan_step(d.get(), Scan::Raw(s), state.raw(), y.raw()));
+}
 inline void act(const Device &d, const Tensor &gate, const Tensor &up, LatensAct act, const Tensor &y) {
   check(latens_act(d.get(), gate.raw(), up.raw(), act, y.raw()));
 }

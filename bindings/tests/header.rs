@@ -16,6 +16,7 @@ const FILES: &[&str] = &[
     "rope",
     "attention",
     "conv1d",
+    "scan",
     "embed",
     "loss",
     "optim",

@@ -353,10 +353,59 @@ static void lowrank(const Place *p) {
   drop(&tg, p), drop(&te, p), drop(&tq, p), drop(&tl, p), drop(&td, p);
 }
 
+/* Two channels through three rows: a decay of one half, and of none. */
+static void sequences(const Place *p) {
+  const float half = -0.6931471806f;
+  float u[6] = {1, 2, 0, 4, 2, 0}, delta[6] = {1, 1, 1, 1, 1, 1}, a[2] = {half, 0}, b[3] = {1, 1, 2}, c[3] = {1, 2, 1};
+  float y[6], last[2], skip[2] = {0, 1}, dy[6] = {0, 0, 0, 0, 1, 1}, du[6], da[2], db[3], state[2] = {4, 4};
+  Tensor tu, td, ta, tb, tc, ty, tl, ts, tg, gu, ga, gb, tx, tw;
+  TENSOR3(&tu, p, F32, u, 1, 3, 2);
+  TENSOR3(&td, p, F32, delta, 1, 3, 2);
+  TENSOR2(&ta, p, F32, a, 2, 1);
+  TENSOR3(&tb, p, F32, b, 1, 3, 1);
+  TENSOR3(&tc, p, F32, c, 1, 3, 1);
+  TENSOR3(&ty, p, F32, y, 1, 3, 2);
+  TENSOR3(&tl, p, F32, last, 1, 2, 1);
+  TENSOR1(&ts, p, F32, skip, 2);
+  TENSOR3(&tg, p, F32, dy, 1, 3, 2);
+  TENSOR3(&gu, p, F32, du, 1, 3, 2);
+  TENSOR2(&ga, p, F32, da, 2, 1);
+  TENSOR3(&gb, p, F32, db, 1, 3, 1);
+  TENSOR3(&tx, p, F32, state, 1, 2, 1);
+  LatensScan call;
+  memset(&call, 0, sizeof call);
+  call.u = &tu.dl, call.delta = &td.dl, call.a = &ta.dl, call.b = &tb.dl, call.c = &tc.dl, call.skip = &ts.dl;
+  size_t bytes = 99;
+  OK(latens_scan_workspace(p->handle, &call, &bytes));
+  CHECK(p->cuda || bytes == 0);
+  OK(latens_scan(p->handle, &call, &ty.dl, &tl.dl, scratch(&tw, p, bytes)));
+  fetch(&ty, p), fetch(&tl, p), discard(&tw, p);
+  SAME(y, 1, 4, 1, 16, 4.25f, 6);
+  SAME(last, 4.25f, 6);
+  LatensScanGradients to;
+  memset(&to, 0, sizeof to);
+  to.u = &gu.dl, to.a = &ga.dl, to.b = &gb.dl;
+  OK(latens_scan_backward_workspace(p->handle, &call, &bytes));
+  OK(latens_scan_backward(p->handle, &call, &tg.dl, NULL, &to, scratch(&tw, p, bytes)));
+  fetch(&gu, p), fetch(&ga, p), fetch(&gb, p), discard(&tw, p);
+  SAME(du, 0.25f, 1, 0.5f, 1, 2, 3);
+  SAME(da, 0.5f, 8);
+  SAME(db, 2.25f, 4, 2);
+  tu.shape[1] = td.shape[1] = tb.shape[1] = tc.shape[1] = ty.shape[1] = 1;
+  OK(latens_scan_step(p->handle, &call, &tx.dl, &ty.dl));
+  fetch(&tx, p), fetch(&ty, p);
+  SAME(state, 3, 6);
+  CHECK(fabsf(y[0] - 3) < 1e-5f && fabsf(y[1] - 8) < 1e-5f);
+  call.initial = &tl.dl; /* which a step has none of */
+  CHECK(latens_scan_step(p->handle, &call, &tx.dl, &ty.dl) == LATENS_STATUS_VALUE);
+  Tensor *all[] = {&tu, &td, &ta, &tb, &tc, &ty, &tl, &ts, &tg, &gu, &ga, &gb, &tx};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) drop(all[i], p);
+}
+
 int main(int argc, char **argv) {
   Place p = open_place(argc > 1 && !strcmp(argv[1], "cuda"));
   topk(&p), linear(&p), optim(&p), compression(&p), lowrank(&p);
-  maps(&p), language(&p), sae(&p);
+  maps(&p), language(&p), sequences(&p), sae(&p);
   OK(latens_device_free(p.handle));
   printf("operations on %s, latens %s: ok\n", p.cuda ? "cuda" : "host", latens_version());
   return 0;

@@ -197,6 +197,48 @@ struct Autoencoder {
   }
 };
 
+// Two channels through three rows: a decay of one half, and of none; and a convolution of differences.
+void sequences() {
+  Floats u{1, 2, 0, 4, 2, 0}, delta(6, 1), a{-0.6931471806f, 0}, b{1, 1, 2}, c{1, 2, 1}, y(6), last(2), skip{0, 1};
+  Floats dy{0, 0, 0, 0, 1, 1}, du(6), da(2), db(3), dskip(2), state{4, 4}, row(2), bias{0, 0};
+  latens::Scan call;
+  call.u = Tensor(u, {1, 3, 2}), call.delta = Tensor(delta, {1, 3, 2}), call.a = Tensor(a, {2, 1});
+  call.b = Tensor(b, {1, 3, 1}), call.c = Tensor(c, {1, 3, 1}), call.skip = Tensor(skip), call.bias = Tensor(bias);
+  Scratch work(latens::scan_workspace(host, call));
+  latens::scan(host, call, Tensor(y, {1, 3, 2}), Tensor(last, {1, 2, 1}), work);
+  SAME(y, 1, 4, 1, 16, 4.25f, 6);
+  SAME(last, 4.25f, 6);
+  latens::ScanGradients to;
+  to.u = Tensor(du, {1, 3, 2}), to.a = Tensor(da, {2, 1}), to.b = Tensor(db, {1, 3, 1}), to.skip = Tensor(dskip);
+  Scratch more(latens::scan_backward_workspace(host, call));
+  latens::scan_backward(host, call, Tensor(dy, {1, 3, 2}), none, to, more);
+  SAME(du, 0.25f, 1, 0.5f, 1, 2, 3);
+  SAME(da, 0.5f, 8);
+  SAME(db, 2.25f, 4, 2);
+  SAME(dskip, 2, 0);
+  call.u = Tensor(u.data(), {1, 1, 2}), call.delta = Tensor(delta.data(), {1, 1, 2});
+  call.b = Tensor(b.data(), {1, 1, 1}), call.c = Tensor(c.data(), {1, 1, 1});
+  latens::scan_step(host, call, Tensor(state, {1, 2, 1}), Tensor(row, {1, 1, 2}));
+  SAME(state, 3, 6);
+  SAME(row, 3, 8);
+
+  Floats weight{-1, 1, -1, 1}, window(2), dx(6), dweight(4);
+  latens::Conv1d differences;
+  differences.x = Tensor(u, {1, 3, 2}), differences.weight = Tensor(weight, {2, 2});
+  Scratch scratch(latens::conv1d_workspace(host, differences));
+  latens::conv1d(host, differences, Tensor(y, {1, 3, 2}), Tensor(window, {1, 1, 2}), scratch);
+  SAME(y, 1, 2, -1, 2, 2, -4);
+  SAME(window, 2, 0);
+  Scratch third(latens::conv1d_backward_workspace(host, differences));
+  latens::conv1d_backward(host, differences, Tensor(dy, {1, 3, 2}), none, Tensor(dx, {1, 3, 2}), Tensor(dweight, {2, 2}), none, none,
+                          third);
+  SAME(dx, 0, 0, -1, -1, 1, 1);
+  SAME(dweight, 0, 2, 4, 0);
+  Floats next{5, 5};
+  latens::conv1d_step(host, Tensor(next, {1, 2}), Tensor(weight, {2, 2}), none, false, Tensor(window, {1, 1, 2}), Tensor(row, {1, 2}));
+  SAME(row, 3, 5);
+}
+
 // A wrong call throws, with its status and the name of the argument.
 void errors() {
   Floats x(4), y(6);
@@ -218,6 +260,7 @@ int main() {
   language();
   steps();
   compression();
+  sequences();
   Autoencoder sae;
   sae.encode();
   sae.passes();
