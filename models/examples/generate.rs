@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p latens --example generate -- --prompt "The capital of France is" --tokens 20`
 use clap::Parser;
-use latens::lm::{Hooks, LanguageModel, Sampler, Sampling};
+use latens::lm::{Continuation, Hooks, LanguageModel, Sampler, Sampling};
 use latens::{Device, assets};
 use std::error::Error;
 use std::io::{Write, stdout};
@@ -74,13 +74,13 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     print!("{}", options.prompt);
     stdout().flush()?;
     let (start, mut first) = (Instant::now(), None);
-    let text = lm.generate(&options.prompt, &sampling, &mut Hooks::new(), |piece| {
+    let Continuation { ids, text } = lm.generate(&options.prompt, &sampling, &mut Hooks::new(), |piece| {
         first.get_or_insert_with(|| start.elapsed().as_secs_f64());
         print!("{piece}");
         let _ = stdout().flush(); // a reader that has gone does not stop the model
     })?;
     println!();
-    let (seconds, count) = (start.elapsed().as_secs_f64(), lm.tokenizer.encode(&text)?.len());
+    let (seconds, count) = (start.elapsed().as_secs_f64(), ids.len());
     let first = first.unwrap_or(seconds);
     eprintln!("{count} tokens in {seconds:.2} s, the first after {first:.2} s; loaded in {load:.2} s");
     if let Some(path) = &options.json {

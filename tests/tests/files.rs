@@ -71,7 +71,9 @@ fn gguf_lies_are_told() {
     let twice = gguf(&[("a", 7, vec![1]), ("a", 7, vec![0])], &[]);
     assert!(said(&folder, &twice).contains("metadata a occurs twice"));
     assert!(said(&folder, &gguf(&[("a", 7, vec![3])], &[])).contains("truth value 3"));
-    assert!(said(&folder, &gguf(&[("general.alignment", 4, vec![3, 0, 0, 0])], &[])).contains("power of two"));
+    let alignment = |kind, bytes: &[u8]| said(&folder, &gguf(&[("general.alignment", kind, bytes.to_vec())], &[]));
+    assert!(alignment(4, &[3, 0, 0, 0]).contains("general.alignment is 3, expected a power of two"));
+    assert!(alignment(8, &text("wide")).contains("general.alignment is no unsigned number"));
     // Lists in lists in lists, for as long as the file goes on.
     let nest = [9_u32.to_le_bytes().to_vec(), 1_u64.to_le_bytes().to_vec()].concat();
     assert!(said(&folder, &gguf(&[("a", 9, nest.repeat(100_000))], &[])).contains("deep"));

@@ -189,7 +189,7 @@ fn generation_is_reproducible() {
     let prompt = "The capital of France is";
     let greedy = Sampling { tokens: 8, ..Sampling::default() };
     let mut told = String::new();
-    let text = lm.generate(prompt, &greedy, &mut Hooks::new(), |piece| told.push_str(piece)).unwrap();
+    let text = lm.generate(prompt, &greedy, &mut Hooks::new(), |piece| told.push_str(piece)).unwrap().text;
     assert!(text.starts_with(" Paris") && text == told, "{text}");
     // Without a cache: the likeliest next token of the whole, again and again.
     let mut ids = lm.tokenizer.encode(prompt).unwrap();
@@ -205,9 +205,14 @@ fn generation_is_reproducible() {
     };
     assert_eq!(draw(1), draw(1));
     assert!((2..6).any(|seed| draw(seed) != draw(1)));
+    // The ids are those it chose; their text, encoded anew, may have another number of them.
+    for more in (1..6).map(draw) {
+        assert!(more.ids.len() == 8 || more.ids.last().copied() == lm.tokenizer.end());
+        assert_eq!(lm.tokenizer.decode(&more.ids), more.text);
+    }
     // Steering is felt by tokens to come.
     let mut hooks = Hooks::new().at(Site::residual(20), |x| Ok(latens::scale_into(-1.0, x.view_mut())?));
-    assert_ne!(lm.generate(prompt, &greedy, &mut hooks, |_| ()).unwrap(), text);
+    assert_ne!(lm.generate(prompt, &greedy, &mut hooks, |_| ()).unwrap().text, text);
     drop(hooks);
     for wrong in [Sampling { top_p: 0.0, ..greedy }, Sampling { temperature: f32::NAN, ..greedy }] {
         assert!(lm.generate(prompt, &wrong, &mut Hooks::new(), |_| ()).is_err());

@@ -1,6 +1,6 @@
 //! Checkpoints: written and read back, opened by plain numpy, and every way in which one can lie.
 use latens::io::Error;
-use latens::sae::{Format, Gate, Origin, Sae};
+use latens::sae::{Format, Gate, Origin, Sae, quality};
 use latens::{Device, Tensor};
 use std::{
     fs,
@@ -184,6 +184,7 @@ fn lies_are_named() {
     for (from, to, named) in [
         ("\"topk\"", "\"gated\"", "architecture"),
         ("\"k\": 5", "\"k\": 50", "k is 50"),
+        ("\"k\": 5", "\"k\": 0", "k is 0"),
         ("\"d_in\": 6", "\"d_in\": -6", "d_in"),
         ("\"d_in\": 6", "\"d_in\": 9223372036854775807", "W_enc"),
         ("\"none\"", "\"layer_norm\"", "normalize_activations"),
@@ -194,6 +195,55 @@ fn lies_are_named() {
         let said = refusal(&folder);
         assert!(said.contains(named), "{said}");
     }
+}
+
+/// Files of two checkpoints, as a crash between the two renames leaves them, are told apart; weights that another
+/// library has written anew are not.
+#[test]
+fn files_of_two_checkpoints_are_refused() {
+    for (format, file) in [(Format::SaeLens, "sae_weights.safetensors"), (Format::Sparsify, "sae.safetensors")] {
+        let (folder, other) = (Folder::new("pair"), Folder::new("pair-other"));
+        let old = sae(Gate::Strongest(5));
+        old.save(&folder.0, format, &origin()).unwrap();
+        let mut new = sae(Gate::Strongest(5));
+        new.b_enc.write(&numbers(N, 8)).unwrap();
+        new.save(&other.0, format, &origin()).unwrap();
+        fs::copy(other.0.join(file), folder.0.join(file)).unwrap();
+        let said = refusal(&folder);
+        assert!(said.contains(file) && said.contains("another checkpoint"), "{said}");
+        // The second rename, too.
+        fs::copy(other.0.join("cfg.json"), folder.0.join("cfg.json")).unwrap();
+        assert_eq!(parts(&Sae::load(&folder.0, &Device::Host).unwrap()), parts(&new));
+    }
+    let folder = Folder::new("pair-foreign");
+    sae(Gate::Strongest(5)).save(&folder.0, Format::SaeLens, &origin()).unwrap();
+    let weights = folder.0.join("sae_weights.safetensors");
+    file(&weights, &[("W_enc", &[D, N]), ("W_dec", &[N, D]), ("b_enc", &[N]), ("b_dec", &[D])]);
+    Sae::load(&folder.0, &Device::Host).unwrap();
+}
+
+/// A threshold's room per row cuts, and says so: the true counts are those without a limit, as in SAELens.
+#[test]
+fn a_cap_is_reported() {
+    let x = Tensor::from_vec(numbers(30 * D, 5), [30, D], &Device::Host).unwrap();
+    let [free, capped] = [N, 2].map(|most| sae(Gate::Above { threshold: 0.25, most }));
+    let active = |sae: &Sae| {
+        let (code, counts) = sae.encode_counted(x.view(), &sae.bias().unwrap()).unwrap();
+        let values = code.values.to_vec().unwrap();
+        let rows = values.chunks(values.len() / 30);
+        let kept: Vec<u32> = rows.map(|row| row.iter().filter(|&&v| v > 0.0).count() as u32).collect();
+        (kept, counts.unwrap().to_vec().unwrap())
+    };
+    let ((all, counts), (kept, capped_counts)) = (active(&free), active(&capped));
+    assert!(all == counts && counts == capped_counts);
+    assert!(kept.iter().zip(&all).all(|(&kept, &all)| kept == all.min(2)));
+    let cut = all.iter().filter(|&&all| all > 2).count();
+    assert!(cut > 0 && cut < 30);
+    let quality = |sae| quality(sae, x.view()).unwrap();
+    assert_eq!((quality(&free).truncated, quality(&capped).truncated), (0.0, cut as f64 / 30.0));
+    let strongest = sae(Gate::Strongest(2));
+    assert!(strongest.encode_counted(x.view(), &strongest.bias().unwrap()).unwrap().1.is_none());
+    assert_eq!(quality(&strongest).truncated, 0.0);
 }
 
 /// Where the disk is full, the old checkpoint stays, and nothing half written beside it. The limit on the size of a

@@ -27,7 +27,7 @@ fn train(folder: &Path) {
         trainer.step(batch).unwrap();
         trainer.save_state(&state).unwrap();
     }
-    trainer.finish().save(&folder.join("sae"), Format::SaeLens, &Origin::default()).unwrap();
+    trainer.finish().unwrap().save(&folder.join("sae"), Format::SaeLens, &Origin::default()).unwrap();
 }
 
 /// Not a test by itself: what the others start as a process of its own.

@@ -71,7 +71,7 @@ impl Drop for Folder {
 }
 
 fn bytes(trainer: Trainer, folder: &Folder) -> Vec<u8> {
-    trainer.finish().save(&folder.0, Format::SaeLens, &Origin::default()).unwrap();
+    trainer.finish().unwrap().save(&folder.0, Format::SaeLens, &Origin::default()).unwrap();
     fs::read(folder.0.join("sae_weights.safetensors")).unwrap()
 }
 
@@ -81,7 +81,7 @@ fn it_learns() {
         let trainer = trained(Config { variant, center, clip: Some(1.0), ..config(600) }, &Device::Host);
         let progress = trainer.progress().unwrap();
         assert!(progress.fvu < 0.1 && progress.l0 <= 4.0, "{variant:?} {progress:?}");
-        let sae = trainer.finish();
+        let sae = trainer.finish().unwrap();
         let all = Tensor::from_vec(rows(), [ROWS, D], &Device::Host).unwrap();
         let code = sae.encode(all.view()).unwrap();
         let active = code.values.to_vec().unwrap().iter().filter(|&&v| v > 0.0).count() as f32 / ROWS as f32;
@@ -104,7 +104,7 @@ fn dead_latents_move() {
     let with = |weight| {
         let revive = Some(Revive { weight, k: 8, after: 64 });
         let trainer = trained(Config { revive, ..config(300) }, &Device::Host);
-        (trainer.progress().unwrap(), trainer.finish().w_enc.to_vec().unwrap())
+        (trainer.progress().unwrap(), trainer.finish().unwrap().w_enc.to_vec().unwrap())
     };
     let ((_, moved), (progress, still)) = (with(1.0), with(0.0));
     assert!(progress.dead > 0.0 && moved != still && moved.iter().all(|w| w.is_finite()));
@@ -152,9 +152,9 @@ fn a_gpu_does_as_the_host() {
     let steps = if small() { 3 } else { 20 };
     for variant in [Variant::TopK, Variant::BatchTopK] {
         let config = Config { variant, ..config(steps) };
-        let host = trained(config.clone(), &Device::Host).finish();
+        let host = trained(config.clone(), &Device::Host).finish().unwrap();
         for device in devices().into_iter().filter(|device| !device.is_host()) {
-            let sae = trained(config.clone(), &device).finish();
+            let sae = trained(config.clone(), &device).finish().unwrap();
             for (ours, theirs) in [(&sae.w_dec, &host.w_dec), (&sae.w_enc, &host.w_enc)] {
                 let (ours, theirs) = (ours.to_vec().unwrap(), theirs.to_vec().unwrap());
                 let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

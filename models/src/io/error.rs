@@ -33,6 +33,13 @@ pub enum Error {
         /// What is asked for, and what came.
         what: String,
     },
+    /// Numbers of a step of training are not finite.
+    Number {
+        /// The step, counted from 1.
+        step: usize,
+        /// Which numbers.
+        what: String,
+    },
     /// An operation refused its arguments.
     Operation(latens_core::Error),
 }
@@ -61,6 +68,7 @@ impl fmt::Display for Error {
             Error::System { path, doing, source } => write!(f, "cannot {doing} {}: {source}", path.display()),
             Error::Content { path, what } => write!(f, "{}: {what}", path.display()),
             Error::Setting { name, what } => write!(f, "{name}: {what}"),
+            Error::Number { step, what } => write!(f, "step {step}: {what}"),
             Error::Operation(error) => error.fmt(f),
         }
     }

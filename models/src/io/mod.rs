@@ -1,4 +1,6 @@
 //! Files: what can go wrong with them, and how the library writes one.
+#[cfg(feature = "sae")]
+mod digest;
 mod error;
 #[cfg(feature = "io")]
 pub mod gguf;
@@ -6,5 +8,7 @@ pub mod gguf;
 pub mod safetensors;
 mod write;
 
+#[cfg(feature = "sae")]
+pub use digest::{sha256, sha256_of};
 pub use error::{Error, Result};
 pub use write::{replace, replace_all};

@@ -21,6 +21,16 @@ impl Default for Sampling {
     }
 }
 
+/// What a model went on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Continuation {
+    /// Its tokens in order, that of the end of a text included if it came to one. Their text may have other tokens when
+    /// it is encoded anew.
+    pub ids: Vec<u32>,
+    /// Their text, without the end.
+    pub text: String,
+}
+
 /// Chooses tokens from logits.
 pub struct Sampler {
     temperature: f64,

@@ -10,7 +10,7 @@
 //! // The same sentence continued, with layer 15 turned down.
 //! let mut hooks = Hooks::new().at(Site::residual(15), |x| Ok(latens::scale_into(0.9, x.view_mut())?));
 //! let sampling = Sampling { tokens: 20, ..Sampling::default() };
-//! let text = lm.generate("The capital of France is", &sampling, &mut hooks, |piece| print!("{piece}"))?;
+//! let more = lm.generate("The capital of France is", &sampling, &mut hooks, |piece| print!("{piece}"))?;
 //! # Ok::<(), latens::io::Error>(())
 //! ```
 mod cache;
@@ -26,7 +26,7 @@ use crate::io::{Error, Result, gguf::Gguf, safetensors::Safetensors};
 use crate::{Device, Tensor};
 pub use cache::Cache;
 pub use config::Config;
-pub use generate::{Sampler, Sampling};
+pub use generate::{Continuation, Sampler, Sampling};
 pub use hook::{Hooks, Point, Site};
 pub use llama::Llama;
 use std::path::Path;
@@ -69,7 +69,7 @@ impl LanguageModel {
         self.model.ids(self.tokenizer.encode(text)?, 1)
     }
 
-    /// Continue `prompt`. `tell` hears each piece of text as soon as it is whole. Returns the continuation.
+    /// Continue `prompt`. `tell` hears each piece of text as soon as it is whole.
     ///
     /// # Errors
     /// Those of the model, and of hooks; a prompt without tokens.
@@ -79,22 +79,22 @@ impl LanguageModel {
         sampling: &Sampling,
         hooks: &mut Hooks<'_>,
         mut tell: impl FnMut(&str),
-    ) -> Result<String> {
+    ) -> Result<Continuation> {
         let prompt = self.tokenizer.encode(prompt)?;
-        let (mut all, mut pieces) = (String::new(), self.tokenizer.pieces());
+        let (mut text, mut pieces) = (String::new(), self.tokenizer.pieces());
         let mut hear = |piece: String| {
             if !piece.is_empty() {
                 tell(&piece);
-                all.push_str(&piece);
+                text.push_str(&piece);
             }
         };
         let end = self.tokenizer.end();
-        self.model.generate(&prompt, sampling, end, hooks, |id| {
+        let ids = self.model.generate(&prompt, sampling, end, hooks, |id| {
             if Some(id) != end {
                 hear(pieces.push(id));
             }
         })?;
         hear(pieces.finish());
-        Ok(all)
+        Ok(Continuation { ids, text })
     }
 }

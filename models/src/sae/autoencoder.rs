@@ -6,7 +6,10 @@ use crate::{Code, Device, Tensor, View, sae_bias, sae_decode, sae_encode, sae_en
 pub enum Gate {
     /// The `k` strongest positive ones.
     Strongest(usize),
-    /// Those above `threshold`, but no more than the `most` strongest of them.
+    /// Those above `threshold`, but no more than the `most` strongest of them. SAELens, which calls this gate `jumprelu`,
+    /// has no such limit: where a row has more, its reconstruction has more terms than ours. That is never an error here,
+    /// and never silent: [`Sae::encode_counted`] gives the true count of each row, and
+    /// [`Quality::truncated`](super::Quality::truncated) the share of rows that were cut.
     Above {
         /// What a value must exceed.
         threshold: f32,
@@ -83,15 +86,31 @@ impl Sae {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_with(&self, x: View<'_, f32, 2>, bias: &Tensor<f32, 1>) -> Result<Code<f32>> {
+        Ok(self.encode_counted(x, bias)?.0)
+    }
+
+    /// [`encode_with`](Self::encode_with), and behind a threshold also how many latents of each row are above it, those
+    /// included for which there was no room.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_counted(
+        &self,
+        x: View<'_, f32, 2>,
+        bias: &Tensor<f32, 1>,
+    ) -> Result<(Code<f32>, Option<Tensor<u32, 1>>)> {
         let (w_enc, bias) = (self.w_enc.view(), bias.view());
-        let (values, latents) = match self.gate {
-            Gate::Strongest(k) => sae_encode(x, w_enc, bias, k)?,
+        let (values, latents, counts) = match self.gate {
+            Gate::Strongest(k) => {
+                let (values, latents) = sae_encode(x, w_enc, bias, k)?;
+                (values, latents, None)
+            }
             Gate::Above { threshold, most } => {
-                let (values, latents, _) = sae_encode_threshold(x, w_enc, bias, threshold, most)?;
-                (values, latents)
+                let (values, latents, counts) = sae_encode_threshold(x, w_enc, bias, threshold, most)?;
+                (values, latents, Some(counts))
             }
         };
-        Ok(Code::fixed(values, latents)?)
+        Ok((Code::fixed(values, latents)?, counts))
     }
 
     /// The rows that `code` stands for.

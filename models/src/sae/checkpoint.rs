@@ -6,9 +6,16 @@
 //! | sparsify  | `cfg.json`, `sae.safetensors`         | `encoder.weight [latents, d]`, `encoder.bias`, `W_dec [latents, d]`, `b_dec` |
 //!
 //! [`Gate::Strongest`] is SAELens' `topk`; [`Gate::Above`] its `jumprelu` with one threshold for all, and has no place in
-//! sparsify's layout. Both files are written aside and renamed together, so a full disk or a crash leaves the old ones.
+//! sparsify's layout.
+//!
+//! Both files are written aside before the first is renamed, so a full disk leaves the old ones. A file system renames one
+//! file at a time, weights first: a crash between the two, or a look at that moment, finds new weights beside an old
+//! `cfg.json`. Each file therefore bears the same mark, a hash of both (`metadata.latens_pair`, and `latens` in the
+//! metadata of the weights), and [`Sae::load`] refuses weights whose mark `cfg.json` does not bear. Weights without a mark,
+//! as other libraries write them, are taken as they are.
 use super::{
     Gate, Sae,
+    settings::{CONFIG, PAIR, Settings},
     weights::{Incoming, Outgoing},
 };
 use crate::io::{self, Error, Result};
@@ -38,7 +45,6 @@ pub struct Origin {
     pub begin: bool,
 }
 
-const CONFIG: &str = "cfg.json";
 const SAELENS: &str = "sae_weights.safetensors";
 const SPARSIFY: &str = "sae.safetensors";
 
@@ -50,27 +56,27 @@ impl Sae {
     /// no place for this gate.
     pub fn save(&self, folder: &Path, format: Format, origin: &Origin) -> Result<()> {
         fs::create_dir_all(folder).map_err(Error::system(folder, "make folder"))?;
-        let (name, config, weights) = match format {
+        let (name, mut config, mut weights) = match format {
             Format::SaeLens => (SAELENS, self.saelens(origin), self.saelens_weights()?),
             Format::Sparsify => (SPARSIFY, self.sparsify()?, self.sparsify_weights()?),
         };
+        let pair = io::sha256(&[&weights.bytes()?, config.to_string().as_bytes()]);
+        config["metadata"][PAIR] = pair.as_str().into();
+        weights.annotate(pair);
         let config = format!("{config:#}\n");
-        io::replace_all(&[(&folder.join(name), &weights.bytes()?), (&folder.join(CONFIG), config.as_bytes())])
+        io::replace_all(folder, &[(Path::new(name), &weights.bytes()?), (Path::new(CONFIG), config.as_bytes())])
     }
 
     /// Read a checkpoint of either layout.
     ///
     /// # Errors
     /// [`Error::System`] for a file that cannot be read, [`Error::Content`] for one that is cut short, lies about its
-    /// sizes, holds a tensor that has no place here, or misses one.
+    /// sizes, holds a tensor that has no place here, or misses one, and for files of two checkpoints.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        let path = folder.join(CONFIG);
-        let text = fs::read(&path).map_err(Error::system(&path, "read"))?;
-        let value: Value = serde_json::from_slice(&text).map_err(|e| Error::content(&path, e.to_string()))?;
-        let config = Settings { path: &path, value };
+        let config = Settings::open(&folder.join(CONFIG))?;
         match (folder.join(SAELENS), folder.join(SPARSIFY)) {
-            (file, _) if file.is_file() => load_saelens(&config, Incoming::open(&file)?, device),
-            (_, file) if file.is_file() => load_sparsify(&config, Incoming::open(&file)?, device),
+            (file, _) if file.is_file() => load_saelens(&config, config.beside(&file)?, device),
+            (_, file) if file.is_file() => load_sparsify(&config, config.beside(&file)?, device),
             _ => Err(Error::content(folder, format!("holds neither {SAELENS} nor {SPARSIFY}"))),
         }
     }
@@ -148,7 +154,7 @@ impl Sae {
     }
 }
 
-fn load_saelens(config: &Settings<'_>, mut weights: Incoming, device: &Device) -> Result<Sae> {
+fn load_saelens(config: &Settings, mut weights: Incoming, device: &Device) -> Result<Sae> {
     let (n, d) = (config.size("d_sae")?, config.size("d_in")?);
     config.only("normalize_activations", &["none"])?;
     config.only("reshape_activations", &["none"])?;
@@ -156,7 +162,13 @@ fn load_saelens(config: &Settings<'_>, mut weights: Incoming, device: &Device) -
     let gate = match config.only("architecture", &["topk", "jumprelu"])? {
         "topk" => Gate::Strongest(config.k(n)?),
         _ => {
-            let most = config.value["metadata"]["most"].as_u64().map_or(n, |most| n.min(most as usize));
+            let most = match config.value["metadata"].get("most") {
+                None | Some(Value::Null) => n, // SAELens has no limit
+                Some(most) => match most.as_u64() {
+                    Some(most @ 1..) => n.min(usize::try_from(most).unwrap_or(n)),
+                    _ => return config.wrong(format!("metadata.most is {most}, expected at least 1")),
+                },
+            };
             Gate::Above { threshold: one_threshold(&mut weights, n)?, most }
         }
     };
@@ -173,7 +185,7 @@ fn load_saelens(config: &Settings<'_>, mut weights: Incoming, device: &Device) -
     assemble([n, d], [w_enc, w_dec, b_enc, b_dec], gate, device)
 }
 
-fn load_sparsify(config: &Settings<'_>, mut weights: Incoming, device: &Device) -> Result<Sae> {
+fn load_sparsify(config: &Settings, mut weights: Incoming, device: &Device) -> Result<Sae> {
     let d = config.size("d_in")?;
     let n = match config.size("num_latents")? {
         0 => d.saturating_mul(config.size("expansion_factor")?),
@@ -208,53 +220,9 @@ fn assemble([n, d]: [usize; 2], parts: [Vec<f32>; 4], gate: Gate, device: &Devic
 fn one_threshold(weights: &mut Incoming, n: usize) -> Result<f32> {
     let all = weights.take("threshold", &[n])?;
     match all.first() {
+        Some(first) if !first.is_finite() => Err(weights.wrong(format!("tensor threshold holds {first}"))),
         Some(&first) if all.iter().all(|&one| one == first) => Ok(first),
         _ => Err(weights.wrong("tensor threshold differs from latent to latent: only one for all is supported")),
-    }
-}
-
-/// `cfg.json`, and errors that name its path.
-struct Settings<'a> {
-    path: &'a Path,
-    value: Value,
-}
-
-impl Settings<'_> {
-    fn wrong<T>(&self, what: String) -> Result<T> {
-        Err(Error::content(self.path, what))
-    }
-
-    /// A whole number.
-    fn size(&self, name: &str) -> Result<usize> {
-        match self.value[name].as_u64().map(usize::try_from) {
-            Some(Ok(size)) => Ok(size),
-            _ => self.wrong(format!("{name} is {}, expected a size", self.value[name])),
-        }
-    }
-
-    fn k(&self, n: usize) -> Result<usize> {
-        match self.size("k")? {
-            k if k <= n => Ok(k),
-            k => self.wrong(format!("k is {k}, more than the {n} latents")),
-        }
-    }
-
-    /// A word, which must be one of these; the first if nothing is said.
-    fn only<'a>(&self, name: &str, known: &[&'a str]) -> Result<&'a str> {
-        let said = match &self.value[name] {
-            Value::Null => known[0],
-            Value::String(said) => said,
-            _ => "",
-        };
-        match known.iter().find(|one| **one == said) {
-            Some(one) => Ok(one),
-            None => self.wrong(format!("{name} is {}, supported are {known:?}", self.value[name])),
-        }
-    }
-
-    /// Something that must not be switched on.
-    fn off(&self, name: &str) -> Result<()> {
-        if self.value[name] == Value::Bool(true) { self.wrong(format!("{name} is not supported")) } else { Ok(()) }
     }
 }
 

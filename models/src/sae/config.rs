@@ -71,7 +71,8 @@ pub struct Config {
     pub fired: f32,
     /// Seed of everything that is drawn.
     pub seed: u64,
-    /// What the rows are, in words: a saved state is continued on the same only.
+    /// What the rows are: a saved state is continued on the same only. Words are not enough where files change under
+    /// their names: see [`Contexts::sha256`](super::Contexts::sha256).
     pub data: String,
 }
 
@@ -137,7 +138,14 @@ impl Config {
             }
             Config { clip: Some(clip), .. } if clip.is_nan() || *clip <= 0.0 => wrong("clip", "must be above 0"),
             Config { revive: Some(Revive { k: 0, .. }), .. } => wrong("revive.k", "at least one latent must be used"),
-            _ => Ok(()),
+            Config { fired, .. } if !fired.is_finite() => wrong("fired", "must be a number"),
+            Config { d, k, batch, latents, revive, .. } => {
+                let widest = revive.map_or(0, |revive| revive.k.min(*latents)).max(*d).max(*k);
+                match batch.checked_mul(widest) {
+                    Some(slots) if slots <= u32::MAX as usize => Ok(()),
+                    _ => Err(Error::setting("batch", format!("{batch} rows of {widest} numbers are more than 2^32"))),
+                }
+            }
         }
     }
 }
@@ -170,6 +178,9 @@ mod tests {
         assert_eq!(name(Config { k: 17, ..good.clone() }), "k");
         assert_eq!(name(Config { k: 0, ..good.clone() }), "k");
         assert_eq!(name(Config { latents: 0, ..good.clone() }), "latents");
-        assert_eq!(name(Config { rate: f32::NAN, ..good }), "rate");
+        assert_eq!(name(Config { rate: f32::NAN, ..good.clone() }), "rate");
+        assert_eq!(name(Config { fired: f32::NAN, ..good.clone() }), "fired");
+        assert_eq!(name(Config { batch: 1 << 40, ..good.clone() }), "batch");
+        assert_eq!(name(Config { batch: usize::MAX, ..good }), "batch");
     }
 }

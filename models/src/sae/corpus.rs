@@ -99,6 +99,12 @@ impl Contexts {
         self.ids.len().checked_div(self.length).unwrap_or(0)
     }
 
+    /// SHA-256 of their length and their tokens, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        let numbers = [self.length as u64].into_iter().chain(self.ids.iter().map(|&id| id.into()));
+        crate::io::sha256(&[&numbers.flat_map(u64::to_le_bytes).collect::<Vec<u8>>()])
+    }
+
     /// Those that the rows from `start` on belong to.
     pub fn from_row(&self, start: usize) -> Self {
         let first = self.token(start).0 * self.length;

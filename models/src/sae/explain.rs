@@ -151,13 +151,13 @@ pub struct Steered {
 /// Those of the model.
 pub fn steer(lm: &LanguageModel, sae: &Sae, site: Site, latent: usize, strength: f32, prompt: &str) -> Result<Steered> {
     let sampling = Sampling { tokens: 40, ..Sampling::default() };
-    let before = lm.generate(prompt, &sampling, &mut Hooks::new(), |_| ())?;
+    let before = lm.generate(prompt, &sampling, &mut Hooks::new(), |_| ())?.text;
     let push: Vec<f32> = sae.direction(latent)?.into_iter().map(|w| w * strength).collect();
     let mut hooks = Hooks::new().at(site, |x| {
         let [rows, d] = x.dims();
         let push = Tensor::from_vec(push.repeat(rows), [rows, d], &x.device())?;
         Ok(add_into(push.view(), x.view_mut())?)
     });
-    let after = lm.generate(prompt, &sampling, &mut hooks, |_| ())?;
+    let after = lm.generate(prompt, &sampling, &mut hooks, |_| ())?.text;
     Ok(Steered { latent, strength, prompt: prompt.into(), before, after })
 }

@@ -1,5 +1,5 @@
 //! How good an autoencoder is, on text that it was not trained on.
-use super::{Contexts, Sae, initial};
+use super::{Contexts, Gate, Sae, initial};
 use crate::io::Result;
 use crate::lm::{Hooks, Llama, Site};
 use crate::{Tensor, View, copy_into, sae_decode};
@@ -11,6 +11,9 @@ pub struct Quality {
     pub fvu: f64,
     /// Active latents per row.
     pub l0: f64,
+    /// Share of rows with more latents above the threshold than [`Gate::Above`] has room for. Where it is not 0, all other
+    /// figures are of the rows cut down to the strongest.
+    pub truncated: f64,
     /// Mean cosine between a row and its reconstruction.
     pub cosine: f64,
     /// Share of latents that never fired.
@@ -30,11 +33,14 @@ pub fn quality(sae: &Sae, rows: View<'_, f32, 2>) -> Result<Quality> {
     let ([total, d], n, bias) = (rows.dims(), sae.latents(), sae.bias()?);
     let host = on_host(rows)?;
     let variance = initial::variance(&host, &initial::mean(&host, d)) * total as f64;
-    let (mut error, mut cosine, mut active, mut fired) = (0.0, 0.0, 0_usize, vec![0_u32; n]);
+    let (mut error, mut cosine, mut active, mut cut, mut fired) = (0.0, 0.0, 0_usize, 0_usize, vec![0_u32; n]);
     for start in (0..total).step_by(ROWS) {
         let end = total.min(start + ROWS);
         let x = rows.narrow(0, start, end)?;
-        let code = sae.encode_with(x, &bias)?;
+        let (code, counts) = sae.encode_counted(x, &bias)?;
+        if let (Gate::Above { most, .. }, Some(counts)) = (sae.gate, counts) {
+            cut += counts.to_vec()?.into_iter().filter(|&count| count as usize > most).count();
+        }
         let decoded = sae_decode(code.view(), sae.w_dec.view(), Some(sae.b_dec.view()), Some(x))?;
         if let Some(squares) = &decoded.error {
             error += squares.to_vec()?.into_iter().map(f64::from).sum::<f64>();
@@ -53,6 +59,7 @@ pub fn quality(sae: &Sae, rows: View<'_, f32, 2>) -> Result<Quality> {
     Ok(Quality {
         fvu: error / variance,
         l0: active as f64 / count,
+        truncated: cut as f64 / count,
         cosine: cosine / count,
         dead: fired.iter().filter(|&&f| f == 0).count() as f64 / n.max(1) as f64,
         density: fired.into_iter().map(|f| (f64::from(f) / count) as f32).collect(),

@@ -246,7 +246,8 @@ mod tests {
             sharpness: 1.0,
             snippets: vec![vec![super::super::Token { text: " a\n".into(), value: 1.5 }]],
         };
-        let quality = Quality { fvu: 0.1, l0: 3.0, cosine: 0.9, dead: 0.0, density: vec![0.0, 1e-3, 1.0] };
+        let quality =
+            Quality { fvu: 0.1, l0: 3.0, truncated: 0.0, cosine: 0.9, dead: 0.0, density: vec![0.0, 1e-3, 1.0] };
         let report = Report {
             title: "a & b",
             settings: &[("k", "32".into())],

@@ -1,9 +1,9 @@
 //! A trainer on disk: continued, it takes the very steps that it would have taken. One safetensors file holds weights,
 //! moments and dead-latent counters, and, as its metadata, settings and counters. What is drawn while training depends
 //! on the seed and on counters only, so they are all there is to keep of the generator and of the buffer's place.
-use super::train::{Facts, Moments, Progress, Trainer};
+use super::train::{Facts, Moments, Trainer};
 use super::{
-    Config, Gate, Sae,
+    Config, Gate, Progress, Sae,
     weights::{Incoming, Outgoing},
 };
 use crate::io::{self, Error, Result};
@@ -23,12 +23,58 @@ struct Note {
 /// Changes when a state of before can no longer be continued.
 const VERSION: u32 = 2;
 
+/// Steps of a run, at most.
+const STEPS: usize = u32::MAX as usize;
+
+impl Note {
+    /// That these are counters that training can have come to.
+    fn check(&self) -> std::result::Result<(), String> {
+        let (Self { config, facts, course, since, dead, .. }, n) = (self, self.config.latents);
+        let above = |name: &str, number: f32| {
+            let sound = number.is_finite() && number > 0.0;
+            if sound { Ok(()) } else { Err(format!("{name} is {number}, expected a number above 0")) }
+        };
+        if since.len() != n || dead.len() != n {
+            return Err(format!("counts {} and {} latents, expected {n}", since.len(), dead.len()));
+        }
+        if facts.step > STEPS {
+            return Err(format!("step is {}, at most {STEPS} are taken", facts.step));
+        }
+        let tokens = (facts.step as u64).checked_mul(config.batch as u64);
+        if tokens != Some(facts.tokens) {
+            return Err(format!("tokens is {}, but {} steps of {} were taken", facts.tokens, facts.step, config.batch));
+        }
+        above("variance", facts.variance)?;
+        above("scale", facts.scale)?;
+        above("left", facts.left)?;
+        facts.threshold.map_or(Ok(()), |threshold| above("threshold", threshold))?;
+        if let Some(most) = since.iter().find(|&&since| u64::from(since) > facts.tokens) {
+            return Err(format!("since is {most} somewhere, but {} tokens were seen", facts.tokens));
+        }
+        match dead.get(..facts.dead) {
+            // The sentinel fills up the list.
+            Some(listed)
+                if listed.is_sorted_by(|a, b| a < b)
+                    && listed.last().is_none_or(|&last| (last as usize) < n)
+                    && dead.iter().all(|&latent| latent as usize <= n) => {}
+            Some(_) => return Err(format!("dead is no ascending list of some of {n} latents")),
+            None => return Err(format!("dead is {}, of {n} latents", facts.dead)),
+        }
+        if !course.is_sorted_by_key(|at| at.step) || course.last().is_some_and(|last| last.step > facts.step) {
+            return Err("course is out of order".into());
+        }
+        Ok(())
+    }
+}
+
 impl Trainer {
     /// Write all that the next step depends on. Whenever this is interrupted, the file is the one before or the new one.
     ///
     /// # Errors
-    /// [`Error::System`] if the disk refuses.
+    /// [`Error::System`] if the disk refuses; [`Error::Number`] if a step left numbers that are not finite, and the file
+    /// is the one before then.
     pub fn save_state(&self, path: &Path) -> Result<()> {
+        self.sound()?;
         let (config, since, dead) = (self.config.clone(), self.since.to_vec()?, self.dead.to_vec()?);
         let course = self.course.clone();
         let note = Note { version: VERSION, config, facts: self.facts, course, since, dead };
@@ -45,7 +91,8 @@ impl Trainer {
     /// The trainer that [`save_state`](Self::save_state) wrote.
     ///
     /// # Errors
-    /// [`Error::System`] or [`Error::Content`] if the file cannot be read or is not such a state.
+    /// [`Error::System`] or [`Error::Content`] if the file cannot be read or is not such a state: every counter and every
+    /// number is checked.
     pub fn load_state(path: &Path, device: &Device) -> Result<Self> {
         let mut weights = Incoming::open(path)?;
         let note: Note = serde_json::from_str(weights.note()?).map_err(|e| weights.wrong(e.to_string()))?;
@@ -53,19 +100,13 @@ impl Trainer {
             return Err(weights.wrong(format!("is a state of version {}, expected {VERSION}", note.version)));
         }
         note.config.check()?;
+        note.check().map_err(|what| weights.wrong(what))?;
         let (n, d) = (note.config.latents, note.config.d);
         let (w_enc, w_enc_moments) = take(&mut weights, "w_enc", [n, d], device)?;
         let (w_dec, w_dec_moments) = take(&mut weights, "w_dec", [n, d], device)?;
         let (b_enc, b_enc_moments) = take(&mut weights, "b_enc", [n], device)?;
         let (b_dec, b_dec_moments) = take(&mut weights, "b_dec", [d], device)?;
         weights.finish()?;
-        if note.since.len() != n || note.dead.len() != n {
-            return Err(weights.wrong(format!(
-                "counts {} and {} latents, expected {n}",
-                note.since.len(),
-                note.dead.len()
-            )));
-        }
         let since = Tensor::from_vec(note.since, [n], device)?;
         let dead = Tensor::from_vec(note.dead, [n], device)?;
         let sae = Sae { w_enc, w_dec, b_enc, b_dec, gate: Gate::Strongest(note.config.k) };
@@ -77,6 +118,26 @@ impl Trainer {
         trainer.since = since;
         trainer.course = note.course;
         trainer.restore_dead(dead)?;
+        Ok(trainer)
+    }
+
+    /// [`load_state`](Self::load_state), if that run had these very settings, [data](Config::data) included.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Content`] naming what differs.
+    pub fn resume(path: &Path, config: &Config, device: &Device) -> Result<Self> {
+        let trainer = Self::load_state(path, device)?;
+        let theirs = trainer.config();
+        if theirs.data != config.data {
+            let what = format!("is the state of a run on other data: {}, now {}", theirs.data, config.data);
+            return Err(Error::content(path, what));
+        }
+        if theirs != config {
+            return Err(Error::content(
+                path,
+                format!("is the state of a run with other settings: {theirs:?}, now {config:?}"),
+            ));
+        }
         Ok(trainer)
     }
 }
@@ -100,7 +161,16 @@ fn take<const R: usize>(
     dims: [usize; R],
     device: &Device,
 ) -> Result<(Tensor<f32, R>, Moments<R>)> {
-    let mut one = |name: &str| Ok::<_, Error>(Tensor::from_vec(weights.take(name, &dims)?, dims, device)?);
-    let values = one(name)?;
-    Ok((values, Moments { mean: one(&format!("{name}.mean"))?, square: one(&format!("{name}.square"))? }))
+    let mut one = |name: &str, least: f32| {
+        let numbers = weights.take(name, &dims)?;
+        match numbers.iter().find(|number| !(number.is_finite() && **number >= least)) {
+            None => Ok(Tensor::from_vec(numbers, dims, device)?),
+            Some(number) => Err(weights.wrong(format!("tensor {name} holds {number}"))),
+        }
+    };
+    let values = one(name, f32::MIN)?;
+    Ok((
+        values,
+        Moments { mean: one(&format!("{name}.mean"), f32::MIN)?, square: one(&format!("{name}.square"), 0.0)? },
+    ))
 }

@@ -15,7 +15,7 @@
 //! steps at a look; so a GPU records the step and replays it ([`super::record`]).
 use super::record::Record;
 use super::scratch::Scratch;
-use super::{Config, Gate, Sae, Variant, initial};
+use super::{Config, Gate, Progress, Sae, Variant, initial};
 use crate::io::{Error, Result};
 use crate::{AdamW, Device, Philox, Tensor, View, copy_into, sae_dead_into};
 
@@ -43,6 +43,8 @@ pub struct Trainer {
     pub(super) facts: Facts,
     pub(super) course: Vec<Progress>,
     pub(super) scratch: Scratch,
+    /// The step, counted from 1, whose rows are in the scratch.
+    pub(super) seen: usize,
     ahead: Record,
     records: bool,
     back: Record,
@@ -65,21 +67,6 @@ pub(super) struct Facts {
     pub threshold: Option<f32>,
     /// Dead latents at the last look.
     pub dead: usize,
-}
-
-/// How the last step went.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Progress {
-    /// Steps done.
-    pub step: usize,
-    /// FVU of the batch.
-    pub fvu: f32,
-    /// Active latents per row.
-    pub l0: f32,
-    /// Share of latents that have been silent for as long as [`Revive::after`](super::Revive::after) says, or since the start.
-    pub dead: f32,
-    /// Learning rate of the next step.
-    pub rate: f32,
 }
 
 impl Trainer {
@@ -125,6 +112,7 @@ impl Trainer {
             facts,
             course: Vec::new(),
             scratch,
+            seen: 0,
             ahead: Record::New,
             records: true,
             back: Record::New,
@@ -143,18 +131,27 @@ impl Trainer {
     /// One step on `[batch, d]` rows.
     ///
     /// # Errors
-    /// If the rows have another shape or live elsewhere. Nothing has changed then.
+    /// If the rows have another shape or live elsewhere; nothing has changed then. [`Error::Number`] if the squared error
+    /// of a row is not finite, as it is for a row that holds NaN or an infinity, and once training has diverged. On the
+    /// host the step is not taken then: weights and moments are as before. On a GPU, where to look would be to wait, the
+    /// steps between two looks are taken unseen, but nothing is kept of them: the next look, at most sixteen steps
+    /// later, and before it [`progress`](Self::progress), saving and [`finish`](Self::finish) are this error.
     pub fn step(&mut self, x: View<'_, f32, 2>) -> Result<()> {
         let [rows, d] = [self.config.batch, self.config.d];
         if x.dims() != [rows, d] {
             return Err(Error::setting("x", format!("has shape {:?}, expected {:?}", x.dims(), [rows, d])));
         }
         copy_into(x, self.scratch.x.view_mut())?;
+        self.seen = self.facts.step + 1;
         self.run(|trainer| &mut trainer.ahead, Self::forward)?;
-        if self.facts.step.is_multiple_of(LOOK) {
-            self.look()?;
-            self.plan_rates()?;
-            self.back = Record::New;
+        let look = self.facts.step.is_multiple_of(LOOK);
+        if look || self.scratch.x.device().is_host() {
+            let fvu = self.fvu()?;
+            if look {
+                self.look(fvu)?;
+                self.plan_rates()?;
+                self.back = Record::New;
+            }
         }
         self.run(|trainer| &mut trainer.back, Self::learn)?;
         self.facts.step += 1;
@@ -195,9 +192,8 @@ impl Trainer {
     }
 
     /// What the host decides, now and then.
-    fn look(&mut self) -> Result<()> {
-        let error = self.scratch.error.to_vec()?;
-        self.facts.left = self.fvu(&error).max(f32::MIN_POSITIVE);
+    fn look(&mut self, fvu: f32) -> Result<()> {
+        self.facts.left = fvu.max(f32::MIN_POSITIVE);
         if let Some(revive) = self.config.revive {
             let (since, list) = (self.since.view(), self.dead.view_mut());
             sae_dead_into(since, revive.after, list, self.scratch.count.view_mut())?;
@@ -212,44 +208,6 @@ impl Trainer {
             }
         }
         Ok(())
-    }
-
-    fn fvu(&self, error: &[f32]) -> f32 {
-        let squares: f64 = error.iter().map(|&e| f64::from(e)).sum();
-        (squares / (error.len().max(1) as f64 * f64::from(self.facts.variance))) as f32
-    }
-
-    /// How the last step went. On a GPU this waits for it.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn progress(&self) -> Result<Progress> {
-        let limit = self.config.revive.map_or(u32::MAX, |revive| revive.after);
-        let limit = limit.min(self.facts.tokens.min(u64::from(u32::MAX)) as u32).max(1);
-        let dead = self.since.to_vec()?.into_iter().filter(|&since| since >= limit).count();
-        let active = self.scratch.values.to_vec()?.into_iter().filter(|&v| v > 0.0).count();
-        Ok(Progress {
-            step: self.facts.step,
-            fvu: self.fvu(&self.scratch.error.to_vec()?),
-            l0: active as f32 / self.config.batch as f32,
-            dead: dead as f32 / self.config.latents as f32,
-            rate: self.config.rate_at(self.facts.step),
-        })
-    }
-
-    /// [`progress`](Self::progress), kept in the [`course`](Self::course).
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub fn mark(&mut self) -> Result<Progress> {
-        let now = self.progress()?;
-        self.course.push(now);
-        Ok(now)
-    }
-
-    /// What was [marked](Self::mark), since the first step even of a trainer that was loaded.
-    pub fn course(&self) -> &[Progress] {
-        &self.course
     }
 
     /// The autoencoder as it stands. BatchTopK's has its threshold as soon as there was a step.
@@ -270,8 +228,9 @@ impl Trainer {
     /// Write a checkpoint of the autoencoder as it stands, with the gate that it is to be used with.
     ///
     /// # Errors
-    /// As [`Sae::save`].
+    /// As [`Sae::save`], and [`Error::Number`] if a step left numbers that are not finite: nothing is written then.
     pub fn save(&mut self, folder: &std::path::Path, format: super::Format, origin: &super::Origin) -> Result<()> {
+        self.sound()?;
         let used = self.gate();
         let training = std::mem::replace(&mut self.sae.gate, used);
         let done = self.sae.save(folder, format, origin);
@@ -280,9 +239,13 @@ impl Trainer {
     }
 
     /// End training, and keep the autoencoder, with the gate that it is to be used with.
-    pub fn finish(mut self) -> Sae {
+    ///
+    /// # Errors
+    /// [`Error::Number`] if a step left numbers that are not finite.
+    pub fn finish(mut self) -> Result<Sae> {
+        self.sound()?;
         self.sae.gate = self.gate();
-        self.sae
+        Ok(self.sae)
     }
 
     /// The settings it was made with.

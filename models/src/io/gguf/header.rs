@@ -64,10 +64,13 @@ pub(super) fn read(file: impl Read, length: u64) -> Result<(BTreeMap<String, Val
         }
         metadata.insert(key, value);
     }
-    let alignment = match metadata.get("general.alignment").map(Value::unsigned) {
+    let alignment = match metadata.get("general.alignment") {
         None => 32,
-        Some(Some(alignment)) if alignment.is_power_of_two() && alignment <= 1 << 20 => alignment,
-        Some(other) => return fault(format!("general.alignment is {other:?}, expected a power of two up to 2^20")),
+        Some(value) => match value.unsigned() {
+            Some(alignment) if alignment.is_power_of_two() && alignment <= 1 << 20 => alignment,
+            Some(other) => return fault(format!("general.alignment is {other}, expected a power of two up to 2^20")),
+            None => return fault("general.alignment is no unsigned number, expected a power of two up to 2^20"),
+        },
     };
     let mut infos = BTreeMap::new();
     for _ in 0..tensors {

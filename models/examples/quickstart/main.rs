@@ -1,15 +1,15 @@
 //! Train a sparse autoencoder on the activations of a language model, judge it, save it, look at its latents, steer.
 //!
 //! `cargo run --release -p latens --example quickstart`
+mod judge;
+
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use judge::Run;
 use latens::io;
 use latens::lm::{LanguageModel, Site};
-use latens::sae::{
-    Buffer, Config, Contexts, Corpus, Format, Losses, Origin, Pca, Progress, Revive, Sae, Trainer, features, on_host,
-    quality, report::Report, steer,
-};
-use latens::{Device, Tensor, assets};
+use latens::sae::{Buffer, Config, Contexts, Corpus, Format, Origin, Progress, Revive, Sae, Trainer, on_host};
+use latens::{Device, Tensor, View, assets};
 use std::{
     error::Error,
     path::{Path, PathBuf},
@@ -18,21 +18,15 @@ use std::{
 
 /// Tokens of a context.
 const CONTEXT: usize = 128;
-/// Contexts to judge reconstruction by, and how many of them to judge the language model by.
+/// Contexts to judge by.
 const HELD: usize = 128;
-const SPLICED: usize = 24;
 /// Activations in memory at once.
 const ROOM: usize = 2048 * (CONTEXT - Contexts::SKIPPED);
 /// Activations that training begins with.
 const SAMPLE: usize = 8192;
-/// Activations that latents are looked at on, and latents that are looked at.
-const LOOKED_AT: usize = 50_000;
-const LATENTS: usize = 50;
 /// Activations per step, and the learning rate.
 const BATCH: usize = 1024;
 const RATE: f32 = 2e-3;
-/// What is continued, steered and not.
-const PROMPT: &str = "The most important thing for our country is";
 
 #[derive(Parser)]
 #[command(about = "Train a sparse autoencoder on a language model and look at what it found")]
@@ -102,7 +96,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let corpus = Corpus::read(&lm, &text, CONTEXT, [contexts, HELD], options.seed)?;
     let mut source = Source { lm: &lm, site, contexts: &corpus.train, seconds: 0.0, rows: 0 };
 
-    let data = format!("{} of {} at layer {}, {contexts} contexts", name(&model), name(&text), options.layer);
+    let data = identity(&model, &text, options.layer, &corpus.train)?;
     println!("{data}");
     let (sae, buffer, course) = train(options, settings(options, lm.model.config().dim, data), &mut source, &device)?;
     let (hook, begin) = (format!("blocks.{}.hook_resid_post", options.layer), lm.tokenizer.begin().is_some());
@@ -110,79 +104,18 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let checkpoint = options.out.join("sae");
     sae.save(&checkpoint, Format::SaeLens, &origin)?;
 
-    // Judged on text that it has not seen.
-    let mut held = Tensor::zeros([corpus.held.rows(), sae.d()], &device)?;
-    let bar = progress("held-out activations", corpus.held.rows());
-    corpus.held.activations(&lm.model, site, 0, &mut held, |rows| bar.inc(rows as u64))?;
-    bar.finish();
-    let quality = quality(&sae, held.view())?;
-    let trained_on = buffer.range();
-    let rows = buffer.rows().narrow(0, 0, trained_on.len())?;
-    let pca = Pca::fit(&on_host(rows)?, sae.d(), options.k);
-    let fvu_pca = pca.fvu(&on_host(held.view())?);
-    let spliced = Contexts { ids: corpus.held.ids[..SPLICED * CONTEXT].to_vec(), length: CONTEXT };
-    let bar = progress("spliced predictions", 4 * spliced.ids.len());
-    let losses = Losses::measure(&lm.model, site, &spliced, &sae, pca.mean(), |tokens| bar.inc(tokens as u64))?;
-    bar.finish();
-
-    // Looked at.
-    let looked_at = rows.narrow(0, 0, trained_on.len().min(LOOKED_AT))?;
-    let features = features(&lm, &sae, &corpus.train.from_row(trained_on.start), looked_at, LATENTS)?;
-    let sharpest = features.iter().max_by(|a, b| a.sharpness.total_cmp(&b.sharpness));
-    let steered = sharpest.map(|f| steer(&lm, &sae, site, f.latent, f.strongest, PROMPT)).transpose()?;
-    let report = options.out.join("report.html");
-    let seconds = begun.elapsed().as_secs_f64();
     let tokens_per_s = source.rows as f64 / source.seconds.max(1e-9);
-    let page = Report {
-        title: "A sparse autoencoder on a language model",
-        settings: &[
-            ("activations", sae_of(&options.layer, &model)),
-            ("latents", options.latents.to_string()),
-            ("active per token (k)", options.k.to_string()),
-            ("tokens", corpus.train.rows().to_string()),
-            ("steps", options.steps.to_string()),
-            ("seed", options.seed.to_string()),
-            ("tokens per second through the model", format!("{tokens_per_s:.0}")),
-            ("seconds", format!("{seconds:.0}")),
-        ],
-        progress: &course,
-        quality: &quality,
-        fvu_pca,
-        losses: &losses,
-        features: &features,
-        steered: steered.as_ref(),
-    };
-    io::replace(&report, page.html().as_bytes())?;
-
-    let figures = serde_json::json!({
-        "tokens": corpus.train.rows(),
-        "tokens_per_s": tokens_per_s,
-        "fvu": quality.fvu,
-        "fvu_pca": fvu_pca,
-        "l0": quality.l0,
-        "cosine": quality.cosine,
-        "ce_clean": losses.clean,
-        "ce_sae": losses.sae,
-        "ce_zero": losses.zero,
-        "ce_mean": losses.mean,
-        "ce_recovered": losses.recovered(),
-        "dead_fraction": quality.dead,
-        "peak_rss_mb": peak_rss_mb(),
-        "seconds": begun.elapsed().as_secs_f64(),
-        "checkpoint": checkpoint,
-        "report": report,
-    });
+    let run = Run { options, lm: &lm, site, corpus: &corpus, model: name(&model), tokens_per_s, begun };
+    let judged = run.judge(&sae, &buffer)?;
+    let looked_at = run.look(&sae, &buffer)?;
+    let report = options.out.join("report.html");
+    io::replace(&report, run.page(&course, &judged, &looked_at).as_bytes())?;
+    let figures = run.figures(&judged, &checkpoint, &report);
     println!("{figures:#}");
     if let Some(path) = &options.json {
         io::replace(path, format!("{figures:#}\n").as_bytes())?;
     }
-    if let Some((s, feature)) = steered.as_ref().zip(sharpest) {
-        println!(
-            "latent {} promotes {:?}; {:.0} times its direction at layer {}:",
-            s.latent, feature.words, s.strength, options.layer
-        );
-        println!("before: {}{}\nafter:  {}{}", s.prompt, s.before, s.prompt, s.after);
-    }
+    looked_at.tell(options.layer);
     Ok(())
 }
 
@@ -199,20 +132,15 @@ fn train(
     if options.resume && !state.is_file() {
         println!("no state in {}: from the beginning", options.out.display());
     }
-    let saved = if options.resume && state.is_file() { Some(Trainer::load_state(&state, device)?) } else { None };
-    if saved.as_ref().is_some_and(|saved| *saved.config() != config) {
-        return Err(format!("{} is of a run with other options or data", state.display()).into());
-    }
+    let resumed = (options.resume && state.is_file()).then(|| Trainer::resume(&state, &config, device));
+    let saved = resumed.transpose()?;
     let at = saved.as_ref().map_or(0, Trainer::steps);
     let (d, batch, total) = (config.d, config.batch, source.contexts.rows());
     let mut buffer = Buffer::new(total, d, ROOM, batch, config.seed, at as u64, device)?;
     buffer.prepare(|start, rows| source.fill(start, rows))?;
     let mut trainer = match saved {
         Some(saved) => saved,
-        None => {
-            let sample = buffer.rows().narrow(0, 0, buffer.range().len().min(SAMPLE))?;
-            Trainer::new(config, &on_host(sample)?, device)?
-        }
+        None => Trainer::new(config, &on_host(rows(&buffer, SAMPLE)?)?, device)?,
     };
     let steps = trainer.config().steps;
     let bar = progress("training", steps);
@@ -229,7 +157,12 @@ fn train(
     }
     bar.finish();
     let course = trainer.course().to_vec();
-    Ok((trainer.finish(), buffer, course))
+    Ok((trainer.finish()?, buffer, course))
+}
+
+/// The first rows of those in memory.
+fn rows(buffer: &Buffer, most: usize) -> latens::Result<View<'_, f32, 2>> {
+    buffer.rows().narrow(0, 0, buffer.range().len().min(most))
 }
 
 /// The settings of the run: a rate ten times that of [`latens::sae::rate`] suits so short a one.
@@ -244,6 +177,13 @@ fn settings(options: &Options, d: usize, data: String) -> Config {
         data,
         ..base
     }
+}
+
+/// What is trained on, so that a run is resumed on the same only: files may change and keep their names.
+fn identity(model: &Path, text: &Path, layer: usize, contexts: &Contexts) -> io::Result<String> {
+    let (weights, tokens) = (io::sha256_of(model)?, contexts.sha256());
+    let (weights, tokens, count) = (&weights[..16], &tokens[..16], contexts.ids.len());
+    Ok(format!("layer {layer} of {} ({weights}) on {count} tokens of {} ({tokens})", name(model), name(text)))
 }
 
 /// Activations, when the buffer asks for them.
@@ -275,15 +215,4 @@ fn progress(what: &'static str, length: usize) -> ProgressBar {
 
 fn name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-fn sae_of(layer: &usize, model: &Path) -> String {
-    format!("residual after layer {layer} of {}", name(model))
-}
-
-/// The most memory this process has had, where the system tells.
-fn peak_rss_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kilobytes| kilobytes / 1024.0)
 }

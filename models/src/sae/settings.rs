@@ -1,0 +1,75 @@
+use super::weights::Incoming;
+use crate::io::{Error, Result};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The settings of a checkpoint.
+pub(super) const CONFIG: &str = "cfg.json";
+/// Under `metadata` there: the mark that the weights bear too.
+pub(super) const PAIR: &str = "latens_pair";
+
+/// `cfg.json`, and errors that name its path.
+pub(super) struct Settings {
+    path: PathBuf,
+    pub value: Value,
+}
+
+impl Settings {
+    pub fn open(path: &Path) -> Result<Self> {
+        let text = fs::read(path).map_err(Error::system(path, "read"))?;
+        let value = serde_json::from_slice(&text).map_err(|e| Error::content(path, e.to_string()))?;
+        Ok(Self { path: path.to_owned(), value })
+    }
+
+    pub fn wrong<T>(&self, what: String) -> Result<T> {
+        Err(Error::content(&self.path, what))
+    }
+
+    /// A whole number.
+    pub fn size(&self, name: &str) -> Result<usize> {
+        match self.value[name].as_u64().map(usize::try_from) {
+            Some(Ok(size)) => Ok(size),
+            _ => self.wrong(format!("{name} is {}, expected a size", self.value[name])),
+        }
+    }
+
+    /// The weights, which must not be of another checkpoint.
+    pub fn beside(&self, path: &Path) -> Result<Incoming> {
+        let weights = Incoming::open(path)?;
+        match weights.note() {
+            Ok(pair) if self.value["metadata"][PAIR] != *pair => Err(weights.wrong(format!(
+                "these weights are of another checkpoint than {CONFIG} beside them: saving was interrupted, or is under way"
+            ))),
+            _ => Ok(weights),
+        }
+    }
+
+    pub fn k(&self, n: usize) -> Result<usize> {
+        match self.size("k")? {
+            0 => self.wrong("k is 0, at least one latent must be kept".into()),
+            k if k <= n => Ok(k),
+            k => self.wrong(format!("k is {k}, more than the {n} latents")),
+        }
+    }
+
+    /// A word, which must be one of these; the first if nothing is said.
+    pub fn only<'a>(&self, name: &str, known: &[&'a str]) -> Result<&'a str> {
+        let said = match &self.value[name] {
+            Value::Null => known[0],
+            Value::String(said) => said,
+            _ => "",
+        };
+        match known.iter().find(|one| **one == said) {
+            Some(one) => Ok(one),
+            None => self.wrong(format!("{name} is {}, supported are {known:?}", self.value[name])),
+        }
+    }
+
+    /// Something that must not be switched on.
+    pub fn off(&self, name: &str) -> Result<()> {
+        if self.value[name] == Value::Bool(true) { self.wrong(format!("{name} is not supported")) } else { Ok(()) }
+    }
+}
