@@ -1,4 +1,7 @@
 //! Tensors, and the operations on them. An operation checks its arguments once, then runs where its tensors lie.
+//!
+//! `no_std` + `alloc`, tensors on the host only; feature `std`, on by default, adds what it adds to `latens-cpu`, and
+//! feature `cuda`, which needs it, tensors on GPUs.
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;

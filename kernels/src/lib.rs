@@ -3,6 +3,8 @@
 //! This crate owns no device and calls no driver. A program that already has a CUDA runtime can use it alone:
 //! make [`Span`]s of its memory, ask a family for its [`Launch`]es, load their [`Image`], enqueue.
 //!
+//! `no_std` + `alloc`, always.
+//!
 //! # Why no `forbid(unsafe_code)`
 //! The crate contains no unsafe block. It declares one unsafe *function*, [`Span::new`], so that an address cannot be
 //! invented in safe code; that single word makes every later step (geometry, operation, execution) safe and sound.

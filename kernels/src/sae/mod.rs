@@ -51,10 +51,10 @@ pub static IMAGE: Image = Image { name: "sae", bytes: include_bytes!(concat!(env
 
 /// Whether gathering `k` rows of `n` is faster than a dense product with all of them, for decode and backward.
 ///
-/// A gather moves `k` rows for each token at the speed of memory, a product reads all `n` from the nearest cache: so
-/// only `n / k` counts. On the host a product of 480 GFLOP/s (two cores, AVX-512) meets gathers of 30 GB/s near
-/// `n / k = 32`; on a GPU the roofs (800 TFLOP/s in `bf16`, 5.5 TB/s of second-level cache, computed and not measured)
-/// meet near 145.
+/// For each token a gather takes `2 k dim` operations and reads `k dim` weights; a product takes `2 n dim` operations and
+/// reads its `n dim` weights once for many tokens. A gather so waits for memory and a product for arithmetic, and only
+/// `n / k` counts. Where the two are even is a property of the machine: 32 on the host and 145 on a GPU are settings, the
+/// latter chosen without one at hand.
 pub const fn sparse_pays(n: usize, k: usize, host: bool) -> bool {
     k.saturating_mul(if host { 32 } else { 145 }) <= n
 }
