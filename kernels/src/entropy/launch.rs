@@ -42,6 +42,44 @@ pub(super) fn workspace(p: &Plan<'_>) -> usize {
     bytes + 255
 }
 
+/// What lies in the workspace.
+struct Scratch<'a> {
+    first: SpanMut<'a, u32>,
+    ranks: Option<SpanMut<'a, u32>>,
+    found: SpanMut<'a, u32>,
+    ranges: SpanMut<'a, f32>,
+    sums: SpanMut<'a, f64>,
+    sizes: SpanMut<'a, u32>,
+    group_sums: SpanMut<'a, f64>,
+    range: SpanMut<'a, f32>,
+    histogram: SpanMut<'a, u32>,
+}
+
+impl<'a> Scratch<'a> {
+    fn cut(&Parts { segments, jobs, ranks, groups, bins }: &Parts, mut workspace: SpanMut<'a, u8>) -> Result<Self> {
+        Ok(Self {
+            first: workspace.take(segments + 1, OP)?,
+            ranks: if ranks > 0 { Some(workspace.take(ranks, OP)?) } else { None },
+            found: workspace.take(3 * jobs, OP)?,
+            ranges: workspace.take(2 * jobs, OP)?,
+            sums: workspace.take(2 * jobs, OP)?,
+            sizes: workspace.take(groups, OP)?,
+            group_sums: workspace.take(2 * groups, OP)?,
+            range: workspace.take(2 * segments, OP)?,
+            histogram: workspace.take(bins, OP)?,
+        })
+    }
+}
+
+/// An estimator as the device knows it: twin of `entropy.cu`.
+fn number(estimator: Estimator) -> usize {
+    match estimator {
+        Estimator::Discrete => 0,
+        Estimator::Differential => 1,
+        Estimator::Gaussian => 2,
+    }
+}
+
 /// The launches of one call, to be run in order: lay out the jobs; for the released rule count the finite elements before
 /// each run; moments of jobs; moments of groups; bins; the estimate.
 ///
@@ -54,24 +92,17 @@ pub fn launch<'a, T: Float>(
     table: Span<'a, u32>,
     values: SpanMut<'a, T::Acc>,
     counts: SpanMut<'a, u32>,
-    mut workspace: SpanMut<'a, u8>,
+    workspace: SpanMut<'a, u8>,
 ) -> Result<[Launch<'a>; 7]> {
-    let Parts { segments, jobs, ranks, groups, bins } = parts(p);
-    let span = p.segments.span();
-    let x = x.holds(span, OP, "x")?;
+    let parts = parts(p);
+    let Parts { segments, jobs, .. } = parts;
+    let x = x.holds(p.segments.span(), OP, "x")?;
     let table = table.holds(segments * Segments::WORDS, OP, "segments")?;
     let [[_, columns], [_, numbers]] = p.out();
     let values = values.holds(segments * columns, OP, "values")?;
     let counts = counts.holds(segments * numbers, OP, "counts")?;
-    let first = workspace.take::<u32>(segments + 1, OP)?;
-    let ranks = if ranks > 0 { Some(workspace.take::<u32>(ranks, OP)?) } else { None };
-    let found = workspace.take::<u32>(3 * jobs, OP)?;
-    let ranges = workspace.take::<f32>(2 * jobs, OP)?;
-    let sums = workspace.take::<f64>(2 * jobs, OP)?;
-    let sizes = workspace.take::<u32>(groups, OP)?;
-    let group_sums = workspace.take::<f64>(2 * groups, OP)?;
-    let range = workspace.take::<f32>(2 * segments, OP)?;
-    let histogram = workspace.take::<u32>(bins, OP)?;
+    let scratch = Scratch::cut(&parts, workspace)?;
+    let Scratch { first, ranks, found, ranges, sums, sizes, group_sums, range, histogram } = scratch;
 
     let (chunk, stride, seed, step, released) = match p.settings.sampling {
         Sampling::Chunks { chunk, stride, seed, step } => (chunk, stride, seed, step, 0),
@@ -80,20 +111,15 @@ pub fn launch<'a, T: Float>(
     // What every kernel begins with: twin of TABLE in `entropy.cu`.
     let begin = |kernel| {
         let launch = Launch::new::<T>(&IMAGE, kernel).read(x).read(table).write(&first).write(ranks.as_ref());
-        let launch = launch.u32(segments).u32(jobs).u64(span).u32(chunk).u32(stride);
+        let launch = launch.u32(segments).u32(jobs).u64(p.segments.span()).u32(chunk).u32(stride);
         launch.u64(seed as usize).u64(step as usize).u32(released)
     };
     let width = p.settings.bins;
     let copies = (SHARED / (4 * width)).clamp(1, COPIES);
     let [survey, all] = [if released == 1 { jobs } else { 0 }, if released == 1 { segments } else { 0 }];
-    let estimator = match p.settings.estimator {
-        Estimator::Discrete => 0,
-        Estimator::Differential => 1,
-        Estimator::Gaussian => 2,
-    };
     let binned = usize::from(p.has_bins());
     let end = begin("entropy_finish").read(sizes.shared()).read(group_sums.shared()).read(range.shared());
-    let end = end.read(histogram.shared()).write(&values).write(&counts).u32(width).u32(estimator);
+    let end = end.read(histogram.shared()).write(&values).write(&counts).u32(width).u32(number(p.settings.estimator));
     Ok([
         begin("entropy_layout").over([usize::from(segments > 0), 1, 1], BLOCK, 0, chip)?,
         begin("entropy_survey").write(&found).over([survey, 1, 1], BLOCK, 0, chip)?,

@@ -47,6 +47,7 @@ pub fn launch<'a, T: Float>(
             .u32(pass)
             .over([jobs, 1, 1], BLOCK, DIGIT, chip)
     };
+    let [tally, place, send] = pack::<T>(p, chip, &e, [&finite, &cut, &above, &equal], &values, [&indices, &counts])?;
     Ok([
         Launch::new::<T>(&IMAGE, "sparsify_clear").write(&bins).write(&counts).over([1, 1, 1], BLOCK, 0, chip)?,
         Launch::new::<T>(&IMAGE, "sparsify_fold")
@@ -65,33 +66,50 @@ pub fn launch<'a, T: Float>(
             0,
             chip,
         )?,
+        tally,
+        place,
+        send,
+    ])
+}
+
+/// Count per piece, place the pieces, send.
+fn pack<'a, T: Float>(
+    p: &Plan,
+    chip: &Chip,
+    e: &SpanMut<'a, T::Acc>,
+    [finite, cut, above, equal]: [&SpanMut<'a, u32>; 4],
+    values: &SpanMut<'a, T::Acc>,
+    [indices, counts]: [&SpanMut<'a, u32>; 2],
+) -> Result<[Launch<'a>; 3]> {
+    let pieces = p.n.div_ceil(PIECE);
+    Ok([
         Launch::new::<T>(&IMAGE, "sparsify_tally")
             .read(e.shared())
             .read(finite.shared())
             .read(cut.shared())
-            .write(&above)
-            .write(&equal)
+            .write(above)
+            .write(equal)
             .u64(p.n)
             .over([pieces, 1, 1], BLOCK, 0, chip)?,
         Launch::new::<T>(&IMAGE, "sparsify_place")
             .read(cut.shared())
-            .write(&above)
-            .write(&equal)
-            .write(&values)
-            .write(&indices)
-            .write(&counts)
+            .write(above)
+            .write(equal)
+            .write(values)
+            .write(indices)
+            .write(counts)
             .u32(pieces)
             .u32(p.n)
             .u32(p.k)
             .over([1, 1, 1], BLOCK, 0, chip)?,
         Launch::new::<T>(&IMAGE, "sparsify_send")
-            .write(&e)
+            .write(e)
             .read(finite.shared())
             .read(cut.shared())
             .read(above.shared())
             .read(equal.shared())
-            .write(&values)
-            .write(&indices)
+            .write(values)
+            .write(indices)
             .u64(p.n)
             .over([if p.k == 0 { 0 } else { pieces }, 1, 1], BLOCK, 0, chip)?,
     ])

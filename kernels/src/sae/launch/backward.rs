@@ -34,6 +34,70 @@ pub fn workspace(p: &Plan) -> usize {
     records(p).and_then(|records| records.checked_add(numbers)?.checked_mul(4)).map_or(usize::MAX, |all| all + 8 * 256)
 }
 
+/// Scratch of the sort. What is sorted lies in the first of two.
+struct Order<'a> {
+    keys: [SpanMut<'a, u32>; 2],
+    items: [SpanMut<'a, u32>; 2],
+    rows: SpanMut<'a, u32>,
+    counts: SpanMut<'a, u32>,
+    starts: SpanMut<'a, u32>,
+}
+
+/// The launches of the sort, and room for two more.
+fn sort<'a, A: Float>(
+    p: &Plan,
+    chip: &Chip,
+    codes: &Coded<'a, A>,
+    dvalues: &SpanMut<'a, A>,
+    mut order: Order<'a>,
+) -> Result<([Launch<'a>; 4 + 3 * DIGITS], Order<'a>)> {
+    let (n, slots) = (p.n(), p.shape().slots());
+    let blocks = slots.div_ceil(BLOCK);
+    let named = |name| Launch::new::<f32>(&IMAGE, name);
+    let begin = codes
+        .read(named("sae_order_keys"))
+        .write(&order.keys[0])
+        .write(&order.items[0])
+        .write(&order.rows)
+        .write(dvalues)
+        .u32(p.rows())
+        .u32(n)
+        .over([slots.div_ceil(256), 1, 1], 256, 0, chip)?;
+    let mut all = [begin; 4 + 3 * DIGITS];
+    let digits = (usize::BITS - n.leading_zeros()).div_ceil(8) as usize;
+    for digit in 0..DIGITS {
+        let grid = if digit < digits { blocks } else { 0 };
+        all[3 * digit + 1] = named("sae_order_count")
+            .read(order.keys[0].shared())
+            .write(&order.counts)
+            .u32(slots)
+            .u32(8 * digit)
+            .over([grid, 1, 1], 256, 4 * BINS, chip)?;
+        all[3 * digit + 2] =
+            named("sae_order_scan").write(&order.counts).u32(BINS * blocks).over([grid.min(1), 1, 1], 1024, 0, chip)?;
+        all[3 * digit + 3] = named("sae_order_move")
+            .read(order.keys[0].shared())
+            .read(order.items[0].shared())
+            .read(order.counts.shared())
+            .write(&order.keys[1])
+            .write(&order.items[1])
+            .u32(slots)
+            .u32(8 * digit)
+            .over([grid, 1, 1], 256, 4 * 9 * BINS, chip)?;
+        if grid > 0 {
+            order.keys.swap(0, 1);
+            order.items.swap(0, 1);
+        }
+    }
+    all[3 * DIGITS + 1] = named("sae_order_starts")
+        .read(order.keys[0].shared())
+        .write(&order.starts)
+        .u32(slots)
+        .u32(n)
+        .over([(n + 1).div_ceil(256), 1, 1], 256, 0, chip)?;
+    Ok((all, order))
+}
+
 /// The launches of one call.
 ///
 /// # Errors
@@ -57,54 +121,13 @@ pub fn launch<'a, T: Float>(
     let w_dec = w_dec.holds(p.w().span(), OP, "w_dec")?;
     let b_dec = b_dec.map(|b_dec| b_dec.holds(dim, OP, "b_dec")).transpose()?;
     let dvalues = dvalues.holds(slots, OP, "dvalues")?;
-    let blocks = slots.div_ceil(BLOCK);
     let mut take = |count: usize| workspace.take::<u32>(count, OP);
-    let (mut keys, mut items) = ([take(slots)?, take(slots)?], [take(slots)?, take(slots)?]);
-    let (rows, counts, starts) = (take(slots)?, take(BINS * blocks)?, take(n + 1)?);
+    let (keys, items) = ([take(slots)?, take(slots)?], [take(slots)?, take(slots)?]);
+    let (rows, counts, starts) = (take(slots)?, take(BINS * slots.div_ceil(BLOCK))?, take(n + 1)?);
     let parts = workspace.take::<f32>(records(p).ok_or(Error::TooLarge)?, OP)?;
 
-    let named = |name| Launch::new::<f32>(&IMAGE, name);
-    let begin = codes
-        .read(named("sae_order_keys"))
-        .write(&keys[0])
-        .write(&items[0])
-        .write(&rows)
-        .write(&dvalues)
-        .u32(p.rows())
-        .u32(n)
-        .over([slots.div_ceil(256), 1, 1], 256, 0, chip)?;
-    let mut all = [begin; 4 + 3 * DIGITS];
-    let digits = (usize::BITS - n.leading_zeros()).div_ceil(8) as usize;
-    for digit in 0..DIGITS {
-        let grid = if digit < digits { blocks } else { 0 };
-        all[3 * digit + 1] = named("sae_order_count")
-            .read(keys[0].shared())
-            .write(&counts)
-            .u32(slots)
-            .u32(8 * digit)
-            .over([grid, 1, 1], 256, 4 * BINS, chip)?;
-        all[3 * digit + 2] =
-            named("sae_order_scan").write(&counts).u32(BINS * blocks).over([grid.min(1), 1, 1], 1024, 0, chip)?;
-        all[3 * digit + 3] = named("sae_order_move")
-            .read(keys[0].shared())
-            .read(items[0].shared())
-            .read(counts.shared())
-            .write(&keys[1])
-            .write(&items[1])
-            .u32(slots)
-            .u32(8 * digit)
-            .over([grid, 1, 1], 256, 4 * 9 * BINS, chip)?;
-        if grid > 0 {
-            keys.swap(0, 1);
-            items.swap(0, 1);
-        }
-    }
-    all[3 * DIGITS + 1] = named("sae_order_starts").read(keys[0].shared()).write(&starts).u32(slots).u32(n).over(
-        [(n + 1).div_ceil(256), 1, 1],
-        256,
-        0,
-        chip,
-    )?;
+    let order = Order { keys, items, rows, counts, starts };
+    let (mut all, Order { keys, items, rows, starts, .. }) = sort(p, chip, &codes, &dvalues, order)?;
     let batch = |name| {
         Launch::new::<T>(&IMAGE, name)
             .read(codes.values)
