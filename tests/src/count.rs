@@ -1,12 +1,17 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
 
-/// Say, once per line, that something was not tested and why. CI counts these lines.
+/// Say that something was not tested and why, once for each reason in a test program. CI counts these lines.
 pub fn skipped(reason: &str) {
-    say(&format!("skipped: {reason}"));
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if SAID.lock().unwrap_or_else(PoisonError::into_inner).insert(reason.into()) {
+        say(&format!("skipped: {reason}"));
+    }
 }
 
-/// How many cases each implementation of a family went through; printed when dropped, as `cases: topk cpu 32 host 32`.
+/// How many cases each implementation of a family went through; printed when dropped, a line for each:
+/// `cases: topk cpu 32`. CI adds them up.
 pub struct Cases {
     family: &'static str,
     ran: BTreeMap<&'static str, usize>,
@@ -26,8 +31,9 @@ impl Cases {
 
 impl Drop for Cases {
     fn drop(&mut self) {
-        let ran: String = self.ran.iter().map(|(what, count)| format!(" {what} {count}")).collect();
-        say(&format!("cases: {}{ran}", self.family));
+        let words = self.family.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+        let family = words.collect::<Vec<_>>().join("_");
+        self.ran.iter().for_each(|(what, count)| say(&format!("cases: {family} {what} {count}")));
     }
 }
 
