@@ -1,6 +1,6 @@
 //! One table of cases; every implementation of the entropy goes through it.
 use latens_core::{
-    Device, Entropy, EntropySettings, Error, Estimator, Float, Layout, Sampling, SegmentTable, Segments, Tensor, bf16,
+    Device, Entropy, EntropySettings, Estimator, Float, Layout, Sampling, SegmentTable, Segments, Tensor, bf16,
     entropy, entropy_into, entropy_workspace, f16,
 };
 use latens_kernels::entropy as family;
