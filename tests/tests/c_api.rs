@@ -78,7 +78,9 @@ fn operations_static() {
 /// The inline functions of `latens.hpp`, by their numbers.
 #[test]
 fn operations_from_cpp() {
-    println!("{}", run(&mut Command::new(compile("tests/c/operations.cpp", "shared"))));
+    for program in ["tests/c/operations.cpp", "tests/c/families.cpp"] {
+        println!("{}", run(&mut Command::new(compile(program, "shared"))));
+    }
 }
 
 #[test]

@@ -1,0 +1,137 @@
+// The operations of latens.hpp on codes, hypergraphs and factors, each called once on the host and compared with numbers
+// worked out by hand, as operations.cpp does for the others.
+#include "support.hpp"
+
+namespace {
+
+void entropy() {
+  Floats x{1, 2, 3, 4}, values(8);
+  Numbers counts(3);
+  const LatensEntropy settings{LATENS_ESTIMATOR_GAUSSIAN, 0, 16, 0, 1, 0, 0};
+  latens::Segments segments(host, {0}, {4});
+  Scratch work(latens::entropy_workspace(host, segments, settings));
+  latens::entropy(host, Tensor(x), segments, settings, Tensor(values, {1, 8}), Tensor(counts, {1, 3}), work);
+  SAME(counts, 4, 0, 0);
+  SAME(Floats(values.begin() + 3, values.begin() + 6), 1, 4, 2.5f);
+}
+
+void quant() {
+  Floats x{127, -127, 0, 64}, error(4), scales(1), y(4), both(2);
+  std::vector<std::uint8_t> codes(4), ranks(8), sum(4);
+  Numbers dropped(1);
+  const LatensQuant settings{LATENS_FORMAT_SYMMETRIC, 8, 32, 0, 0, 0};
+  latens::quant(host, Tensor(x), settings, Tensor(error), Tensor(codes), Tensor(scales, {1, 1}), Tensor(dropped));
+  latens::dequant(host, Tensor(codes), Tensor(scales, {1, 1}), settings, Tensor(y));
+  SAME(y, 127, -127, 0, 64);
+  SAME(error, 0, 0, 0, 0);
+  for (std::size_t i = 0; i < 8; i++) ranks[i] = codes[i % 4];
+  both = {scales[0], scales[0]};
+  latens::quant_sum(host, Tensor(ranks, {2, 4}), Tensor(both, {2, 1, 1}), 4, 0.5f, settings, none, Tensor(sum), Tensor(scales, {1, 1}),
+                    Tensor(dropped));
+  latens::dequant(host, Tensor(sum), Tensor(scales, {1, 1}), settings, Tensor(y), LATENS_ACCUMULATE_ADD);
+  SAME(y, 254, -254, 0, 128);
+  SAME(dropped, 0);
+}
+
+void lowrank() {
+  Floats g{1, 2, 3, 2, 4, 6}, e(6), q{1, 1, 1}, p(2), wider(6);
+  Numbers dropped(1);
+  latens::Segments table(host, {0}, {2}, {3});
+  latens::lowrank_left(host, table, Tensor(g), Tensor(q, {3, 1}), Tensor(e), Tensor(p, {2, 1}), Tensor(dropped));
+  SAME(p, 6, 12);
+  Scratch work(latens::lowrank_orthogonalise_workspace(host, table, 1));
+  latens::lowrank_orthogonalise(host, table, 1, Tensor(p, {2, 1}), work);
+  SAME(p, 1 / std::sqrt(5.0f), 2 / std::sqrt(5.0f));
+  latens::lowrank_right(host, table, Tensor(e), Tensor(p, {2, 1}), Tensor(q, {3, 1}));
+  const float five = std::sqrt(5.0f);
+  SAME(q, five, 2 * five, 3 * five);
+  latens::lowrank_resize(host, table, Tensor(q, {3, 1}), 1, Tensor(wider, {3, 2}));
+  SAME(Floats({wider[0], wider[2], wider[4]}), five, 2 * five, 3 * five);
+  latens::lowrank_restore(host, table, Tensor(p, {2, 1}), Tensor(q, {3, 1}), Tensor(e), Tensor(g));
+  SAME(g, 1, 2, 3, 2, 4, 6);
+}
+
+// Row 0 has the columns 0 and 1, row 1 has 1.
+struct Hypergraph {
+  Numbers offsets = Numbers(3), members = Numbers(3), to_offsets = Numbers(3), to_members = Numbers(3), to_places = Numbers(3);
+  Floats weights{1, 2, 3}, merged = Floats(3), x{10, 20};
+  Tensor to{offsets}, tm{members}, turned_offsets{to_offsets}, turned_members{to_members}, turned_places{to_places}, tx{x, {2, 1}};
+  latens::Incidence rows{to, tm, none, 2}, columns{turned_offsets, turned_members, turned_places, 2};
+
+  void build() {
+    Numbers r{0, 0, 1}, c{0, 1, 1};
+    Scratch work(latens::hyper_incidence_workspace(host, 2, 2, 3));
+    latens::hyper_incidence(host, Tensor(r), Tensor(c), Tensor(weights), 2, 2, to, tm, Tensor(merged), work);
+    SAME(offsets, 0, 2, 3);
+    SAME(members, 0, 1, 1);
+    SAME(merged, 1, 2, 3);
+    Scratch more(latens::hyper_transpose_workspace(host, 2, 2, 3));
+    latens::hyper_transpose(host, to, tm, 2, turned_offsets, turned_members, turned_places, more);
+    SAME(to_offsets, 0, 1, 3);
+    SAME(to_members, 0, 0, 1);
+    SAME(to_places, 0, 1, 2);
+  }
+
+  void pool() {
+    Floats degree(2), a(3), da{1, 2, 3}, dvalues(3), y(2), dy{5, 7}, dx(2);
+    Numbers chosen(2);
+    latens::hyper_degree(host, rows, LATENS_DEGREE_SUM, Tensor(merged), none, Tensor(degree));
+    SAME(degree, 3, 3);
+    latens::hyper_weigh(host, rows, LATENS_WEIGH_SUM, Tensor(merged), none, none, Tensor(a));
+    SAME(a, 1, 2, 3);
+    latens::hyper_weigh_backward(host, rows, LATENS_WEIGH_SUM, Tensor(merged), none, none, Tensor(da), Tensor(dvalues));
+    SAME(dvalues, 1, 2, 3);
+    latens::hyper_pool(host, rows, Tensor(a), tx, Tensor(y, {2, 1}));
+    SAME(y, 50, 60);
+    latens::hyper_largest(host, rows, none, tx, Tensor(y, {2, 1}), Tensor(chosen, {2, 1}));
+    SAME(y, 20, 20);
+    SAME(chosen, 1, 2);
+    latens::hyper_largest_backward(host, columns, none, Tensor(dy, {2, 1}), Tensor(chosen, {2, 1}), Tensor(dx, {2, 1}));
+    SAME(dx, 0, 12);
+    latens::hyper_dots(host, rows, Tensor(dy, {2, 1}), tx, Tensor(da));
+    SAME(da, 50, 100, 140);
+  }
+
+  void walk() {
+    Floats best(2), seeds{1, 0}, rank(2), change(1);
+    Numbers which(2);
+    latens::hyper_topk(host, rows, Tensor(x), 1, Tensor(best, {2, 1}), Tensor(which, {2, 1}));
+    SAME(best, 20, 20);
+    SAME(which, 1, 1);
+    Scratch work(latens::hyper_rank_workspace(host, 2, Tensor(seeds, {2, 1})));
+    latens::hyper_rank(host, rows, columns, none, none, Tensor(seeds, {2, 1}), 0.5f, 1, 0, Tensor(rank, {2, 1}), Tensor(change), work);
+    SAME(rank, 0.75f, 0.25f);
+  }
+};
+
+void search() {
+  Floats queries{1, 0}, corpus{1, 0, 2, 0, 0, 1}, values(1), bounds(9);
+  Numbers ids(1), complete(1);
+  std::vector<std::int8_t> codes(6);
+  Tensor tq(queries, {1, 2}), tc(corpus, {3, 2}), tcodes(codes, {3, 2}), tb(bounds, {3, 3});
+  Scratch work(latens::hyper_search_workspace(host, tq, tc, 1));
+  latens::hyper_search(host, tq, tc, 1, Tensor(values, {1, 1}), Tensor(ids, {1, 1}), work);
+  SAME(values, 2);
+  SAME(ids, 1);
+  latens::hyper_compress(host, tc, tcodes, tb);
+  Scratch more(latens::hyper_search_compressed_workspace(host, tq, tc, 1, 3));
+  values = {0}, ids = {9};
+  latens::hyper_search_compressed(host, tq, tc, tcodes, tb, 1, 3, Tensor(values, {1, 1}), Tensor(ids, {1, 1}), Tensor(complete), more);
+  SAME(values, 2);
+  SAME(ids, 1);
+  SAME(complete, 1);
+}
+
+} // namespace
+
+int main() {
+  entropy();
+  quant();
+  lowrank();
+  Hypergraph graph;
+  graph.build();
+  graph.pool();
+  graph.walk();
+  search();
+  std::printf("latens %s: codes, factors and hypergraphs from C++\n", latens::version().c_str());
+}
