@@ -577,6 +577,14 @@ inline void lowrank_restore(const Device &d, const Segments &table, const Tensor
 inline void lowrank_resize(const Device &d, const Segments &table, const Tensor &from, std::uint64_t seed, const Tensor &q) {
   check(latens_lowrank_resize(d.get(), table.get(), from.raw(), seed, q.raw()));
 }
+inline void lowrank_quantise(const Device &d, const Tensor &p, const LatensQuant &settings, const Tensor &codes,
+                             const Tensor &scales, const Tensor &dropped) {
+  check(latens_lowrank_quantise(d.get(), p.raw(), &settings, codes.raw(), scales.raw(), dropped.raw()));
+}
+inline void lowrank_sum(const Device &d, const Tensor &codes, const Tensor &scales, float scale, const LatensQuant &settings,
+                        const Tensor &p) {
+  check(latens_lowrank_sum(d.get(), codes.raw(), scales.raw(), scale, &settings, p.raw()));
+}
 
 // A sparse autoencoder in training.
 class SaeTrainer {

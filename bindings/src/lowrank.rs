@@ -1,9 +1,9 @@
 use crate::call::Entry;
 use crate::segments::segments;
-use crate::{LatensDevice, LatensSegments, LatensStatus, LatensTensor};
+use crate::{LatensDevice, LatensQuant, LatensSegments, LatensStatus, LatensTensor, quant};
 use latens_core::{
-    lowrank_left_into, lowrank_orthogonalise_into, lowrank_orthogonalise_workspace, lowrank_resize_into,
-    lowrank_restore_into, lowrank_right_into,
+    lowrank_left_into, lowrank_orthogonalise_into, lowrank_orthogonalise_workspace, lowrank_quantise_into,
+    lowrank_resize_into, lowrank_restore_into, lowrank_right_into, lowrank_sum_into,
 };
 
 /// The first stage of PowerSGD over the matrices of a table: the gradient `g` \[len\] T is added to the error memory `e`
@@ -138,5 +138,52 @@ pub unsafe extern "C" fn latens_lowrank_resize(
     entry.run(|call| {
         let table = segments(table, call.op())?;
         sum!(call, "from" = from, A => lowrank_resize_into::<A>(&table, call.input("from", from)?, seed, call.output("q", q)?))
+    })
+}
+
+/// Codes of a factor `p` \[rows, rank\] f32 in few bits, to be sent; in its place come the numbers of the codes, which is what
+/// others will have. `codes`, `scales` and `dropped` as for `latens_quant`.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_lowrank_quantise(
+    device: *const LatensDevice,
+    p: *const LatensTensor,
+    settings: *const LatensQuant,
+    codes: *const LatensTensor,
+    scales: *const LatensTensor,
+    dropped: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("lowrank_quantise", device) };
+    entry.run(|call| {
+        let settings = quant::settings(call, settings)?;
+        Ok(lowrank_quantise_into(call.output("p", p)?, &settings, quant::to(call, codes, scales, dropped)?)?)
+    })
+}
+
+/// `p` \[rows, rank\] f32 = `scale` times the sum of a factor over ranks, in their order, from what each sent: `codes` \[ranks,
+/// bytes\] u8 and `scales` \[ranks, blocks, 1 or 2\] f32. All who hold the codes get the same bits.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_lowrank_sum(
+    device: *const LatensDevice,
+    codes: *const LatensTensor,
+    scales: *const LatensTensor,
+    scale: f32,
+    settings: *const LatensQuant,
+    p: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("lowrank_sum", device) };
+    entry.run(|call| {
+        let settings = quant::settings(call, settings)?;
+        let (codes, scales) = (call.input("codes", codes)?, call.input("scales", scales)?);
+        Ok(lowrank_sum_into(codes, scales, scale, &settings, call.output("p", p)?)?)
     })
 }

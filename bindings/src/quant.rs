@@ -37,7 +37,7 @@ pub struct LatensQuant {
     pub step: u64,
 }
 
-fn settings(call: &Call, from: *const LatensQuant) -> Result<QuantSettings, Failure> {
+pub(crate) fn settings(call: &Call, from: *const LatensQuant) -> Result<QuantSettings, Failure> {
     let LatensQuant { format, bits, block, stochastic, seed, step } = call.settings("settings", from)?;
     let width = u8::try_from(bits).map_err(|_| call.no_choice("settings.bits", "1 to 8"))?;
     let format = match format {
@@ -55,7 +55,7 @@ fn settings(call: &Call, from: *const LatensQuant) -> Result<QuantSettings, Fail
     Ok(QuantSettings { format, block, rounding })
 }
 
-fn to(
+pub(crate) fn to(
     call: &Call,
     codes: *const LatensTensor,
     scales: *const LatensTensor,

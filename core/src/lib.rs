@@ -58,8 +58,8 @@ pub use linear::{linear, linear_backward, linear_backward_into, linear_into};
 pub use loss::{IGNORED, cross_entropy, cross_entropy_into};
 pub use lowrank::{
     lowrank_left, lowrank_left_into, lowrank_orthogonalise, lowrank_orthogonalise_into,
-    lowrank_orthogonalise_workspace, lowrank_resize, lowrank_resize_into, lowrank_restore, lowrank_restore_into,
-    lowrank_right, lowrank_right_into,
+    lowrank_orthogonalise_workspace, lowrank_quantise, lowrank_quantise_into, lowrank_resize, lowrank_resize_into,
+    lowrank_restore, lowrank_restore_into, lowrank_right, lowrank_right_into, lowrank_sum, lowrank_sum_into,
 };
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
 pub use norm::{layer_norm, layer_norm_into, rms_norm, rms_norm_into};

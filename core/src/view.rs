@@ -138,6 +138,21 @@ impl<'a, T: Element, const R: usize> ViewMut<'a, T, R> {
         ViewMut { data, layout: self.layout }
     }
 
+    /// The same view, for reading.
+    pub fn shared(&self) -> View<'_, T, R> {
+        let data = match &self.data {
+            DataMut::Host(data) => Data::Host(data),
+            #[cfg(feature = "cuda")]
+            DataMut::Cuda(device, span) => Data::Cuda(device, span.read()),
+        };
+        View { data, layout: self.layout }
+    }
+
+    /// Where it lives.
+    pub fn device(&self) -> Device {
+        self.shared().device()
+    }
+
     /// The part `start..end` of dimension `d`.
     ///
     /// # Errors

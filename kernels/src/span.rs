@@ -76,6 +76,11 @@ impl<'a, T: Element> SpanMut<'a, T> {
         Ok(Self { span: self.span.holds(want, op, arg)?, ..self })
     }
 
+    /// The same memory for reading, for a shorter time.
+    pub fn read(&self) -> Span<'_, T> {
+        self.shared()
+    }
+
     /// The same memory for the launches of one operation, which run one after the other.
     pub(crate) fn shared(&self) -> Span<'a, T> {
         self.span

@@ -347,6 +347,31 @@ static void lowrank(const Place *p) {
   fetch(&tg, p), fetch(&te, p), discard(&tw, p);
   SAME(g, 9, 1, 2, 3, 2, 4, 6);
   for (int i = 1; i < 7; i++) CHECK(fabsf(e[i]) < 1e-5f);
+
+  /* In 8 bits, from two ranks that sent the same. */
+  LatensQuant settings = {LATENS_FORMAT_SYMMETRIC, 8, 32, 0, 0, 0};
+  uint8_t codes[6] = {0};
+  float scales[2] = {0};
+  uint32_t bad[1] = {0};
+  Tensor tc, ts, tb;
+  TENSOR1(&tc, p, U8, codes, 3);
+  TENSOR2(&ts, p, F32, scales, 1, 1);
+  TENSOR1(&tb, p, U32, bad, 1);
+  OK(latens_lowrank_quantise(p->handle, &tq.dl, &settings, &tc.dl, &ts.dl, &tb.dl));
+  fetch(&tq, p), fetch(&tc, p), fetch(&ts, p), fetch(&tb, p);
+  SAME(q, 42 * scales[0], 85 * scales[0], 127 * scales[0]);
+  SAME(scales, 6.7082039f / 127);
+  EQUAL(bad, 0);
+  CHECK(codes[0] == 42 && codes[1] == 85 && codes[2] == 127);
+  memcpy(codes + 3, codes, 3), scales[1] = scales[0], memset(q, 0, sizeof q);
+  drop(&tc, p), drop(&ts, p);
+  TENSOR2(&tc, p, U8, codes, 2, 3);
+  TENSOR3(&ts, p, F32, scales, 2, 1, 1);
+  OK(latens_lowrank_sum(p->handle, &tc.dl, &ts.dl, 0.5f, &settings, &tq.dl));
+  fetch(&tq, p);
+  SAME(q, 42 * scales[0], 85 * scales[0], 127 * scales[0]);
+  drop(&tc, p), drop(&ts, p), drop(&tb, p);
+
   tq.shape[1] = 2; /* a rank that the matrix has, of which the factor has none */
   CHECK(latens_lowrank_resize(p->handle, table, &tq.dl, 1, &tl.dl) != LATENS_STATUS_OK);
   OK(latens_segments_free(table));

@@ -1,5 +1,6 @@
 //! The inner loops: weighted sums of rows that an incidence names, and dot products.
-use crate::simd::{Fused, prefetch};
+use crate::level::Level;
+use crate::simd::{Fused, Lane, Task, prefetch, run};
 use latens_kernels::Float;
 
 /// Bytes of a line of the cache.
@@ -97,39 +98,55 @@ pub(super) fn sum_all<T: Float>(
 const LANES: usize = 32;
 
 /// `Σ rows[r][c] queries[q][c]` for `R` rows and `Q` queries, each sum in the same order whatever stands beside it.
-#[inline(always)]
 pub(super) fn products<T: Float, const R: usize, const Q: usize>(
-    fused: Fused,
+    level: Level,
     rows: [&[T]; R],
     queries: [&[f32]; Q],
 ) -> [[f32; R]; Q] {
-    let dim = queries[0].len();
-    let rows = rows.map(|row| &row[..dim]);
-    let queries = queries.map(|query| &query[..dim]);
-    let mut lanes = [[[0.0_f32; LANES]; R]; Q];
-    let whole = dim / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        for r in 0..R {
-            let row: &[T; LANES] = rows[r][start..start + LANES].try_into().expect("lanes");
-            for q in 0..Q {
-                let query: &[f32; LANES] = queries[q][start..start + LANES].try_into().expect("lanes");
-                for c in 0..LANES {
-                    lanes[q][r][c] = fused.mul_add(row[c].to_f32(), query[c], lanes[q][r][c]);
+    run(level, Products { rows, queries })
+}
+
+struct Products<'a, T, const R: usize, const Q: usize> {
+    rows: [&'a [T]; R],
+    queries: [&'a [f32]; Q],
+}
+
+impl<T: Float, const R: usize, const Q: usize> Task for Products<'_, T, R, Q> {
+    type Output = [[f32; R]; Q];
+    #[inline(always)]
+    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) -> [[f32; R]; Q] {
+        let dim = self.queries[0].len();
+        let (rows, queries) = (self.rows.map(|row| &row[..dim]), self.queries.map(|query| &query[..dim]));
+        // As many registers as 32 lanes are, of which wide levels leave some out.
+        let mut sums = [[[L::splat(0.0); LANES / 4]; R]; Q];
+        let whole = dim / LANES * LANES;
+        for start in (0..whole).step_by(LANES) {
+            for i in 0..LANES / L::N {
+                let at = start + i * L::N;
+                let queries = queries.map(|query| L::load(&query[at..]));
+                for r in 0..R {
+                    let row = L::widen(&rows[r][at..]);
+                    for q in 0..Q {
+                        sums[q][r][i] = row.mul_add(queries[q], sums[q][r][i]);
+                    }
                 }
             }
         }
-    }
-    let mut out = [[0.0; R]; Q];
-    for q in 0..Q {
-        for r in 0..R {
-            for c in whole..dim {
-                let lane = &mut lanes[q][r][c - whole];
-                *lane = fused.mul_add(rows[r][c].to_f32(), queries[q][c], *lane);
+        let mut out = [[0.0; R]; Q];
+        for q in 0..Q {
+            for r in 0..R {
+                let mut lanes = [0.0_f32; LANES];
+                for i in 0..LANES / L::N {
+                    sums[q][r][i].store(&mut lanes[i * L::N..]);
+                }
+                for (lane, c) in lanes.iter_mut().zip(whole..dim) {
+                    *lane = fused.mul_add(rows[r][c].to_f32(), queries[q][c], *lane);
+                }
+                out[q][r] = total(&mut lanes);
             }
-            out[q][r] = total(&mut lanes[q][r]);
         }
+        out
     }
-    out
 }
 
 #[inline(always)]

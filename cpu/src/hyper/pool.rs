@@ -1,7 +1,7 @@
 //! [`latens_kernels::hyper::pool`] on the host.
 use super::gather::{Members, products, sum_all, sum_one};
 use super::{by_entry, by_row};
-use crate::simd::{Fused, best};
+use crate::{level::Level, simd::best};
 use alloc::vec::Vec;
 use latens_kernels::hyper::pool::{self, Plan};
 use latens_kernels::{DType, Float, hyper::Incidence};
@@ -120,19 +120,14 @@ pub fn dots<T: Float>(p: &Plan, of: Incidence, dy: &[T], x: &[T], da: &mut [T::A
         return pool::dots(p, of, dy, x, da);
     }
     let ([of_dy, _], [of_x, _], dim) = (p.dy().strides(), p.x().strides(), p.dim());
+    let level = Level::best();
     by_entry(of, &p.shape(), da, |r, da| {
         if da.is_empty() {
             return;
         }
         let dy: Vec<f32> = dy[r * of_dy..][..dim].iter().map(|dy| dy.to_f32()).collect();
-        best(
-            #[inline(always)]
-            |fused: Fused| {
-                for (da, &c) in da.iter_mut().zip(of.columns(r)) {
-                    let [[dot]] = products(fused, [&x[c as usize * of_x..][..dim]], [&dy]);
-                    *da = dot;
-                }
-            },
-        );
+        for (da, &c) in da.iter_mut().zip(of.columns(r)) {
+            [[*da]] = products(level, [&x[c as usize * of_x..][..dim]], [&dy]);
+        }
     });
 }

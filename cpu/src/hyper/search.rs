@@ -1,7 +1,7 @@
 //! [`latens_kernels::hyper::search`] on the host: rows of the corpus are read once for all queries, and scores are looked
 //! through while they are in the nearest cache. Of a copy in 8 bits a quarter of the bytes is read.
 use super::{gather, integer::Parts};
-use crate::{rows, simd::best, topk::Best};
+use crate::{level::Level, rows, topk::Best};
 use alloc::{vec, vec::Vec};
 use core::cmp::Reverse;
 use core::ops::Range;
@@ -86,34 +86,28 @@ fn score<'a, T: Float>(
     line: impl Fn(usize) -> &'a [T],
     scores: &mut [f32],
 ) {
-    best(
-        #[inline(always)]
-        |fused| {
-            if count == 1 {
-                for (v, score) in scores[..some].iter_mut().enumerate() {
-                    *score = gather::products(fused, [line(v)], [query(0)])[0][0];
-                }
-                return;
+    let level = Level::best();
+    if count == 1 {
+        // Row after row, as they lie: memory is the limit, and it likes that best.
+        for (v, score) in scores[..some].iter_mut().enumerate() {
+            [[*score]] = gather::products(level, [line(v)], [query(0)]);
+        }
+        return;
+    }
+    for v in (0..some).step_by(ROWS) {
+        let lines = core::array::from_fn::<_, ROWS, _>(|r| line(v + r));
+        for q in (0..count).step_by(QUERIES) {
+            let queries = core::array::from_fn::<_, QUERIES, _>(|j| query(q + j));
+            for (j, sums) in gather::products(level, lines, queries).into_iter().enumerate() {
+                scores[(q + j) * BLOCK + v..][..ROWS].copy_from_slice(&sums);
             }
-            for v in (0..some).step_by(ROWS) {
-                let lines = core::array::from_fn::<_, ROWS, _>(|r| line(v + r));
-                for q in (0..count).step_by(QUERIES) {
-                    let queries = core::array::from_fn::<_, QUERIES, _>(|j| query(q + j));
-                    for (j, sums) in gather::products(fused, lines, queries).into_iter().enumerate() {
-                        scores[(q + j) * BLOCK + v..][..ROWS].copy_from_slice(&sums);
-                    }
-                }
-            }
-        },
-    );
+        }
+    }
 }
 
 /// The score of one row, as [`score`] makes it.
 fn one<T: Float>(row: &[T], query: &[f32]) -> f32 {
-    best(
-        #[inline(always)]
-        |fused| gather::products(fused, [row], [query])[0][0],
-    )
+    gather::products(Level::best(), [row], [query])[0][0]
 }
 
 fn put<A: Float>(p: &Plan, found: Found, values: &mut [A], ids: &mut [u32], score: impl Fn(usize) -> f32) {

@@ -14,7 +14,7 @@ use latens_kernels::{
     lowrank::{self, Matrix, Plan},
 };
 pub use orthogonalise::orthogonalise;
-use tile::{LANES, ROWS, Rows, Tile, add_products};
+use tile::{Ahead, LANES, ROWS, Rows, Tile, products};
 
 pub use latens_kernels::lowrank::resize;
 
@@ -23,6 +23,9 @@ const STRIP: usize = 4 * ROWS;
 /// Columns of a strip of the product from the right, and rows that it takes at a time.
 const SLICE: usize = 32 * ROWS;
 const DEEP: usize = 64;
+/// Panels of rows that are made before they are taken off: with these rows of the memory they stay in the second-level cache.
+const PANELS: usize = 32;
+const PART: usize = PANELS * LANES;
 
 /// See [`latens_kernels::lowrank::left`].
 pub fn left<T: Float>(p: &Plan<'_>, g: &[T], e: &mut [T::Acc], q: &[T::Acc], left: &mut [T::Acc], dropped: &mut [u32]) {
@@ -42,17 +45,19 @@ pub fn left<T: Float>(p: &Plan<'_>, g: &[T], e: &mut [T::Acc], q: &[T::Acc], lef
         }
     }
     let lost = crate::rows::each_of(tasks, |(at, start, columns, e, left)| {
-        let g = &g[start..][..e.len()];
+        let gradient = &g[start..][..e.len()];
         let lost = best(
             #[inline(always)]
-            |_| fold(g, e),
+            |_| fold(gradient, e),
         );
         for (top, left) in left.chunks_mut((ROWS * rank).max(1)).enumerate() {
-            let data = &e[top * ROWS * columns..];
-            let rows = Rows { data, count: left.len() / rank, down: columns, across: 1, ahead: 0 };
+            // While rows are multiplied, as many of the next strip are asked for, wherever they belong.
+            let (data, next) = (&e[top * ROWS * columns..], e.len() + top * ROWS * columns);
+            let ahead = [Ahead::of(e, next, ROWS), Ahead::of(g, start + next, ROWS)];
+            let rows = Rows { data, count: left.len() / rank, down: columns, across: 1, ahead };
             for panel in 0..rank.div_ceil(LANES) {
                 let mut tile = Tile::default();
-                add_products(rows, panels.of_matrix(at, panel), &mut tile);
+                products(rows, panels.of_matrix(at, panel), false, &mut tile);
                 scatter(&tile, left, rank, panel);
             }
         }
@@ -101,14 +106,13 @@ pub fn right<A: Float>(p: &Plan<'_>, a: &[A], left: &[A], q: &mut [A]) {
         let columns = q.len() / rank.max(1);
         let mut tiles = vec![Tile::default(); columns.div_ceil(ROWS)];
         for panel in 0..rank.div_ceil(LANES) {
-            tiles.fill(Tile::default());
             let panel_lanes = panels.of_matrix(at, panel);
             for (part, lanes) in panel_lanes.chunks(DEEP).enumerate() {
                 for (i, tile) in tiles.iter_mut().enumerate() {
                     let first = segment.start + part * DEEP * segment.columns + start + i * ROWS;
-                    let (count, ahead) = (ROWS.min(columns - i * ROWS), DEEP * segment.columns);
-                    let data = &a[first..segment.end()];
-                    add_products(Rows { data, count, down: 1, across: segment.columns, ahead }, lanes, tile);
+                    let (count, across) = (ROWS.min(columns - i * ROWS), segment.columns);
+                    let (data, ahead) = (&a[first..segment.end()], [Ahead::of(a, first + DEEP * across, across); 2]);
+                    products(Rows { data, count, down: 1, across, ahead }, lanes, part > 0, tile);
                 }
             }
             tiles.iter().zip(q.chunks_mut(ROWS * rank)).for_each(|(tile, q)| scatter(tile, q, rank, panel));
@@ -143,33 +147,53 @@ pub fn restore<T: Float>(
     }
     crate::rows::each_of(tasks, |(at, columns, left, mut e, mut y)| {
         let count = e.as_ref().map_or(0, |e| e.len()).max(y.as_ref().map_or(0, |y| y.len())) / columns.max(1);
-        for top in (0..count).step_by(ROWS) {
-            let (count, data) = (ROWS.min(count - top), &left[top * rank..]);
-            for (panel, lanes) in lanes[at].chunks(rank.max(1)).enumerate() {
-                let mut tile = Tile::default();
-                add_products(Rows { data, count, down: rank, across: 1, ahead: 0 }, &lanes[..rank], &mut tile);
-                let (first, width) = (panel * LANES, LANES.min(columns - panel * LANES));
-                for (i, sums) in tile.iter().enumerate().take(count) {
-                    let at = (top + i) * columns + first;
-                    let e = e.as_mut().map_or(&mut [][..], |e| &mut e[at..at + width]);
-                    let y = y.as_mut().map_or(&mut [][..], |y| &mut y[at..at + width]);
-                    best(
-                        #[inline(always)]
-                        |_| finish(sums, e, y),
-                    );
-                }
+        let mut tiles = vec![Tile::default(); PANELS.min(columns.div_ceil(LANES))];
+        for (top, first) in (0..count).step_by(ROWS).flat_map(|top| (0..columns).step_by(PART).map(move |c| (top, c))) {
+            let (rows, width) = (ROWS.min(count - top), PART.min(columns - first));
+            let lanes = lanes[at].chunks(rank.max(1)).skip(first / LANES);
+            for (panel, (lanes, tile)) in lanes.zip(&mut tiles).enumerate() {
+                // What will be read of these rows is asked for meanwhile: as much of it as this is of the panels.
+                let (next, pace) = (top * columns + first + panel * ROWS * LANES, (ROWS * LANES).div_ceil(rank.max(1)));
+                let of_e = e.as_ref().map(|e| Ahead::of(e, next, pace));
+                let of_y = y.as_ref().map(|y| Ahead::of(y, next, pace));
+                let none = Ahead::of(left, 0, 0);
+                let ahead = [of_e.unwrap_or(none), of_y.unwrap_or(none)];
+                let data = &left[top * rank..];
+                products(Rows { data, count: rows, down: rank, across: 1, ahead }, &lanes[..rank], false, tile);
+            }
+            for i in 0..rows {
+                let at = (top + i) * columns + first;
+                let (e, y) = (e.as_mut().map(|e| &mut e[at..at + width]), y.as_mut().map(|y| &mut y[at..at + width]));
+                best(
+                    #[inline(always)]
+                    |_| finish(tiles.iter().map(|tile| &tile[i]), e, y),
+                );
             }
         }
     });
 }
 
-/// Sums of one row to the outputs that there are.
+/// Sums of a row, by panels, to the outputs that there are.
 #[inline(always)]
-fn finish<T: Float>(sums: &[f32; LANES], e: &mut [f32], y: &mut [T]) {
-    let made = sums.map(|sum| T::from_f32(sum).to_f32());
-    let made = made.map(|x| if x.is_finite() { x } else { 0.0 });
-    y.iter_mut().zip(made).for_each(|(y, x)| *y = T::from_f32(x));
-    e.iter_mut().zip(made).for_each(|(e, x)| *e -= x);
+fn finish<'a, T: Float>(
+    sums: impl Iterator<Item = &'a [f32; LANES]> + Clone,
+    e: Option<&mut [f32]>,
+    y: Option<&mut [T]>,
+) {
+    let made = |sum: f32| {
+        let made = T::from_f32(sum).to_f32();
+        if made.is_finite() { made } else { 0.0 }
+    };
+    if let Some(y) = y {
+        for (y, sums) in y.chunks_mut(LANES).zip(sums.clone()) {
+            y.iter_mut().zip(sums).for_each(|(y, &sum)| *y = T::from_f32(made(sum)));
+        }
+    }
+    if let Some(e) = e {
+        for (e, sums) in e.chunks_mut(LANES).zip(sums) {
+            e.iter_mut().zip(sums).for_each(|(e, &sum)| *e -= made(sum));
+        }
+    }
 }
 
 /// Factors of all matrices in lanes: panels of 32 columns, each a row after the other, filled with zeros.

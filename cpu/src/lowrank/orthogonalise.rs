@@ -59,6 +59,10 @@ fn one<A: Float>(left: &mut [A], rank: usize, at: usize, seed: u64) {
 /// Rows in `f64`, padded with zeros.
 #[inline(always)]
 fn widen<A: Float>(rows: &[A], rank: usize, slab: &mut [[f64; WIDE]]) {
+    if rank.is_multiple_of(WIDE) {
+        // No padding: one loop over all.
+        return rows.iter().zip(slab.as_flattened_mut()).for_each(|(x, to)| *to = x.wide());
+    }
     for (row, to) in rows.chunks_exact(rank).zip(slab.chunks_exact_mut(rank.div_ceil(WIDE))) {
         for (x, to) in row.chunks(WIDE).zip(to) {
             x.iter().zip(to).for_each(|(x, to)| *to = x.wide());
@@ -100,15 +104,20 @@ fn transform<A: Float>(left: &mut [A], rank: usize, slab: &mut [[f64; WIDE]], w:
         for (rows, from) in rows.chunks_mut(ROWS * rank).zip(slab.chunks_exact(ROWS * blocks)) {
             let from = from.as_flattened();
             for block in 0..blocks {
+                let depth = rank.min((block + 1) * WIDE);
+                let from: [&[f64]; ROWS] = core::array::from_fn(|r| &from[r * blocks * WIDE..][..depth]);
                 let mut sums = [[0.0; WIDE]; ROWS];
-                for (k, w) in w.chunks_exact(blocks).enumerate().take(rank.min((block + 1) * WIDE)) {
-                    for (r, sums) in sums.iter_mut().enumerate() {
-                        let x = from[r * blocks * WIDE + k];
-                        sums.iter_mut().zip(w[block]).for_each(|(sum, w)| *sum += x * w);
+                for k in 0..depth {
+                    let w = &w[k * blocks + block];
+                    for r in 0..ROWS {
+                        sums[r].iter_mut().zip(w).for_each(|(sum, w)| *sum += from[r][k] * w);
                     }
                 }
                 for (row, sums) in rows.chunks_exact_mut(rank).zip(sums) {
-                    row[block * WIDE..].iter_mut().zip(sums).for_each(|(x, sum)| *x = A::narrow(sum));
+                    match row[block * WIDE..].first_chunk_mut::<WIDE>() {
+                        Some(row) => *row = sums.map(A::narrow),
+                        None => row[block * WIDE..].iter_mut().zip(sums).for_each(|(x, sum)| *x = A::narrow(sum)),
+                    }
                 }
             }
         }

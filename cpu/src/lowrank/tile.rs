@@ -11,20 +11,39 @@ pub(super) const ROWS: usize = 12;
 /// Sums.
 pub(super) type Tile = [[f32; LANES]; ROWS];
 
-/// Rows of numbers: number `c` of row `i` is `data[i * down + c * across]`. What lies `ahead` of a number that is read is
-/// asked for meanwhile.
+/// Rows of numbers: number `c` of row `i` is `data[i * down + c * across]`.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
     pub data: &'a [f32],
     pub count: usize,
     pub down: usize,
     pub across: usize,
+    /// What is asked for meanwhile, a line for every term: so memory and products do not wait for each other.
     #[cfg_attr(not(all(feature = "std", target_arch = "x86_64")), allow(dead_code))]
-    pub ahead: usize,
+    pub ahead: [Ahead; 2],
 }
 
-/// `tile[i][lane] += number c of row i * lanes[c][lane]`, over `c` in order; rows past the last repeat it.
-pub(super) fn add_products(rows: Rows<'_>, lanes: &[[f32; LANES]], tile: &mut Tile) {
+/// Memory that will be read: where from, and bytes from term to term. It is never read through this.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(all(feature = "std", target_arch = "x86_64")), allow(dead_code))]
+pub(super) struct Ahead {
+    from: *const u8,
+    pace: usize,
+}
+
+impl Ahead {
+    /// From entry `at` of `x` on, `pace` entries for a term; there need not be so many.
+    pub(super) fn of<T>(x: &[T], at: usize, pace: usize) -> Self {
+        Self { from: x.as_ptr().wrapping_add(at).cast(), pace: pace * size_of::<T>() }
+    }
+}
+
+/// `tile[i][lane] = number c of row i * lanes[c][lane]`, summed over `c` in order, and in addition to what is there if
+/// `add`; rows past the last repeat it.
+pub(super) fn products(rows: Rows<'_>, lanes: &[[f32; LANES]], add: bool, tile: &mut Tile) {
+    if !add {
+        *tile = Tile::default();
+    }
     let Some(last) = lanes.len().checked_sub(1) else { return };
     let starts: [usize; ROWS] = core::array::from_fn(|i| i.min(rows.count - 1) * rows.down);
     assert!(starts[ROWS - 1] + last * rows.across < rows.data.len());
@@ -61,9 +80,12 @@ unsafe fn add_products512(rows: Rows<'_>, starts: [usize; ROWS], lanes: &[[f32; 
     // SAFETY: starts are inside, as the caller vouches.
     let rows_at = starts.map(|start| unsafe { rows.data.as_ptr().add(start) });
     let mut at = 0;
+    let [mut near, mut far] = rows.ahead.map(|ahead| ahead.from);
     for lanes in lanes {
         let [low, high] = halves(lanes);
-        _mm_prefetch::<_MM_HINT_T0>(rows_at[0].wrapping_add(at + rows.ahead).cast());
+        _mm_prefetch::<_MM_HINT_T0>(near.cast());
+        _mm_prefetch::<_MM_HINT_T0>(far.cast());
+        (near, far) = (near.wrapping_add(rows.ahead[0].pace), far.wrapping_add(rows.ahead[1].pace));
         for (sums, row) in sums.iter_mut().zip(rows_at) {
             // SAFETY: `at` is a lane's multiple of `across`, as the caller vouches.
             let x = _mm512_set1_ps(unsafe { *row.add(at) });

@@ -24,6 +24,15 @@
 //! `y` may be the memory of `g`. [`restore`] may leave out `y`, to feed back what this rank alone would have made, or `e`.
 //! The sum of all `y` and the last `e` is the sum of all `g`, up to the rounding of `A - Y`.
 //!
+//! **Factors in few bits.** What ranks exchange may be codes of [`quant`](crate::quant) over the numbers of a factor, in the
+//! order of memory: the op `lowrank_quantise` makes them and leaves their numbers in the factor, `lowrank_sum` adds those of
+//! all ranks in their order, in `f32`, so that all get the same bits. Codes of `p` only turn the basis a little, for
+//! [`orthogonalise`] comes after them. [`restore`] is given the `q` that all ranks made of the codes, so what codes lose stays
+//! in `e` with the rest, and the sum of all `y` and the last `e` is as before. With an orthonormal `p`,
+//! `|E|^2 = |A|^2 - |At P|^2 + |At P - Q|^2`: rounding to the nearest of symmetric codes never adds to the memory. A number that is
+//! not finite counts as 0 there, by itself, and is counted in `dropped`. A factor of `n` numbers of `b` bits in blocks of `c` takes
+//! `n (b / 8 + 4 / c)` bytes in place of `4 n`.
+//!
 //! **Orthonormal** by Cholesky factors of the scaled Gram matrix in `f64`, twice where it is ill-conditioned. A column that
 //! is a combination of those before it, up to 1e-6 of its length, is replaced by draws of [`philox`](crate::philox()) named by
 //! `seed`, row, column, matrix and attempt, and a matrix of zeros by a random basis: no direction is ever lost for good.

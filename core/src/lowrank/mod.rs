@@ -1,4 +1,7 @@
+mod exchange;
+
 use crate::{Data, DataMut, Device, SegmentTable, Tensor, View, ViewMut};
+pub use exchange::{lowrank_quantise, lowrank_quantise_into, lowrank_sum, lowrank_sum_into};
 use latens_kernels::{Float, Result, lowrank};
 
 /// The first stage of a step: `e += g`, and its product with `q`. Gives `p`, and the entries of every matrix that were not

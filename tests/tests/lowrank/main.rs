@@ -1,4 +1,6 @@
 //! One table of cases; every implementation of the stages of PowerSGD goes through it.
+mod exchange;
+
 use latens_core::{
     Device, Error, Float, Layout, Segment, SegmentTable, Segments, Tensor, bf16, f16, lowrank_left, lowrank_left_into,
     lowrank_orthogonalise, lowrank_orthogonalise_into, lowrank_orthogonalise_workspace, lowrank_resize,
