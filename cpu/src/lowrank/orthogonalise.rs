@@ -21,13 +21,9 @@ pub fn orthogonalise<A: Float>(p: &Plan<'_>, left: &mut [A], seed: u64) {
 }
 
 fn one<A: Float>(left: &mut [A], rank: usize, at: usize, seed: u64) {
-    if !left.iter().fold(true, |all, x| all & x.to_f32().is_finite()) && left.iter().any(|x| !x.wide().is_finite()) {
-        left.fill(A::default());
-        return;
-    }
     let apart = rank.next_multiple_of(WIDE);
     let (mut s, mut w) = (vec![0.0; rank * rank], vec![0.0; rank * rank]);
-    let mut padded = vec![[0.0; WIDE]; rank * apart / WIDE];
+    let mut padded = vec![[0.0; WIDE]; apart * apart / WIDE];
     let mut slab = vec![[0.0; WIDE]; SLAB * apart / WIDE];
     let (mut attempt, mut passes) = (0, 0);
     while passes < 2 {
@@ -35,6 +31,11 @@ fn one<A: Float>(left: &mut [A], rank: usize, at: usize, seed: u64) {
             #[inline(always)]
             |_| gram(left, rank, &mut slab, &mut s),
         );
+        // A column with a number that is not finite has no finite length; in `f64`, nor may one that is very long.
+        let finite = (0..rank).all(|k| s[k * rank + k].is_finite());
+        if !finite && left.iter().any(|x| !x.wide().is_finite()) {
+            return left.fill(A::default());
+        }
         let Factor { deficient, least } = factor(&mut s, &mut w, rank);
         if deficient > 0 && attempt < 2 {
             for k in (0..rank).filter(|&k| w[k * rank + k] == 0.0) {

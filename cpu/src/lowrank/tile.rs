@@ -1,4 +1,9 @@
 //! The one product of this family: a tile of sums, of rows wherever they lie, by packed lanes.
+//!
+//! It is not the tile that other families share, which reads terms one after the other and begins anew. Here memory is half
+//! of the time: columns are read where they lie, slice after slice into the same sums, so that a matrix passes once; and what
+//! comes next is asked for while there are products to make. Without that, `left` of 64 matrices of 1024 by 1024 and rank 32
+//! took 41 ms in place of 33, on two cores of Zen 4.
 #![allow(unsafe_code)]
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 use core::arch::x86_64::*;

@@ -149,8 +149,8 @@ fn codes_contract() {
     for bits in [8, 4, 2] {
         let settings = QuantSettings { format: Format::Symmetric(bits), block: 32, rounding: NEAREST };
         let mut e = Tensor::<f32, 1>::zeros([2000], &Device::Host).unwrap();
-        let g = Tensor::from_vec(normal(2000, 1.0, 1), [2000], &Device::Host).unwrap();
-        let q = Tensor::from_vec(normal(400, 1.0, 2), [50, 8], &Device::Host).unwrap();
+        let g = Tensor::from_vec(normal::<f32>(2000, 1.0, 1), [2000], &Device::Host).unwrap();
+        let q = Tensor::from_vec(normal::<f32>(400, 1.0, 2), [50, 8], &Device::Host).unwrap();
         let (mut p, _) = lowrank_left(&table, g.view(), e.view_mut(), q.view()).unwrap();
         lowrank_orthogonalise(&table, p.view_mut(), 1).unwrap();
         let mut q = lowrank_right(&table, e.view(), p.view()).unwrap();

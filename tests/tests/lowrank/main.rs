@@ -306,6 +306,37 @@ fn telescoping() {
     }
 }
 
+/// A gradient of zeros makes nothing and leaves nothing; one that is nowhere finite leaves the memory as it was, to the bit.
+#[test]
+fn bad_gradients_leave_the_memory() {
+    let segments = table(&[[20, 30], [33, 17]]);
+    let len = segments.span();
+    for device in devices() {
+        let table = SegmentTable::new(segments.clone(), &device).unwrap();
+        let memory = normal::<f32>(len, 1.0, 1);
+        let q = Tensor::from_vec(normal::<f32>(47 * 4, 1.0, 5), [47, 4], &device).unwrap();
+        let fold = |g: f32, e: &[f32]| {
+            let g = Tensor::from_vec(vec![g; len], [len], &device).unwrap();
+            let mut e = Tensor::from_vec(e.to_vec(), [len], &device).unwrap();
+            let (mut p, dropped) = lowrank_left(&table, g.view(), e.view_mut(), q.view()).unwrap();
+            let left = e.to_vec().unwrap();
+            lowrank_orthogonalise(&table, p.view_mut(), 3).unwrap();
+            let q = lowrank_right(&table, e.view(), p.view()).unwrap();
+            let y: Tensor<f32, 1> = lowrank_restore(&table, p.view(), q.view(), e.view_mut()).unwrap();
+            (dropped.to_vec().unwrap(), left, e.to_vec().unwrap(), y.to_vec().unwrap())
+        };
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let (dropped, left, e, y) = fold(bad, &memory);
+            assert_eq!(dropped, [600, 561], "{} {bad}", place(&device));
+            assert!(same(&left, &memory), "{} {bad}", place(&device));
+            assert!(e.iter().chain(&y).all(|x| x.is_finite()));
+        }
+        let (dropped, left, e, y) = fold(0.0, &vec![0.0; len]);
+        assert_eq!(dropped, [0, 0]);
+        assert!([left, e, y].concat().iter().all(|&x| x == 0.0), "{}", place(&device));
+    }
+}
+
 /// With a rank that holds the gradient, a step gives it back.
 #[test]
 fn full_rank_is_exact() {
