@@ -151,3 +151,24 @@ fn example_through_pkg_config() {
     run(Command::new("cc").arg(source).args(flags.split_whitespace()).arg("-lm").arg("-o").arg(&program));
     println!("{}", run(Command::new(program).env("LD_LIBRARY_PATH", prefix.join("lib"))));
 }
+
+/// Every function of the header, by ctypes on DLPack tensors, against numpy.
+#[test]
+fn every_function_from_python() {
+    let script = root().join("tests/python/entries/run.py");
+    let mut python = Command::new("python3");
+    python.env("PYTHONDONTWRITEBYTECODE", "1").arg(script);
+    python.arg(libraries().join("liblatens_c.so")).arg(root().join("bindings/include/latens.h"));
+    let required = std::env::var_os("LATENS_REQUIRE_NUMPY").is_some();
+    let Output { status, stdout, stderr } = match python.output() {
+        Ok(done) => done,
+        Err(error) if !required => return println!("skipped: python3: {error}"),
+        Err(error) => panic!("python3: {error}"),
+    };
+    let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+    if status.code() == Some(3) && !required {
+        return println!("skipped: {said}");
+    }
+    assert!(status.success(), "{said}");
+    println!("{said}");
+}

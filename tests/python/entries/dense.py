@@ -1,0 +1,196 @@
+"""Operations of language models and optimisers against numpy."""
+
+import ctypes
+
+import numpy as np
+from interface import Failed, close, same
+
+f32 = np.float32
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def largest(x, k):
+    """The k largest of each row, the smaller index first among equals."""
+    order = np.argsort(-x, axis=-1, kind="stable")[:, :k]
+    return np.take_along_axis(x, order, -1), order
+
+
+def devices(c, draw):
+    for call in [lambda: c.device_open(7, 0, ctypes.byref(ctypes.c_void_p())), lambda: c.device_open(0, 0, None)]:
+        try:
+            call()
+        except Failed as failed:
+            assert "device_open" in str(failed), failed
+        else:
+            raise AssertionError("a wrong device was opened")
+    handle = ctypes.c_void_p()
+    try:
+        c.device_adopt(0, None, ctypes.byref(handle))
+    except Failed as failed:
+        assert failed.status in (c.constants["STATUS_NO_DRIVER"], c.constants["STATUS_DRIVER"]), failed
+    else:
+        c.device_free(handle)
+    c.device_open(0, 0, ctypes.byref(handle))
+    c.device_wait(handle)
+    c.device_free(handle)
+
+
+def maps(c, draw):
+    x, y = draw(5, 7), draw(5, 7)
+    out = np.full((5, 7), np.nan, f32)
+    c.copy(x, out)
+    same("copy", out, x)
+    wide = np.zeros((5, 12), f32)
+    c.copy(x, wide[:, 2:9])
+    same("copy into a part", wide[:, 2:9], x)
+    same("copy beside it", wide[:, [0, 1, 9, 10, 11]], np.zeros((5, 5)))
+    half = np.zeros((5, 7), np.float16)
+    c.cast(x, half)
+    same("cast", half, x.astype(np.float16))
+    sum = y.copy()
+    c.add(x, sum)
+    same("add", sum, x + y)
+    c.scale(0.5, sum)
+    same("scale", sum, (x + y) * f32(0.5))
+    ways = {"SUM": np.sum, "MEAN": np.mean, "MAX": np.max, "SUM_SQUARES": lambda x, axis: (x * x).sum(axis)}
+    for name, way in ways.items():
+        for axis in (0, 1):
+            y = np.zeros(x.shape[1 - axis], f32)
+            c.reduce(x, c.constants["REDUCE_" + name], axis, y)
+            close(f"reduce {name} {axis}", y, way(x.astype(float), axis=axis))
+
+
+def topk(c, draw):
+    x = np.round(draw(6, 50) * 3) / 3  # with ties
+    values, indices = np.zeros((6, 9), f32), np.zeros((6, 9), np.uint32)
+    c.topk(x, 9, values, indices, c.workspace("topk", x, 9))
+    want = largest(x, 9)
+    same("topk values", values, want[0])
+    same("topk indices", indices, want[1])
+    values, indices, offsets = np.zeros(31, f32), np.zeros(31, np.uint32), np.zeros(7, np.uint32)
+    c.topk_flat(x, 31, values, indices, offsets, c.workspace("topk_flat", x, 31))
+    flat = np.argsort(-x.ravel(), kind="stable")[:31]
+    rows = np.repeat(np.arange(6), np.diff(offsets.astype(int)))
+    same("topk_flat", np.sort(rows * 50 + indices), np.sort(flat))
+    same("topk_flat values", values, x[rows, indices])
+
+
+def linear(c, draw):
+    x, w, bias, dy = draw(5, 8), draw(3, 8), draw(3), draw(5, 3)
+    y = np.zeros((5, 3), f32)
+    c.linear(x, w, bias, 0, y)
+    close("linear", y, x @ w.T + bias)
+    c.linear(x, w, None, 1, y)
+    close("linear, added", y, 2 * (x @ w.T) + bias)
+    dx, dw, db = np.zeros_like(x), np.zeros_like(w), np.zeros_like(bias)
+    c.linear_backward(x, w, dy, 0, dx, dw, db)
+    for name, got, want in [("dx", dx, dy @ w), ("dw", dw, dy.T @ x), ("db", db, dy.sum(0))]:
+        close("linear_backward " + name, got, want)
+
+
+def norms(c, draw):
+    x, weight, bias, y = draw(4, 9), draw(9), draw(9), np.zeros((4, 9), f32)
+    c.rms_norm(x, weight, 1e-5, y)
+    close("rms_norm", y, x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * weight)
+    c.layer_norm(x, weight, bias, 1e-5, y)
+    off = x - x.mean(-1, keepdims=True)
+    close("layer_norm", y, off / np.sqrt((off * off).mean(-1, keepdims=True) + 1e-5) * weight + bias)
+
+
+def language(c, draw):
+    gate, up, y = draw(4, 6), draw(4, 6), np.zeros((4, 6), f32)
+    c.act(gate, up, c.constants["ACT_SILU"], y)
+    close("act", y, silu(gate) * up)
+    # Positions turn pairs by position / base^(2 i / dim).
+    x, positions = draw(3, 2, 8), np.array([0, 5, 9], np.uint32)
+    angle = positions[:, None, None] * 100.0 ** (-np.arange(4) / 4)
+    a, b = x[..., :4], x[..., 4:]
+    want = np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], -1)
+    c.rope(positions, 100.0, c.constants["PAIRING_HALVES"], x)
+    close("rope", x, want)
+    q, k, v, y = draw(2, 3, 4, 8), draw(2, 5, 2, 8), draw(2, 5, 2, 8), np.zeros((2, 3, 4, 8), f32)
+    c.attention(q, k, v, 0.3, 1, y)
+    k, v = np.repeat(k, 2, 2), np.repeat(v, 2, 2)
+    scores = np.einsum("bthd,bshd->bhts", q, k) * 0.3
+    scores[:, :, np.arange(3)[:, None] + 2 < np.arange(5)] = -np.inf
+    close("attention", y, np.einsum("bhts,bshd->bthd", softmax(scores), v))
+    table, ids, rows = draw(11, 4), np.array([3, 10, 0, 3], np.uint32), np.zeros((4, 4), f32)
+    c.embed(table, ids, rows)
+    same("embed", rows, table[ids])
+    logits, targets, losses = draw(4, 7), np.array([0, 6, 2**32 - 1, 3], np.uint32), np.zeros(4, f32)
+    c.cross_entropy(logits, targets, losses)
+    chosen = [-np.log(softmax(logits)[row, target]) if target < 7 else 0 for row, target in enumerate(targets)]
+    close("cross_entropy", losses, chosen)
+
+
+def conv1d(c, draw):
+    x, weight, bias, initial = draw(2, 9, 5), draw(5, 4), draw(5), draw(2, 3, 5)
+    keep = []
+    call = c.struct("Conv1d", keep, x=x, weight=weight, bias=bias, initial=initial, silu=True)
+    y, last = np.zeros_like(x), np.zeros_like(initial)
+    c.conv1d(call, y, last, c.workspace("conv1d", call))
+    whole = np.concatenate([initial, x], 1)
+    before = sum(whole[:, w : w + 9] * weight[:, w] for w in range(4)) + bias
+    close("conv1d", y, silu(before))
+    same("conv1d last", last, whole[:, -3:])
+    dy, dlast = draw(2, 9, 5), draw(2, 3, 5)
+    dx, dweight, dbias, dinitial = (np.zeros_like(of) for of in (x, weight, bias, initial))
+    workspace = c.workspace("conv1d_backward", call)
+    c.conv1d_backward(call, dy, dlast, dx, dweight, dbias, dinitial, workspace)
+    s = 1 / (1 + np.exp(-before))
+    d = dy * s * (1 + before * (1 - s))
+    dwhole = np.zeros_like(whole)
+    for w in range(4):
+        dwhole[:, w : w + 9] += d * weight[:, w]
+    dwhole[:, -3:] += dlast
+    want_weight = np.stack([(d * whole[:, w : w + 9]).sum((0, 1)) for w in range(4)], -1)
+    close("conv1d dx", np.concatenate([dinitial, dx], 1), dwhole)
+    close("conv1d dweight", dweight, want_weight)
+    close("conv1d dbias", dbias, d.sum((0, 1)))
+    # Step by step it is the same.
+    state, row = initial.copy(), np.zeros((2, 5), f32)
+    for t in range(9):
+        c.conv1d_step(np.ascontiguousarray(x[:, t]), weight, bias, True, state, row)
+        close("conv1d_step", row, y[:, t])
+    close("conv1d_step state", state, last)
+
+
+def optimisers(c, draw):
+    w, g, m, v = draw(4, 6), draw(4, 6), draw(4, 6) * 0.1, draw(4, 6) ** 2
+    adamw = c.struct("AdamW", lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.05, step=3)
+
+    def step(w, g, m, v):
+        m, v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+        return w - 0.1 * (0.05 * w + m / (1 - 0.9**3) / (np.sqrt(v / (1 - 0.99**3)) + 1e-8)), m, v
+
+    got = [of.copy() for of in (w, m, v)]
+    c.adamw(g, adamw, *got)
+    for name, got, want in zip("wmv", got, step(w, g, m, v)):
+        close("adamw " + name, got, want)
+    w /= np.linalg.norm(w, axis=-1, keepdims=True)
+    got = [of.copy() for of in (w, m, v)]
+    adamw.weight_decay = 0
+    c.decoder_step(g, adamw, *got)
+    off = g - (g * w).sum(-1, keepdims=True) * w
+    m, v = 0.9 * m + 0.1 * off, 0.99 * v + 0.01 * off * off
+    moved = w - 0.1 * m / (1 - 0.9**3) / (np.sqrt(v / (1 - 0.99**3)) + 1e-8)
+    close("decoder_step", got[0], moved / np.linalg.norm(moved, axis=-1, keepdims=True), 1e-5)
+    squares, parts = np.zeros(256, f32), [draw(5, 3), draw(8)]
+    before = [part.copy() for part in parts]
+    for n, part in enumerate(parts):
+        c.clip_squares(part, int(n > 0), squares)
+    length = np.sqrt(sum((part**2).sum() for part in before))
+    for part, was in zip(parts, before):
+        c.clip_scale(squares, 0.5, part)
+        close("clip", part, was * 0.5 / length, 1e-5)
+
+
+CHECKS = [devices, maps, topk, linear, norms, language, conv1d, optimisers]

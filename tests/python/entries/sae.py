@@ -1,0 +1,118 @@
+"""Sparse autoencoders against numpy."""
+
+import ctypes
+import json
+import os
+import tempfile
+
+import numpy as np
+from interface import close, same
+
+f32, u32 = np.float32, np.uint32
+ROWS, DIM, N, K = 6, 8, 40, 5
+
+
+def codes(pre, k):
+    """Of each row the k largest positive entries, by latent; slots to spare hold 0 and the number of latents."""
+    values, latents = np.zeros((len(pre), k), f32), np.full((len(pre), k), pre.shape[1], u32)
+    for row, numbers in enumerate(pre):
+        best = np.sort([i for i in np.argsort(-numbers, kind="stable")[:k] if numbers[i] > 0])
+        latents[row, : len(best)], values[row, : len(best)] = best, numbers[best.astype(int)]
+    return values, latents
+
+
+def encode(c, draw):
+    x, w, b_enc, b_dec = draw(ROWS, DIM), draw(N, DIM), draw(N) * 0.1, draw(DIM)
+    bias = np.zeros(N, f32)
+    c.sae_bias(w, b_enc, b_dec, bias)
+    close("sae_bias", bias, b_enc - w @ b_dec)
+    pre = x.astype(float) @ w.T + bias
+    values, latents = np.zeros((ROWS, K), f32), np.zeros((ROWS, K), u32)
+    c.sae_encode(x, w, bias, K, values, latents, c.workspace("sae_encode", x, w, K))
+    want = codes(pre, K)
+    close("sae_encode", values, want[0])
+    same("sae_encode latents", latents, want[1])
+    subset, count = np.array([1, 4, 7, 20, 33, 39, 39], u32), np.array([6], u32)
+    workspace = c.workspace("sae_encode_subset", x, w, len(subset), K)
+    c.sae_encode_subset(x, w, bias, subset, count, K, values, latents, workspace)
+    among = np.full_like(pre, -1)
+    among[:, subset[:6]] = pre[:, subset[:6]]
+    want = codes(among, K)
+    close("sae_encode_subset", values, want[0])
+    same("sae_encode_subset latents", latents, want[1])
+    flat, numbers, offsets = np.zeros(20, u32), np.zeros(20, f32), np.zeros(ROWS + 1, u32)
+    c.sae_encode_flat(x, w, bias, 20, numbers, flat, offsets, c.workspace("sae_encode_flat", x, w, 20))
+    best = np.sort(np.argsort(-pre.ravel(), kind="stable")[:20])
+    same("sae_encode_flat", np.repeat(np.arange(ROWS), np.diff(offsets.astype(int))) * N + flat, best)
+    close("sae_encode_flat values", numbers, pre.ravel()[best])
+    counts = np.zeros(ROWS, u32)
+    workspace = c.workspace("sae_encode_threshold", x, w, K)
+    c.sae_encode_threshold(x, w, bias, 2.0, K, values, latents, counts, workspace)
+    want = codes(np.where(pre > 2, pre, -1), K)
+    close("sae_encode_threshold", values, want[0])
+    same("sae_encode_threshold latents", latents, want[1])
+    same("sae_encode_threshold counts", counts, (pre > 2).sum(-1))
+
+
+def decode(c, draw):
+    x, w_enc, w_dec, b_dec, g = draw(ROWS, DIM), draw(N, DIM), draw(N, DIM), draw(DIM), draw(ROWS, DIM)
+    values, latents = codes((x - b_dec) @ w_enc.T, K)
+    dense = np.zeros((ROWS, N + 1))
+    np.put_along_axis(dense, latents.astype(int), values.astype(float), -1)
+    dense = dense[:, :N]
+    recon, residual, error = np.zeros_like(x), np.zeros_like(x), np.zeros(ROWS, f32)
+    workspace = c.workspace("sae_decode", latents, None, w_dec, 1)
+    c.sae_decode(values, latents, None, w_dec, b_dec, x, recon, residual, error, workspace)
+    want = dense @ w_dec + b_dec
+    close("sae_decode", recon, want)
+    close("sae_decode residual", residual, x - want)
+    close("sae_decode error", error, ((x - want) ** 2).sum(-1))
+    dw_dec, dw_enc, db_enc, dvalues = (np.zeros_like(of) for of in (w_dec, w_enc, w_enc[:, 0].copy(), values))
+    workspace = c.workspace("sae_backward", latents, None, w_dec)
+    c.sae_backward(values, latents, None, x, g, w_dec, b_dec, 0, dw_dec, dw_enc, db_enc, dvalues, workspace)
+    dpre = np.where(dense > 0, g @ w_dec.T, 0)
+    close("sae_backward dw_dec", dw_dec, dense.T @ g)
+    close("sae_backward dw_enc", dw_enc, dpre.T @ (x - b_dec))
+    close("sae_backward db_enc", db_enc, dpre.sum(0))
+    padded = np.concatenate([dpre, np.zeros((ROWS, 1))], 1)
+    close("sae_backward dvalues", dvalues, np.take_along_axis(padded, latents.astype(int), -1))
+    db_dec = np.zeros(DIM, f32)
+    c.sae_bias_backward(g, w_enc, db_enc, 0, db_dec, c.workspace("sae_bias_backward", g, w_enc))
+    close("sae_bias_backward", db_dec, g.sum(0) - db_enc @ w_enc)
+    since = np.arange(N, dtype=u32)
+    c.sae_track(values, latents, None, 100, 0.0, since)
+    want = np.where((dense > 0).any(0), 0, np.arange(N) + 100)
+    same("sae_track", since, want)
+    listed, count = np.zeros(N, u32), np.zeros(1, u32)
+    c.sae_dead(since, 110, listed, count)
+    dead = np.flatnonzero(want >= 110)
+    same("sae_dead", listed, np.concatenate([dead, np.full(N - len(dead), N)]))
+    same("sae_dead count", count, [len(dead)])
+
+
+def trainer(c, draw):
+    """Rows made of few directions: reconstruction gets better, and what is saved encodes them."""
+    directions = draw(20, DIM)
+    rows = lambda count: (np.abs(draw(count, 20)) * (draw(count, 20) > 1.2)).astype(f32) @ directions
+    settings = c.structs["LatensSaeSettings"]()
+    settings.size = ctypes.sizeof(settings)
+    c.sae_defaults(DIM, N, K, 300, settings)
+    settings.batch = 64
+    handle = ctypes.c_void_p()
+    c.sae_trainer_new(rows(512), settings, ctypes.byref(handle))
+    metrics, course = c.structs["LatensSaeMetrics"](), []
+    for _ in range(300):
+        c.sae_trainer_step(handle, rows(64))
+        c.sae_trainer_metrics(handle, metrics)
+        course.append(metrics.fvu)
+    assert metrics.step == 300 and metrics.l0 <= K, (metrics.step, metrics.l0)
+    first, final = np.mean(course[:20]), np.mean(course[-20:])
+    assert final < 0.5 * first, f"unexplained variance went from {first} to {final}"
+    with tempfile.TemporaryDirectory() as folder:
+        c.sae_trainer_save(handle, folder.encode(), c.constants["SAE_FORMAT_SAE_LENS"])
+        assert sorted(os.listdir(folder)) == ["cfg.json", "sae_weights.safetensors"], os.listdir(folder)
+        assert json.load(open(os.path.join(folder, "cfg.json")))["d_sae"] == N
+    c.sae_trainer_free(handle)
+
+
+CHECKS = [encode, decode, trainer]
