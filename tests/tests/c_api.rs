@@ -110,8 +110,8 @@ fn tool(name: &str) -> bool {
     there
 }
 
-/// The examples, through the CMake package, shared and static, built and run: the C++ one trains an autoencoder and
-/// saves a checkpoint.
+/// The examples, through the CMake package, shared and static, built and run: one trains an autoencoder and saves a
+/// checkpoint, another trains a scan with compressed gradients.
 #[test]
 fn examples_through_cmake() {
     if !tool("cmake") {
@@ -129,6 +129,7 @@ fn examples_through_cmake() {
         let checkpoint = build.join("checkpoint");
         let text = run(Command::new(build.join("train_sae")).args(["--steps", "200", "--out"]).arg(&checkpoint));
         println!("{text}");
+        println!("{}", run(Command::new(build.join("train_scan")).arg("100")));
         assert!(checkpoint.join("cfg.json").is_file() && checkpoint.join("sae_weights.safetensors").is_file());
     }
 }

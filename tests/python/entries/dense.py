@@ -131,38 +131,6 @@ def language(c, draw):
     close("cross_entropy", losses, chosen)
 
 
-def conv1d(c, draw):
-    x, weight, bias, initial = draw(2, 9, 5), draw(5, 4), draw(5), draw(2, 3, 5)
-    keep = []
-    call = c.struct("Conv1d", keep, x=x, weight=weight, bias=bias, initial=initial, silu=True)
-    y, last = np.zeros_like(x), np.zeros_like(initial)
-    c.conv1d(call, y, last, c.workspace("conv1d", call))
-    whole = np.concatenate([initial, x], 1)
-    before = sum(whole[:, w : w + 9] * weight[:, w] for w in range(4)) + bias
-    close("conv1d", y, silu(before))
-    same("conv1d last", last, whole[:, -3:])
-    dy, dlast = draw(2, 9, 5), draw(2, 3, 5)
-    dx, dweight, dbias, dinitial = (np.zeros_like(of) for of in (x, weight, bias, initial))
-    workspace = c.workspace("conv1d_backward", call)
-    c.conv1d_backward(call, dy, dlast, dx, dweight, dbias, dinitial, workspace)
-    s = 1 / (1 + np.exp(-before))
-    d = dy * s * (1 + before * (1 - s))
-    dwhole = np.zeros_like(whole)
-    for w in range(4):
-        dwhole[:, w : w + 9] += d * weight[:, w]
-    dwhole[:, -3:] += dlast
-    want_weight = np.stack([(d * whole[:, w : w + 9]).sum((0, 1)) for w in range(4)], -1)
-    close("conv1d dx", np.concatenate([dinitial, dx], 1), dwhole)
-    close("conv1d dweight", dweight, want_weight)
-    close("conv1d dbias", dbias, d.sum((0, 1)))
-    # Step by step it is the same.
-    state, row = initial.copy(), np.zeros((2, 5), f32)
-    for t in range(9):
-        c.conv1d_step(np.ascontiguousarray(x[:, t]), weight, bias, True, state, row)
-        close("conv1d_step", row, y[:, t])
-    close("conv1d_step state", state, last)
-
-
 def optimisers(c, draw):
     w, g, m, v = draw(4, 6), draw(4, 6), draw(4, 6) * 0.1, draw(4, 6) ** 2
     adamw = c.struct("AdamW", lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0.05, step=3)
@@ -193,4 +161,4 @@ def optimisers(c, draw):
         close("clip", part, was * 0.5 / length, 1e-5)
 
 
-CHECKS = [devices, maps, topk, linear, norms, language, conv1d, optimisers]
+CHECKS = [devices, maps, topk, linear, norms, language, optimisers]

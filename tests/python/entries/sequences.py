@@ -1,0 +1,123 @@
+"""Causal convolution and selective scan against numpy."""
+
+import numpy as np
+from interface import close, same
+
+f32, u32 = np.float32, np.uint32
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def conv1d(c, draw):
+    x, weight, bias, initial = draw(2, 9, 5), draw(5, 4), draw(5), draw(2, 3, 5)
+    keep = []
+    call = c.struct("Conv1d", keep, x=x, weight=weight, bias=bias, initial=initial, silu=True)
+    y, last = np.zeros_like(x), np.zeros_like(initial)
+    c.conv1d(call, y, last, c.workspace("conv1d", call))
+    whole = np.concatenate([initial, x], 1)
+    before = sum(whole[:, w : w + 9] * weight[:, w] for w in range(4)) + bias
+    close("conv1d", y, silu(before))
+    same("conv1d last", last, whole[:, -3:])
+    dy, dlast = draw(2, 9, 5), draw(2, 3, 5)
+    dx, dweight, dbias, dinitial = (np.zeros_like(of) for of in (x, weight, bias, initial))
+    workspace = c.workspace("conv1d_backward", call)
+    c.conv1d_backward(call, dy, dlast, dx, dweight, dbias, dinitial, workspace)
+    s = 1 / (1 + np.exp(-before))
+    d = dy * s * (1 + before * (1 - s))
+    dwhole = np.zeros_like(whole)
+    for w in range(4):
+        dwhole[:, w : w + 9] += d * weight[:, w]
+    dwhole[:, -3:] += dlast
+    want_weight = np.stack([(d * whole[:, w : w + 9]).sum((0, 1)) for w in range(4)], -1)
+    close("conv1d dx", np.concatenate([dinitial, dx], 1), dwhole)
+    close("conv1d dweight", dweight, want_weight)
+    close("conv1d dbias", dbias, d.sum((0, 1)))
+    # Step by step it is the same.
+    state, row = initial.copy(), np.zeros((2, 5), f32)
+    for t in range(9):
+        c.conv1d_step(np.ascontiguousarray(x[:, t]), weight, bias, True, state, row)
+        close("conv1d_step", row, y[:, t])
+    close("conv1d_step state", state, last)
+
+
+class Inputs:
+    """What a scan reads, by the names of LatensScan."""
+
+    def __init__(self, **tensors):
+        self.tensors = tensors
+
+    def outputs(self, **others):
+        """y and last in f64, with some of the tensors replaced."""
+        t = {name: np.asarray(of, np.float64) for name, of in {**self.tensors, **others}.items()}
+        orders = self.tensors.get("orders", np.arange(t["u"].shape[1])[None])
+        (batch, length, channels), states = t["delta"].shape, t["a"].shape[1]
+        width = channels // len(orders)
+        delta = np.log1p(np.exp(t["delta"] + t["bias"]))
+        u = np.concatenate([t["u"]] * (channels // t["u"].shape[2]), -1)
+        spread = lambda of: np.repeat(of.reshape(batch, length, -1, states), channels * states // of.shape[2], 2)
+        b, c = spread(t["b"]), spread(t["c"])
+        y, last = np.zeros((batch, length, width)), np.zeros((batch, channels, states))
+        for number, order in enumerate(orders):
+            mine = slice(number * width, (number + 1) * width)
+            h = t["initial"][:, mine].copy()
+            for row in order:
+                d = delta[:, row, mine, None]
+                h = np.exp(d * t["a"][mine]) * h + d * b[:, row, mine] * u[:, row, mine, None]
+                y[:, row] += (h * c[:, row, mine]).sum(-1) + t["skip"][mine] * u[:, row, mine]
+            last[:, mine] = h
+        return y * silu(t["gate"]), last
+
+
+def scan(c, draw):
+    batch, length, width, states, keep = 2, 7, 6, 5, []
+    # There and back, with a group of b and c for each direction.
+    orders = np.array([np.arange(length), np.arange(length)[::-1]], u32)
+    channels = 2 * width
+    inputs = Inputs(
+        u=draw(batch, length, width),
+        delta=draw(batch, length, channels),
+        a=-np.exp(draw(channels, states)),
+        b=draw(batch, length, 2 * states),
+        c=draw(batch, length, 2 * states),
+        skip=draw(channels),
+        bias=draw(channels),
+        gate=draw(batch, length, width),
+        initial=draw(batch, channels, states),
+        orders=orders,
+    )
+    call = c.struct("Scan", keep, softplus=True, **inputs.tensors)
+    y, last = np.zeros((batch, length, width), f32), np.zeros((batch, channels, states), f32)
+    c.scan(call, y, last, c.workspace("scan", call))
+    want = inputs.outputs()
+    close("scan", y, want[0])
+    close("scan last", last, want[1])
+    dy, dlast = draw(*y.shape), draw(*last.shape)
+    gradients = {name: np.zeros_like(of) for name, of in inputs.tensors.items() if name != "orders"}
+    to = c.struct("ScanGradients", keep, **gradients)
+    c.scan_backward(call, dy, dlast, to, c.workspace("scan_backward", call))
+    loss = lambda y, last: (y * dy).sum() + (last * dlast).sum()
+    for name, gradient in gradients.items():
+        of, towards = inputs.tensors[name].astype(float), draw(*gradient.shape)
+        step = 1e-5
+        up, down = (loss(*inputs.outputs(**{name: of + sign * step * towards})) for sign in (1, -1))
+        close(f"scan_backward {name}", (gradient * towards).sum(), (up - down) / (2 * step), 1e-4)
+        assert np.isfinite(gradient).all() and gradient.any(), f"scan_backward {name} is {gradient}"
+    # Row by row, in one order.
+    forward = {name: of for name, of in inputs.tensors.items() if name != "orders"}
+    for name in ("delta", "b", "c"):
+        forward[name] = np.ascontiguousarray(forward[name][:, :, : forward[name].shape[2] // 2])
+    for name in ("a", "skip", "bias"):
+        forward[name] = forward[name][:width].copy()
+    state = forward.pop("initial")[:, :width].copy()
+    want = Inputs(**forward, initial=state).outputs()
+    for row in range(length):
+        rows = {name: np.ascontiguousarray(of[:, row : row + 1]) if of.ndim == 3 else of for name, of in forward.items()}
+        out = np.zeros((batch, 1, width), f32)
+        c.scan_step(c.struct("Scan", keep, softplus=True, **rows), state, out)
+        close("scan_step", out[:, 0], want[0][:, row])
+    close("scan_step state", state, want[1])
+
+
+CHECKS = [conv1d, scan]
