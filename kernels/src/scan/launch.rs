@@ -1,96 +1,12 @@
+use super::scratch::{
+    BACKWARD, BLOCK, FORWARD, STEPS, chunk, chunks, lanes, product, scratch, scratch_backward, tiles,
+};
 use super::{Gradients, IMAGE, Inputs, OP, Plan};
 use crate::route::{Marks, Tables};
 use crate::{Chip, Error, Float, Launch, Layout, Result, Span, SpanMut};
 
-/// Twins of `scan.cu`: threads of a block, positions in shared memory or of a chunk that is taken back, states of a lane.
-const BLOCK: usize = 128;
-const STEPS: usize = 16;
-const FORWARD: usize = 8;
-const BACKWARD: usize = 2;
-/// Threads that fill a multiprocessor well enough, so that chunks of a scan need not run side by side.
-const ENOUGH: usize = 1024;
-
 type Spans<'a, T> = Inputs<Span<'a, T>, Span<'a, <T as Float>::Acc>, Span<'a, u32>>;
 type To<'a, T> = Gradients<SpanMut<'a, T>, SpanMut<'a, <T as Float>::Acc>>;
-
-/// Lanes of a channel, with `each` states at a time.
-fn lanes(p: &Plan, each: usize) -> usize {
-    p.states().div_ceil(each).next_power_of_two().min(32)
-}
-
-/// Tiles of all channels: blocks of a chunk.
-fn tiles(p: &Plan, lanes: usize) -> usize {
-    let unit = p.unit().max(1);
-    p.channels() / unit * unit.div_ceil(BLOCK / lanes)
-}
-
-/// Positions of a chunk of a forward scan: all of them, unless that leaves the device idle.
-fn chunk(p: &Plan, chip: &Chip) -> usize {
-    let threads = (p.route.batch() * p.channels() * lanes(p, FORWARD)).max(1);
-    let wanted = (chip.multiprocessors as usize * ENOUGH).div_ceil(threads);
-    p.route.len().div_ceil(wanted.max(1)).next_multiple_of(STEPS).max(4 * STEPS)
-}
-
-fn chunks(p: &Plan, chunk: usize) -> usize {
-    p.route.batch() * p.route.len().div_ceil(chunk)
-}
-
-fn product(sizes: &[usize]) -> Result<usize> {
-    sizes.iter().try_fold(1_usize, |all, &size| all.checked_mul(size)).ok_or(Error::TooLarge)
-}
-
-fn bytes(numbers: &[usize], p: &Plan) -> Result<usize> {
-    let sum = numbers.iter().try_fold(p.route.workspace()?, |sum: usize, &count| {
-        count.checked_mul(4).and_then(|bytes| sum.checked_add(bytes + 256))
-    });
-    sum.ok_or(Error::TooLarge)
-}
-
-/// Numbers of scratch of a forward call: states of chunks, sums of their `delta`, outputs by order.
-fn scratch(p: &Plan, chip: &Chip) -> Result<[usize; 3]> {
-    let count = chunks(p, chunk(p, chip));
-    let several = if chunk(p, chip) < p.route.len() { count } else { 0 };
-    let parts = if p.route.orders() > 1 { p.route.rows() } else { 0 };
-    Ok([
-        product(&[several, p.channels(), p.states()])?,
-        product(&[several, p.channels()])?,
-        product(&[parts, p.channels()])?,
-    ])
-}
-
-/// Numbers of scratch of a backward call: states before and wants after chunks, sums of their `delta`, outputs by order,
-/// gradients of a shared `u` by order, sums of tiles, sums of chunks.
-fn scratch_backward(p: &Plan) -> Result<[usize; 7]> {
-    let (count, states) = (chunks(p, STEPS), p.states());
-    let gated = if p.layouts.gate.is_some() { p.route.rows() } else { 0 };
-    let shared = if p.columns() != p.channels() { p.route.rows() } else { 0 };
-    let all = product(&[count, p.channels(), states])?;
-    Ok([
-        all,
-        all,
-        product(&[count, p.channels()])?,
-        product(&[gated, p.channels()])?,
-        product(&[shared, p.channels()])?,
-        product(&[tiles(p, lanes(p, BACKWARD)), p.route.rows(), 2, states])?,
-        product(&[count, p.channels(), states + 2])?,
-    ])
-}
-
-/// Bytes of scratch of [`launch`].
-///
-/// # Errors
-/// `TooLarge`.
-pub fn workspace(p: &Plan, chip: &Chip) -> Result<usize> {
-    bytes(&scratch(p, chip)?, p)
-}
-
-/// Bytes of scratch of [`launch_backward`].
-///
-/// # Errors
-/// `TooLarge`.
-pub fn workspace_backward(p: &Plan) -> Result<usize> {
-    bytes(&scratch_backward(p)?, p)
-}
 
 /// What every kernel is told.
 struct Call<'a, 'p, T: Float> {
@@ -162,7 +78,8 @@ impl<'a, 'p, T: Float> Call<'a, 'p, T> {
         let launch = self.named(kernel, chunk, lanes).write(starts).write(ends.map(|ends| ends[0]));
         let launch = launch.write(ends.map(|ends| ends[1])).write(y).write(parts).write(last);
         let blocks = if work { product(&[tiles(self.p, lanes), chunks(self.p, chunk)])? } else { 0 };
-        launch.over([blocks, 1, 1], BLOCK as u32, 4 * STEPS * 2 * self.p.states(), self.chip)
+        let staged = 4 * STEPS * 2 * (self.p.states() + BLOCK / lanes);
+        launch.over([blocks, 1, 1], BLOCK as u32, staged, self.chip)
     }
 
     /// From the ends of chunks to the starts of the next, or the other way round.

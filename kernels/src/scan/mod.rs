@@ -37,11 +37,13 @@
 //! arXiv:2401.09417, and Liu et al. 2024, arXiv:2401.10166.
 mod launch;
 mod reference;
+mod scratch;
 
 use crate::route::Route;
 use crate::{Error, Image, Layout, Result};
-pub use launch::{launch, launch_backward, launch_step, workspace, workspace_backward};
+pub use launch::{launch, launch_backward, launch_step};
 pub use reference::{backward, forward};
+pub use scratch::{workspace, workspace_backward};
 
 /// The device code.
 pub static IMAGE: Image = Image { name: "scan", bytes: include_bytes!(concat!(env!("OUT_DIR"), "/scan.fatbin")) };
