@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import compression
+import sequence
 
 torch.set_num_threads(int(os.environ.get("LATENS_THREADS", os.cpu_count())))
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
@@ -214,7 +215,7 @@ def lm_decode(c):
 
 
 CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, lm_prefill, lm_decode,
-                                 lowrank_step, lowrank_orthogonalise)} | compression.CASES
+                                 lowrank_step, lowrank_orthogonalise)} | compression.CASES | sequence.CASES
 
 
 def main():

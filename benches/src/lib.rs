@@ -1,5 +1,6 @@
 //! What the benchmarks and `compare` share: inputs, peers behind pipes, and rows of a report.
 #![forbid(unsafe_code)]
+pub mod conv1d;
 pub mod entropy;
 pub mod family;
 pub mod hyper;
@@ -9,6 +10,7 @@ pub mod peer;
 pub mod quant;
 pub mod report;
 pub mod sae;
+pub mod scan;
 pub mod sparsify;
 
 use latens_core::Philox;

@@ -3,14 +3,14 @@
 //! `compare sae --torch DIR/env --json OUT` or `compare lm ...`; `DIR/env` is a shell file that puts a Python with PyTorch on the path;
 //! `compare hyper` and `compare entropy` need numpy and scipy there (`pip install scipy`).
 use clap::Parser;
-use latens_benches::{Result, entropy, hyper, lm, lowrank, quant, report::Row, sae, sparsify};
+use latens_benches::{Result, conv1d, entropy, hyper, lm, lowrank, quant, report::Row, sae, scan, sparsify};
 use std::path::PathBuf;
 
 #[derive(Parser)]
 #[command(about = "Compare latens with PyTorch and candle on this machine")]
 struct Options {
     /// What to compare.
-    #[arg(value_parser = ["sae", "hyper", "entropy", "quant", "sparsify", "lowrank", "lm", "all"])]
+    #[arg(value_parser = ["sae", "scan", "conv1d", "hyper", "entropy", "quant", "sparsify", "lowrank", "lm", "all"])]
     what: String,
     /// Shell file that puts a Python with PyTorch on the path.
     #[arg(long)]
@@ -35,6 +35,12 @@ fn main() -> Result<()> {
     let torch = || options.torch.as_deref().ok_or("compare needs --torch FILE for this");
     if asked("sae") {
         sae::compare(torch()?, &mut show)?;
+    }
+    if asked("scan") {
+        scan::compare(torch()?, &mut show)?;
+    }
+    if asked("conv1d") {
+        conv1d::compare(torch()?, &mut show)?;
     }
     if asked("hyper") {
         hyper::compare(torch()?, &mut show)?;
