@@ -77,19 +77,15 @@ impl Side {
     }
 
     /// Where the entries of some places begin and end, each end the next one's beginning.
-    fn ends(&self, first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> {
-        self.offsets[first..=first + count].windows(2).map(|ends| (ends[0] as usize, ends[1] as usize))
+    #[inline(always)]
+    fn ends(&self, first: usize, count: usize) -> &[u32] {
+        &self.offsets[first..=first + count]
     }
 
     /// The sums of what entries name, times their weights, in an order that the entries alone decide.
     #[inline(always)]
-    fn sum<const W: usize>(
-        &self,
-        fused: Fused,
-        (begin, end): (usize, usize),
-        weights: &[f32],
-        x: &[[f32; W]],
-    ) -> [f32; W] {
+    fn sum<const W: usize>(&self, fused: Fused, [begin, end]: [u32; 2], weights: &[f32], x: &[[f32; W]]) -> [f32; W] {
+        let (begin, end) = (begin as usize, end as usize);
         let members = &self.members[begin..end];
         let (mut sums, weights) = ([0.0; W], weights.get(begin..end).filter(|_| !weights.is_empty()));
         let (fours, rest) = members.as_chunks::<4>();
@@ -98,17 +94,32 @@ impl Side {
             None if W == 1 => {
                 let mut parts = [0.0; 4];
                 for four in fours {
-                    parts = core::array::from_fn(|i| parts[i] + x[four[i] as usize][0]);
+                    for i in 0..4 {
+                        parts[i] += x[four[i] as usize][0];
+                    }
                 }
-                let rest: f32 = rest.iter().map(|&member| x[member as usize][0]).sum();
-                sums[0] = (parts[0] + parts[1]) + (parts[2] + parts[3]) + rest;
+                for &member in rest {
+                    sums[0] += x[member as usize][0];
+                }
+                sums[0] += (parts[0] + parts[1]) + (parts[2] + parts[3]);
             }
-            None => members.iter().for_each(|&member| {
-                sums.iter_mut().zip(&x[member as usize]).for_each(|(sum, x)| *sum += x);
-            }),
-            Some(weights) => members.iter().zip(weights).for_each(|(&member, &weight)| {
-                sums.iter_mut().zip(&x[member as usize]).for_each(|(sum, x)| *sum = fused.mul_add(weight, *x, *sum));
-            }),
+            // Plain loops: a closure that is not inlined would be compiled without the instructions.
+            None => {
+                for &member in members {
+                    let x = &x[member as usize];
+                    for c in 0..W {
+                        sums[c] += x[c];
+                    }
+                }
+            }
+            Some(weights) => {
+                for (&member, &weight) in members.iter().zip(weights) {
+                    let x = &x[member as usize];
+                    for c in 0..W {
+                        sums[c] = fused.mul_add(weight, x[c], sums[c]);
+                    }
+                }
+            }
         }
         sums
     }
@@ -239,8 +250,12 @@ impl Walk {
                 #[inline(always)]
                 |fused| {
                     let ends = self.edges.ends(block * BLOCK, held.len());
-                    for ((held, ends), of) in held.iter_mut().zip(ends).zip(&self.of_edges[block * BLOCK..]) {
-                        *held = self.edges.sum(fused, ends, &[], now).map(|sum| of * sum);
+                    let of_edges = &self.of_edges[block * BLOCK..][..held.len()];
+                    for (at, held) in held.iter_mut().enumerate() {
+                        let sums = self.edges.sum(fused, [ends[at], ends[at + 1]], &[], now);
+                        for c in 0..W {
+                            held[c] = of_edges[at] * sums[c];
+                        }
                     }
                 },
             );
@@ -257,15 +272,16 @@ impl Walk {
         changes: &mut [[f32; W]],
     ) {
         rows::each_pair((BLOCK, now), (1, changes), |block, now, changes| {
-            let first = block * BLOCK;
-            let of_rows = seeds[first..].iter().zip(&self.degrees[first..]).zip(&self.inverse[first..]);
+            let (first, count) = (block * BLOCK, now.len());
+            let (seeds, degrees) = (&seeds[first..][..count], &self.degrees[first..][..count]);
+            let inverse = &self.inverse[first..][..count];
             changes[0] = best(
                 #[inline(always)]
                 |fused| {
-                    let mut change = [0.0; W];
-                    let ends = self.vertices.ends(first, now.len());
-                    for ((now, ends), ((seed, degree), inverse)) in now.iter_mut().zip(ends).zip(of_rows) {
-                        let sums = self.vertices.sum(fused, ends, &self.shares, held);
+                    let (mut change, ends) = ([0.0; W], self.vertices.ends(first, count));
+                    for (at, now) in now.iter_mut().enumerate() {
+                        let sums = self.vertices.sum(fused, [ends[at], ends[at + 1]], &self.shares, held);
+                        let (seed, degree, inverse) = (&seeds[at], degrees[at], inverse[at]);
                         for c in 0..W {
                             let next = fused.mul_add(*damping, sums[c], again[c] * seed[c]) * inverse;
                             let next = if done[c] { now[c] } else { next };

@@ -166,34 +166,37 @@ pub fn restore<T: Float>(
                 let (e, y) = (e.as_mut().map(|e| &mut e[at..at + width]), y.as_mut().map(|y| &mut y[at..at + width]));
                 best(
                     #[inline(always)]
-                    |_| finish(tiles.iter().map(|tile| &tile[i]), e, y),
+                    |_| finish(&tiles, i, e, y),
                 );
             }
         }
     });
 }
 
-/// Sums of a row, by panels, to the outputs that there are.
+/// Sums of row `i`, by panels, to the outputs that there are.
 #[inline(always)]
-fn finish<'a, T: Float>(
-    sums: impl Iterator<Item = &'a [f32; LANES]> + Clone,
-    e: Option<&mut [f32]>,
-    y: Option<&mut [T]>,
-) {
-    let made = |sum: f32| {
-        let made = T::from_f32(sum).to_f32();
-        if made.is_finite() { made } else { 0.0 }
-    };
+fn finish<T: Float>(tiles: &[Tile], i: usize, e: Option<&mut [f32]>, y: Option<&mut [T]>) {
     if let Some(y) = y {
-        for (y, sums) in y.chunks_mut(LANES).zip(sums.clone()) {
-            y.iter_mut().zip(sums).for_each(|(y, &sum)| *y = T::from_f32(made(sum)));
+        for (y, tile) in y.chunks_mut(LANES).zip(tiles) {
+            for (y, &sum) in y.iter_mut().zip(&tile[i]) {
+                *y = T::from_f32(made::<T>(sum));
+            }
         }
     }
     if let Some(e) = e {
-        for (e, sums) in e.chunks_mut(LANES).zip(sums) {
-            e.iter_mut().zip(sums).for_each(|(e, &sum)| *e -= made(sum));
+        for (e, tile) in e.chunks_mut(LANES).zip(tiles) {
+            for (e, &sum) in e.iter_mut().zip(&tile[i]) {
+                *e -= made::<T>(sum);
+            }
         }
     }
+}
+
+/// What a sum is in `T`, 0 if that is not finite.
+#[inline(always)]
+fn made<T: Float>(sum: f32) -> f32 {
+    let made = T::from_f32(sum).to_f32();
+    if made.is_finite() { made } else { 0.0 }
 }
 
 /// Factors of all matrices in lanes: panels of 32 columns, each a row after the other, filled with zeros.
