@@ -49,6 +49,17 @@ void lowrank() {
   SAME(Floats({wider[0], wider[2], wider[4]}), five, 2 * five, 3 * five);
   latens::lowrank_restore(host, table, Tensor(p, {2, 1}), Tensor(q, {3, 1}), Tensor(e), Tensor(g));
   SAME(g, 1, 2, 3, 2, 4, 6);
+
+  // In 8 bits, from two ranks that sent the same.
+  const LatensQuant settings{LATENS_FORMAT_SYMMETRIC, 8, 32, 0, 0, 0};
+  Floats sent{1, -127, 64}, scales(2), sum(3);
+  std::vector<std::uint8_t> codes(6);
+  latens::lowrank_quantise(host, Tensor(sent, {3, 1}), settings, Tensor(codes.data(), {3}), Tensor(scales.data(), {1, 1}), Tensor(dropped));
+  SAME(sent, 1, -127, 64);
+  for (std::size_t i = 0; i < 3; i++) codes[i + 3] = codes[i];
+  scales[1] = scales[0];
+  latens::lowrank_sum(host, Tensor(codes, {2, 3}), Tensor(scales, {2, 1, 1}), 2, settings, Tensor(sum, {3, 1}));
+  SAME(sum, 4, -508, 256);
 }
 
 // Row 0 has the columns 0 and 1, row 1 has 1.
