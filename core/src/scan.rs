@@ -5,6 +5,8 @@ use latens_kernels::{Float, Result};
 
 const OP: &str = "scan";
 
+type Slices<'a, T> = Inputs<&'a [T], &'a [<T as Float>::Acc], &'a [u32]>;
+
 /// What a selective scan reads: see [`latens_kernels::scan`].
 #[derive(Clone, Copy)]
 pub struct Scan<'a, T: Float> {
@@ -107,7 +109,7 @@ impl<'a, T: Float> Scan<'a, T> {
         })
     }
 
-    fn host(&self) -> Result<Inputs<&'a [T], &'a [T::Acc], &'a [u32]>> {
+    fn host(&self) -> Result<Slices<'a, T>> {
         let tables = Tables {
             bounds: self.bounds.map(|bounds| bounds.host(OP, "bounds")).transpose()?,
             orders: self.orders.map(|orders| orders.host(OP, "orders")).transpose()?,

@@ -54,7 +54,7 @@ const CASES: &[Sizes] = &[
 
 /// Orders of `len` rows: forward, reverse, and others that step through.
 fn orders(count: usize, len: usize) -> Vec<u32> {
-    let prime = |o: usize| [2, 3, 5, 7, 13, 19, 23].into_iter().filter(|p| len % p != 0).nth(o).unwrap();
+    let prime = |o: usize| [2, 3, 5, 7, 13, 19, 23].into_iter().filter(|p| !len.is_multiple_of(*p)).nth(o).unwrap();
     let order = |o: usize, p: usize| match o {
         0 => p,
         1 => len - 1 - p,

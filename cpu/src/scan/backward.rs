@@ -1,7 +1,8 @@
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop)] // positions of several arrays at once
 use super::lane::{Lane, Level, Sheet, Task};
-use super::tile::{Block, STEPS, Tile, at, decay, fetch, put, tiles};
-use super::{COLUMNS, Call, Span};
+use super::tile::{Block, Positions, STEPS, Tile, at, decay, fetch, put, tiles};
+use super::{BACKWARD, Call, Span};
 use crate::rows;
 use alloc::{vec, vec::Vec};
 use latens_kernels::{Float, route::Sequence, scan::Gradients};
@@ -38,6 +39,7 @@ struct Backward<'a, 'c, T: Float> {
 
 /// What one order of a task is taken back with.
 struct Order<V> {
+    number: usize,
     tiles: Vec<Tile<V>>,
     /// By tile: what later rows want of the states, and sums for the parameters.
     later: Vec<Vec<V>>,
@@ -101,7 +103,7 @@ impl<T: Float> Backward<'_, '_, T> {
         let vectors = || vec![vec![zero; states]; tiles.len()];
         let (later, a) = (vectors(), vectors());
         let (skip, bias) = (vec![zero; tiles.len()], vec![zero; tiles.len()]);
-        Order { tiles, later, a, skip, bias, kept: Vec::new() }
+        Order { number: order, tiles, later, a, skip, bias, kept: Vec::new() }
     }
 
     /// Scan, keep the state before every block, and add up the outputs if there is a gate to ask for them.
@@ -115,10 +117,13 @@ impl<T: Float> Backward<'_, '_, T> {
                 tile.gather(call.x.initial, &s, p.channels(), &mut h);
                 tile.h = h;
             }
-            for first in (s.begin..s.end).step_by(STEPS) {
+            let mut soon = Positions::new(call, &s, order.number, s.begin);
+            while soon.count > 0 {
+                let now = soon;
+                soon = Positions::new(call, &s, order.number, now.first + STEPS);
                 for (k, tile) in order.tiles.iter_mut().enumerate() {
                     order.kept.extend_from_slice(&tile.h);
-                    tile.read(call, &s, first, STEPS.min(s.end - first), &mut block);
+                    tile.read(call, &s, &now, &soon, &mut block);
                     let mut out = [V::splat(0.0); STEPS];
                     for t in 0..block.count {
                         out[t] = tile.skip.mul(block.u[t]);
@@ -180,12 +185,15 @@ impl<T: Float> Backward<'_, '_, T> {
                 order.tiles[k].gather(self.dlast, s, p.channels(), &mut order.later[k]);
             }
             for first in (s.begin..s.end).step_by(STEPS).rev() {
+                let now = Positions::new(call, s, order.number, first);
+                let before = if first > s.begin { first - STEPS } else { s.end };
+                let soon = Positions::new(call, s, order.number, before);
                 for k in (0..order.tiles.len()).rev() {
                     kept -= states;
                     let group = order.tiles[k].group;
                     let sums = shared[begin..].iter_mut().find(|(of, _)| *of == group);
                     let Some((_, sums)) = sums else { continue };
-                    order.tiles[k].read(call, s, first, STEPS.min(s.end - first), &mut block);
+                    order.tiles[k].read(call, s, &now, &soon, &mut block);
                     self.block(order, k, kept, &block, g, du, sums);
                 }
             }
@@ -349,13 +357,13 @@ pub(super) fn backward<T: Float>(
 ) {
     let p = call.p;
     // The columns of a task decide in which order its sums are made, so they depend on the shapes alone.
-    let spans = super::spans(p, COLUMNS);
-    let Gradients { mut du, mut ddelta, da, db, dc, dskip, dbias, mut dgate, mut dinitial } = to;
+    let spans = super::spans(p, BACKWARD);
+    let Gradients { du, ddelta, da, db, dc, dskip, dbias, dgate, dinitial } = to;
     let sheets = Sheets {
-        du: du.as_deref_mut().map(Sheet::new),
-        ddelta: ddelta.as_deref_mut().map(Sheet::new),
-        dgate: dgate.as_deref_mut().filter(|_| call.x.gate.is_some()).map(Sheet::new),
-        dinitial: dinitial.as_deref_mut().map(Sheet::new),
+        du: du.map(Sheet::new),
+        ddelta: ddelta.map(Sheet::new),
+        dgate: dgate.filter(|_| call.x.gate.is_some()).map(Sheet::new),
+        dinitial: dinitial.map(Sheet::new),
     };
     let parts =
         rows::collect(spans.len(), |task| level.run(Backward { call, span: spans[task], dy, dlast, to: &sheets }));

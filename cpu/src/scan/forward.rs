@@ -1,6 +1,7 @@
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop)] // positions of several arrays at once
 use super::lane::{Lane, Sheet, Task};
-use super::tile::{Block, STEPS, Tile, at, fetch, put, tiles};
+use super::tile::{Block, Positions, STEPS, Tile, at, fetch, put, tiles};
 use super::{Call, Span};
 use alloc::{vec, vec::Vec};
 use latens_kernels::Float;
@@ -30,6 +31,7 @@ impl<T: Float> Task for Forward<'_, '_, T> {
                 sums = vec![V::splat(0.0); p.route().len() * width];
             }
             self.order(
+                order,
                 &mut tiles,
                 #[inline(always)]
                 |tile: &Tile<V>, k: usize, block: &Block<V>, out: &[V; STEPS]| {
@@ -53,15 +55,20 @@ impl<T: Float> Task for Forward<'_, '_, T> {
 impl<T: Float> Forward<'_, '_, T> {
     /// All sequences of one order.
     #[inline(always)]
-    fn order<V: Lane>(&self, tiles: &mut [Tile<V>], mut each: impl FnMut(&Tile<V>, usize, &Block<V>, &[V; STEPS])) {
+    fn order<V: Lane>(
+        &self,
+        order: usize,
+        tiles: &mut [Tile<V>],
+        mut each: impl FnMut(&Tile<V>, usize, &Block<V>, &[V; STEPS]),
+    ) {
         let (call, p) = (self.call, self.call.p);
         let mut block = Block::new();
         for s in call.sequences(self.span.batch) {
             for tile in tiles.iter_mut() {
                 let mut h = core::mem::take(&mut tile.h);
                 match self.last.filter(|_| self.carried) {
-                    // SAFETY: these channels of this batch entry are this task's.
                     Some(last) => {
+                        // SAFETY: these channels of this batch entry are this task's.
                         let all = unsafe { self.state(last, tile, s.index) };
                         for (n, h) in h.iter_mut().enumerate() {
                             let mut x = [0.0; super::lane::LANES];
@@ -75,12 +82,17 @@ impl<T: Float> Forward<'_, '_, T> {
                 }
                 tile.h = h;
             }
-            for first in (s.begin..s.end).step_by(STEPS) {
-                let count = STEPS.min(s.end - first);
+            let mut soon = Positions::new(call, &s, order, s.begin);
+            while soon.count > 0 {
+                let now = soon;
+                soon = Positions::new(call, &s, order, now.first + STEPS);
                 for (k, tile) in tiles.iter_mut().enumerate() {
-                    tile.read(call, &s, first, count, &mut block);
+                    tile.read(call, &s, &now, &soon, &mut block);
+                    for row in soon.rows() {
+                        self.y.prefetch((s.batch * p.route().len() + row) * p.width() + tile.column);
+                    }
                     let mut out = [V::splat(0.0); STEPS];
-                    for t in 0..count {
+                    for t in 0..now.count {
                         out[t] = tile.skip.mul(block.u[t]);
                     }
                     tile.scan(call, &block, &mut out);

@@ -73,7 +73,7 @@ impl Level {
 /// Adding and taking away rounds to the nearest integer, for numbers below 2^22; the low bits of the sum hold it.
 const ROUND: f32 = 12_582_912.0;
 /// `ln 2` in two parts, the first with zeros at its end.
-const LN_2_PARTS: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+const LN_2_PARTS: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
 /// Octaves between which a power is a normal number.
 const OCTAVES: [f32; 2] = [-126.0, 127.0];
 
@@ -196,6 +196,7 @@ pub(super) trait Lane: Copy {
 }
 
 /// Of a polynomial of degree 5: `2^r = 1 + r (P[4] + r (..))`.
+#[allow(clippy::approx_constant)] // fitted, and not ln 2
 const P: [f32; 5] = [1.326_474_2e-3, 9.671_522e-3, 5.550_734e-2, 2.402_224_2e-1, 6.931_47e-1];
 
 impl Lane for [f32; 8] {
@@ -460,6 +461,18 @@ unsafe impl<T: Send> Sync for Sheet<T> {}
 impl<T> Sheet<T> {
     pub(super) fn new(of: &mut [T]) -> Self {
         Self { start: of.as_mut_ptr(), len: of.len() }
+    }
+
+    /// Ask for the cache line of an element that will be written.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, at: usize) {
+        #[cfg(all(feature = "std", target_arch = "x86_64"))]
+        // SAFETY: a prefetch touches no memory, whatever the address.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_ET0>(self.start.wrapping_add(at).cast());
+        }
+        #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+        let _ = at;
     }
 
     /// `count` elements from `at` on.

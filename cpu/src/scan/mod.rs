@@ -28,8 +28,10 @@ use latens_kernels::{
 /// The inputs on the host.
 pub type Slices<'a, T> = Inputs<&'a [T], &'a [<T as Float>::Acc], &'a [u32]>;
 
-/// Columns of a task.
-const COLUMNS: usize = 64;
+/// Columns of a task, at most: rows are pages apart, so a task that takes few of each waits for memory.
+const COLUMNS: usize = 192;
+/// Columns of a task backward, which decide in which order sums are made.
+const BACKWARD: usize = 128;
 
 /// What all tasks of a call read.
 struct Call<'a, T: Float> {
@@ -154,7 +156,7 @@ fn run<T: Float>(level: Level, p: &Plan, x: Slices<'_, T>, y: &mut [T], last: Op
     let call = Call::new(p, x, &wide);
     // Fewer columns where there would be too few tasks; the result does not depend on it.
     let all = p.route().batch() * p.width();
-    let columns = (all / (4 * rows::threads())).next_multiple_of(LANES).clamp(LANES, COLUMNS);
+    let columns = (all / rows::threads()).next_multiple_of(LANES).clamp(LANES, COLUMNS);
     let spans = spans(p, columns);
     let (y, last) = (Sheet::new(&mut y[..p.dy().len()]), last.map(Sheet::new));
     rows::collect(spans.len(), |task| {

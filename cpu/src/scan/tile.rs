@@ -1,4 +1,5 @@
 //! A few neighbouring channels, one to a lane, through a few positions.
+#![allow(clippy::needless_range_loop)] // positions of several arrays at once
 use super::lane::{LANES, Lane, prefetch};
 use super::{Call, Span};
 use alloc::{vec, vec::Vec};
@@ -22,6 +23,43 @@ pub(super) struct Tile<V> {
     pub skip: V,
     pub bias: V,
     pub h: Vec<V>,
+}
+
+/// Where a block of positions lies: found once for all tiles. Numbers of rows are those of a batch entry; the others say
+/// where rows begin.
+pub(super) struct Positions {
+    pub first: usize,
+    pub count: usize,
+    rows: [usize; STEPS],
+    delta: [usize; STEPS],
+    u: [usize; STEPS],
+    b: [usize; STEPS],
+    c: [usize; STEPS],
+}
+
+impl Positions {
+    /// Those of a sequence from `first` on, fewer at its end, none past it.
+    #[inline(always)]
+    pub(super) fn new<T: Float>(call: &Call<'_, T>, s: &Sequence, order: usize, first: usize) -> Self {
+        let (l, none) = (call.p.layouts(), [0; STEPS]);
+        let count = STEPS.min(s.end.saturating_sub(first));
+        let mut to = Positions { first, count, rows: none, delta: none, u: none, b: none, c: none };
+        for t in 0..count {
+            let row = call.row(s.batch, order, first + t);
+            to.rows[t] = row;
+            to.delta[t] = at(&l.delta, s.batch, row);
+            to.u[t] = at(&l.u, s.batch, row);
+            to.b[t] = call.b.at(s.batch, row);
+            to.c[t] = call.c.at(s.batch, row);
+        }
+        to
+    }
+
+    /// Their rows.
+    #[inline(always)]
+    pub(super) fn rows(&self) -> &[usize] {
+        &self.rows[..self.count]
+    }
 }
 
 /// What a block of positions reads: rows, and the exponents' other factor.
@@ -126,39 +164,37 @@ impl<V: Lane> Tile<V> {
         }
     }
 
-    /// Read the inputs of `count` positions from `first` of a sequence on.
+    /// Read the inputs of `now`, and ask for those of `soon`: rows are pages apart, further than the processor looks ahead.
     #[inline(always)]
     pub(super) fn read<T: Float>(
         &self,
         call: &Call<'_, T>,
         s: &Sequence,
-        first: usize,
-        count: usize,
+        now: &Positions,
+        soon: &Positions,
         block: &mut Block<V>,
     ) {
-        let (p, mut most) = (call.p, Most::none());
-        let l = p.layouts();
-        let shared = self.group * p.states();
-        block.count = count;
-        for t in 0..count {
-            let row = call.row(s.batch, self.order, first + t);
-            block.rows[t] = row;
-            block.b[t] = call.b.at(s.batch, row) + shared;
-            block.c[t] = call.c.at(s.batch, row) + shared;
-            let delta = &call.x.delta[at(&l.delta, s.batch, row) + self.channel..];
-            // Rows are pages apart, further than the processor looks ahead.
-            if first + t + STEPS < s.end {
-                let ahead = call.row(s.batch, self.order, first + t + STEPS);
-                prefetch(call.x.delta, at(&l.delta, s.batch, ahead) + self.channel);
-                prefetch(call.x.u, at(&l.u, s.batch, ahead) + self.u_column(call));
-            }
-            let raw: V = fetch::<V, T>(delta, self.count).add(self.bias);
+        let (l, mut most) = (call.p.layouts(), Most::none());
+        let (shared, column) = (self.group * call.p.states(), self.u_column(call));
+        for t in 0..soon.count {
+            prefetch(call.x.delta, soon.delta[t] + self.channel);
+            prefetch(call.x.u, soon.u[t] + column);
+        }
+        (block.count, block.rows) = (now.count, now.rows);
+        for t in 0..now.count {
+            block.b[t] = now.b[t] + shared;
+            block.c[t] = now.c[t] + shared;
+            let raw: V = fetch::<V, T>(&call.x.delta[now.delta[t] + self.channel..], self.count).add(self.bias);
             let delta = if l.softplus { raw.softplus() } else { raw };
+            let u = match call.x.taps {
+                None => fetch(&call.x.u[now.u[t] + column..], self.count),
+                Some(taps) => self.convolved(call, taps, s, now.first + t),
+            };
             block.raw[t] = raw;
             block.delta[t] = delta;
             most.see(delta);
-            block.u[t] = self.input(call, s, first + t, row);
-            block.entry[t] = delta.mul(block.u[t]);
+            block.u[t] = u;
+            block.entry[t] = delta.mul(u);
         }
         // Not so for a NaN.
         block.tame = most.number() * self.top < 125.0 * V::UNITS;
@@ -169,14 +205,11 @@ impl<V: Lane> Tile<V> {
         if call.p.columns() == call.p.channels() { self.channel } else { self.column }
     }
 
-    /// `u`, convolved first if there are taps.
+    /// `u` of a position, convolved.
     #[inline(always)]
-    fn input<T: Float>(&self, call: &Call<'_, T>, s: &Sequence, here: usize, row: usize) -> V {
+    fn convolved<T: Float>(&self, call: &Call<'_, T>, taps: &[T::Acc], s: &Sequence, here: usize) -> V {
         let (p, column) = (call.p, self.u_column(call));
         let l = p.layouts();
-        let Some(taps) = call.x.taps else {
-            return fetch(&call.x.u[at(&l.u, s.batch, row) + column..], self.count);
-        };
         let (count, stride) = (p.taps(), l.taps.map_or(0, |taps| taps.strides()[0]));
         let mut sum = call.x.taps_bias.map_or(V::splat(0.0), |bias| fetch(&bias[self.channel..], self.count));
         for w in 0..count {

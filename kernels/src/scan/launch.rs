@@ -102,7 +102,7 @@ impl<'a, 'p, T: Float> Call<'a, 'p, T> {
     /// States of sequences without rows, where tables may make some.
     fn fill(&self, from: Option<Span<'a, T::Acc>>, to: Option<&SpanMut<'a, T::Acc>>) -> Result<Launch<'a>> {
         let (p, [sequences, channels, states]) = (self.p, self.p.state());
-        let empty = self.bad.is_some() || p.route.len() == 0;
+        let empty = self.bad.is_some() || p.route.is_empty();
         let count = if to.is_some() && empty { sequences * channels * states } else { 0 };
         let launch = p.route.name(Launch::new::<f32>(&IMAGE, "scan_fill"), self.x.tables, self.bad);
         let launch = launch.read(from).write(to).u64(count).u64((channels * states).max(1));

@@ -159,11 +159,11 @@ fn add<T: Float>(
         let row = row(p, x, s, channel, i);
         let (g, u, delta) = (g(row), scanned.u[i], scanned.delta[i]);
         let (mut du, mut ddelta) = (x.skip.map_or(0.0, |skip| skip[channel].wide() * g), 0.0);
-        for n in 0..states {
+        for (n, later) in later.iter_mut().enumerate() {
             let b = shared(p, x, x.b, &p.layouts.b, s, channel, i, n);
             let c = shared(p, x, x.c, &p.layouts.c, s, channel, i, n);
             let (decay, before) = (math::exp(delta * scanned.a[n]), scanned.h[i][n]);
-            let dh = c * g + later[n];
+            let dh = c * g + *later;
             let decayed = decay * before * dh;
             du += delta * b * dh;
             ddelta += b * u * dh + scanned.a[n] * decayed;
@@ -171,7 +171,7 @@ fn add<T: Float>(
             let of = (row * p.groups + p.group(channel)) * states + n;
             to.b[of] += delta * u * dh;
             to.c[of] += g * scanned.h[i + 1][n];
-            later[n] = decay * dh;
+            *later = decay * dh;
         }
         to.skip[channel] += g * u;
         to.u[row * p.columns() + channel % p.columns()] += du;
