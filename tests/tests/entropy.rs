@@ -170,8 +170,10 @@ fn laplace(count: usize, scale: f64, seed: u64) -> Vec<f32> {
     uniform::<f64>(count, -0.5, 0.5, seed).into_iter().map(|u| of(u) as f32).collect()
 }
 
-/// What is known of a distribution is within the error bar that is reported: two thirds of seeds within one, 95 of 100
-/// within two. With 20 seeds and 3 distributions, chance leaves out more than 12 of 60 about once in a million runs.
+/// What is known of a distribution is within the error bar that is reported. The bar comes of 16 estimates, so off by so many
+/// bars is as Student's t of 15 degrees of freedom: more than two in 6.4 of 100, more than five in one of 6000. Of 60, chance
+/// leaves out more than 12 about once in 11 000 runs. What is left of bias is far below a bar: bins of width `w` are off by
+/// `w^2 / 24` times the Fisher information, which is 3e-5 for the widest here, those of the Laplace distribution.
 #[test]
 fn closed_forms() {
     use std::f64::consts::{E, TAU};
@@ -202,6 +204,10 @@ fn closed_forms() {
 }
 
 /// The numbers that are known of the released rule: it does not see the scale; with the width of bins added it does.
+///
+/// It does not correct for empty bins, so it is low by `(K - 1) / 2n`, which is reported: 0.005 of 100 000 elements in about
+/// 1000 bins. With that it is within four of the bars reported, which Student's t of 15 degrees leaves once in 900 times.
+/// Bins of `w = 0.009` deviations are off by `w^2 / 24`, 3e-6.
 #[test]
 fn released_numbers() {
     for device in devices() {
@@ -210,14 +216,21 @@ fn released_numbers() {
         let x = normal::<f32>(count, 1.0, 5);
         let small: Vec<f32> = x.iter().map(|x| x * 1e-3).collect();
         let of = |x: &[f32], estimator| {
-            on(x, &segments, &EntropySettings { estimator, ..EntropySettings::RELEASED }, &device).0[0]
+            on(x, &segments, &EntropySettings { estimator, ..EntropySettings::RELEASED }, &device).0
         };
-        let [plain, scaled] = [&x, &small].map(|x| of(x, Estimator::Discrete));
+        let [plain, scaled] = [&x, &small].map(|x| of(x, Estimator::Discrete)[0]);
         assert!((plain - 6.0277).abs() < 0.15, "{plain}");
         assert!((plain - scaled).abs() < 1e-3, "{plain} {scaled}");
         for (x, want) in [(&x, 1.418_94), (&small, 1.418_94 - 1000.0_f32.ln())] {
-            assert!((of(x, Estimator::Differential) - want).abs() < 0.012);
-            assert!((of(x, Estimator::Gaussian) - want).abs() < 0.012);
+            for estimator in [Estimator::Differential, Estimator::Gaussian] {
+                let row = of(x, estimator);
+                let (off, bar) = ((row[0] + row[2] - want).abs(), row[1]);
+                // The variance of ln f is 1/2, and both estimates are as far off as the mean of n of them. Of that error the
+                // bar is an estimate of 15 degrees of freedom: outside of these ends twice in a million.
+                let error = (0.5 / (count as f32 / 4.0)).sqrt();
+                assert!((0.3..2.0).contains(&(bar / error)), "{estimator:?}: a bar of {bar}, not {error}");
+                assert!(off <= 4.0 * bar, "{estimator:?}: {row:?}, off by {off}");
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 use crate::{rows, simd};
 use alloc::vec::Vec;
-use core::ops::Range;
 use latens_kernels::Float;
 use latens_kernels::entropy::{GROUPS, Group, Plan, RUN, Sampling};
 
@@ -44,11 +43,16 @@ impl<'a, T: Float> Sample<'a, T> {
     pub(super) fn each(&self, group: usize, mut work: impl FnMut(&[T])) {
         let runs = (group..self.p.runs(self.segment)).step_by(GROUPS);
         let Some(released) = &self.released else {
-            // The memory of the next run is on its way while this one is counted: no prefetcher of the processor guesses it.
-            let mut next = self.ask(group);
+            // No prefetcher of the processor guesses where the next run is. Its memory is asked for a part at a time, between
+            // the parts of this one: all at once would be more than can be on its way.
+            let mut next = self.place(group);
             for run in runs {
-                let now = core::mem::replace(&mut next, self.ask(run + GROUPS));
-                now.parts().for_each(|part| work(&self.x[part]));
+                let now = core::mem::replace(&mut next, self.place(run + GROUPS));
+                for (i, &[start, end]) in now.all[..now.count].iter().enumerate() {
+                    let [ahead, last] = next.all[i];
+                    simd::prefetch(&self.x[ahead..last]);
+                    work(&self.x[start..end]);
+                }
             }
             return;
         };
@@ -79,30 +83,23 @@ impl<'a, T: Float> Sample<'a, T> {
         }
     }
 
-    /// Where a run is, after asking for its memory.
-    fn ask(&self, run: usize) -> Asked {
-        let mut asked = Asked { all: [[0; 2]; 32], count: 0 };
+    /// Where a run is.
+    fn place(&self, run: usize) -> Places {
+        let mut places = Places { all: [[0; 2]; 32], count: 0 };
         if run < self.p.runs(self.segment) {
             for part in self.p.parts(self.segment, run) {
-                simd::prefetch(&self.x[part.clone()]);
-                asked.all[asked.count] = [part.start, part.end];
-                asked.count += 1;
+                places.all[places.count] = [part.start, part.end];
+                places.count += 1;
             }
         }
-        asked
+        places
     }
 }
 
-/// The parts of a run: at most 32, of 32 elements.
-struct Asked {
+/// The parts of a run: at most 32, of 32 elements; what follows them is empty.
+struct Places {
     all: [[usize; 2]; 32],
     count: usize,
-}
-
-impl Asked {
-    fn parts(&self) -> impl Iterator<Item = Range<usize>> {
-        self.all[..self.count].iter().map(|&[start, end]| start..end)
-    }
 }
 
 impl Released {

@@ -1,6 +1,6 @@
 //! One block. Loops without a branch, by format, so that they become vector instructions.
-use super::LONGEST;
-use latens_kernels::quant::code::{Block, Coder, NORMAL, ROUND, draws};
+use super::{LONGEST, chance, dynamic};
+use latens_kernels::quant::code::{Block, Coder, DYNAMIC, NORMAL, ROUND};
 use latens_kernels::quant::{Format, Rounding, pack as bits};
 
 /// Memory for a block on its way.
@@ -94,13 +94,7 @@ fn lanes<const N: usize>(
 pub(super) fn codes_of(coder: &Coder, rounding: Rounding, first: usize, a: &[f32], codes: &mut [u8]) {
     let Coder { format, offset, inverse, .. } = *coder;
     if let Rounding::Stochastic { seed, step } = rounding {
-        for (i, (a, codes)) in a.chunks(4).zip(codes.chunks_mut(4)).enumerate() {
-            let draws = draws(seed, step, first as u64 / 4 + i as u64);
-            for ((code, &a), draw) in codes.iter_mut().zip(a).zip(draws) {
-                *code = coder.encode(a, Some(draw));
-            }
-        }
-        return;
+        return chance::codes_of(coder, (seed, step), first, a, codes);
     }
     match format {
         // The sum has the whole number in its low bits, in two's complement.
@@ -125,23 +119,24 @@ pub(super) fn codes_of(coder: &Coder, rounding: Rounding, first: usize, a: &[f32
             }
         }
         Format::Sign => codes.iter_mut().zip(a).for_each(|(code, &a)| *code = u8::from(a >= 0.0)),
-        Format::Dynamic8 => codes.iter_mut().zip(a).for_each(|(code, &a)| *code = coder.encode(a, None)),
+        Format::Dynamic8 => codes.iter_mut().zip(a).for_each(|(code, a)| *code = dynamic::nearest(a * inverse)),
     }
 }
 
-/// The numbers of codes, one to a byte.
+/// Give each place the number of its code; codes are one to a byte.
 #[inline(always)]
-pub(super) fn decode(coder: &Coder, codes: &[u8], to: &mut [f32]) {
+pub(super) fn decode<T>(coder: &Coder, codes: &[u8], to: &mut [T], put: impl Fn(&mut T, f32)) {
     let Coder { format, scale, offset, .. } = *coder;
+    let all = to.iter_mut().zip(codes);
     match format {
-        Format::Symmetric(8) => to.iter_mut().zip(codes).for_each(|(to, &code)| *to = f32::from(code as i8) * scale),
-        Format::Affine(_) => {
-            to.iter_mut().zip(codes).for_each(|(to, &code)| *to = offset + f32::from(code) * scale);
+        Format::Symmetric(bits) => {
+            let shift = 8 - bits;
+            all.for_each(|(to, &code)| put(to, f32::from(((code << shift) as i8) >> shift) * scale));
         }
-        Format::Sign => {
-            to.iter_mut().zip(codes).for_each(|(to, &code)| *to = if code & 1 == 1 { scale } else { -scale });
-        }
-        _ => to.iter_mut().zip(codes).for_each(|(to, &code)| *to = coder.decode(code)),
+        Format::Affine(_) => all.for_each(|(to, &code)| put(to, offset + f32::from(code) * scale)),
+        Format::Normal4 => all.for_each(|(to, &code)| put(to, NORMAL[usize::from(code & 15)] * scale)),
+        Format::Dynamic8 => all.for_each(|(to, &code)| put(to, DYNAMIC[usize::from(code)] * scale)),
+        Format::Sign => all.for_each(|(to, &code)| put(to, if code & 1 == 1 { scale } else { -scale })),
     }
 }
 
@@ -163,9 +158,24 @@ pub(super) fn pack(width: usize, codes: &[u8], to: &mut [u8]) {
 /// [`bits::unpack`] of as many codes as there is room for, unless they are bytes already.
 #[inline(always)]
 pub(super) fn unpack<'a>(width: usize, from: &'a [u8], to: &'a mut [u8]) -> &'a [u8] {
-    if width == 8 {
-        return &from[..to.len()];
+    match width {
+        8 => return &from[..to.len()],
+        4 => split::<2>(from, to),
+        2 => split::<4>(from, to),
+        1 => split::<8>(from, to),
+        _ => bits::unpack(width, &from[..bits::bytes(to.len(), width)], to),
     }
-    bits::unpack(width, &from[..bits::bytes(to.len(), width)], to);
     to
+}
+
+/// Codes that lie `EACH` to a byte.
+#[inline(always)]
+fn split<const EACH: usize>(from: &[u8], to: &mut [u8]) {
+    let (width, mask) = (8 / EACH, (256 >> (8 - 8 / EACH)) - 1);
+    let code = |byte: u8, i: usize| (u32::from(byte) >> (i * width)) as u8 & mask as u8;
+    let (whole, rest) = to.as_chunks_mut::<EACH>();
+    for (to, &byte) in whole.iter_mut().zip(from) {
+        *to = core::array::from_fn(|i| code(byte, i));
+    }
+    rest.iter_mut().enumerate().for_each(|(i, to)| *to = code(from[whole.len()], i));
 }

@@ -1,5 +1,7 @@
 //! [`latens_kernels::quant`] on the host: a task has some blocks, and goes over each while it is in the nearest cache.
 mod block;
+mod chance;
+mod dynamic;
 
 use crate::cast::cast;
 use crate::level::Level;
@@ -78,21 +80,26 @@ pub fn sum(
         Level::best().run(
             #[inline(always)]
             |_| {
-                let (mut unpacked, mut numbers) = ([0; LONGEST], [0.0; LONGEST]);
-                each(p, first, task, |first, len, sum| {
-                    sum.fill(0.0);
-                    for rank in 0..ranks {
+                let mut unpacked = [0; LONGEST];
+                each(
+                    p,
+                    first,
+                    task,
+                    #[inline(always)]
+                    |first, len, sum| {
+                        sum.fill(0.0);
                         let at = first / p.block();
-                        let scales = &from_scales[(rank * blocks + at) * width..][..width];
-                        let codes = &from[rank * p.bytes_of_codes()..][..p.bytes_of_codes()];
-                        let codes = &codes[at * p.bytes_of_block()..];
-                        let codes = block::unpack(format.bits(), codes, &mut unpacked[..len]);
-                        decode(&Coder::of(format, scales), codes, &mut numbers[..len]);
-                        sum.iter_mut().zip(&numbers).for_each(|(sum, x)| *sum += x);
-                    }
-                    sum.iter_mut().for_each(|sum| *sum *= factor);
-                    None
-                });
+                        for rank in 0..ranks {
+                            let scales = &from_scales[(rank * blocks + at) * width..][..width];
+                            let codes = &from[rank * p.bytes_of_codes()..][..p.bytes_of_codes()];
+                            let codes = &codes[at * p.bytes_of_block()..];
+                            let codes = block::unpack(format.bits(), codes, &mut unpacked[..len]);
+                            decode(&Coder::of(format, scales), codes, sum, |sum, x| *sum += x);
+                        }
+                        sum.iter_mut().for_each(|sum| *sum *= factor);
+                        None
+                    },
+                );
             },
         );
     });
@@ -106,17 +113,14 @@ pub fn dequant<T: Float>(p: &Plan, codes: &[u8], scales: &[f32], accumulate: Acc
         Level::best().run(
             #[inline(always)]
             |_| {
-                let (mut unpacked, mut numbers) = ([0; LONGEST], [0.0; LONGEST]);
+                let mut unpacked = [0; LONGEST];
                 for (i, y) in y.chunks_mut(p.block()).enumerate() {
                     let at = task * (TASK.max(p.block()) / p.block()) + i;
                     let codes = block::unpack(bits, &codes[at * bytes..], &mut unpacked[..y.len()]);
-                    let numbers = &mut numbers[..y.len()];
-                    decode(&Coder::of(format, &scales[at * width..][..width]), codes, numbers);
+                    let coder = Coder::of(format, &scales[at * width..][..width]);
                     match accumulate {
-                        Accumulate::Replace => y.iter_mut().zip(numbers).for_each(|(y, x)| *y = T::from_f32(*x)),
-                        Accumulate::Add => {
-                            y.iter_mut().zip(numbers).for_each(|(y, x)| *y = T::from_f32(y.to_f32() + *x));
-                        }
+                        Accumulate::Replace => decode(&coder, codes, y, |y, x| *y = T::from_f32(x)),
+                        Accumulate::Add => decode(&coder, codes, y, |y, x| *y = T::from_f32(y.to_f32() + x)),
                     }
                 }
             },
@@ -175,7 +179,7 @@ fn each<'x>(
         }
         if let Some(error) = error {
             let whole = if format.bits() == 8 { &*codes } else { &scratch.codes[..len] };
-            decode(&coder, whole, error);
+            decode(&coder, whole, error, |error, x| *error = x);
             let left = |(error, a): (&mut f32, &f32)| *error = latens_kernels::quant::code::finite(a - *error);
             error.iter_mut().zip(a).for_each(left);
         }

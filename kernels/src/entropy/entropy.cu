@@ -1,19 +1,20 @@
 // entropy: of the elements of many tensors, from a sample. Contract: mod.rs. Geometry: launch.rs.
 //
 //   layout   one block: where the jobs of each segment begin; a job is 8 runs of one group, a run to a warp
-//   survey   released rule: finite elements of each run;  rank: how many come before it
-//   moments  a block a job: counts, range and sums;  merge: of groups and segments, in order, and empty bins
+//   survey   released rule: finite elements of each run; the last block of a segment: how many come before each
+//   moments  a block a job: counts, range and sums; the last of a segment: of groups and of the segment, in order
 //   bins     a block a job: counts in shared memory, in copies so that equal elements do not all queue, then added
-//   finish   a block a segment, a warp a group: the estimate without it; thread 0: the estimate and its error
+//   finish   by the last block of a segment, a warp a group: the estimate without it; thread 0: the estimate and its error
 //
-// Counts are integers and sums have a fixed order, so runs agree in every bit. Not yet run on a device.
+// Which block is last depends on chance; what it computes, from what all have written, does not. Counts are integers and
+// sums have a fixed order, so runs agree in every bit. Not yet run on a device.
 #include "philox.cuh"
 #include "reduce.cuh"
 #include "segments.cuh"
 #include "vector.cuh"
 
 typedef double f64;
-constexpr u32 RUN = 1024, GROUPS = 16, RUNS = 8;
+constexpr u32 RUN = 1024, GROUPS = 16, RUNS = 8, WARPS = 8;
 constexpr u32 DISCRETE = 0, DIFFERENTIAL = 1, GAUSSIAN = 2;
 
 struct Sampler { u32 chunk, stride; u64 seed, step; bool released; };
@@ -25,10 +26,25 @@ __device__ inline u32 runs_of(const Sampler& sampler, u64 len) {
   return u32((sampled + RUN - 1) / RUN);
 }
 
-__device__ inline u32 jobs_of(u32 runs) { return GROUPS * (((runs + GROUPS - 1) / GROUPS + RUNS - 1) / RUNS); }
+// A segment of nothing has jobs too: a last block must write its row.
+__device__ inline u32 jobs_of(u32 runs) { return GROUPS * max(((runs + GROUPS - 1) / GROUPS + RUNS - 1) / RUNS, 1u); }
+
+// Whether this block is the last of its segment; then it sees what all of them have written, and the next stage may count.
+__device__ inline bool is_last(u32* arrived, u32 count) {
+  __shared__ u32 before;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    before = atomicAdd(arrived, 1u);
+    __threadfence();
+    if (before + 1 == count) *arrived = 0;
+  }
+  __syncthreads();
+  return before + 1 == count;
+}
 
 // What a block does; runs group + 16 (first + warp) of a segment.
-struct Job { Segment segment; u32 at, group, first, runs; };
+struct Job { Segment segment; u32 at, group, first, runs, jobs; };
 
 // The job of this block. `first` ascends; the last segment that begins at or before the block has it.
 __device__ inline Job job_of(const u32* table, const u32* first, u32 segments, u64 span, const Sampler& sampler) {
@@ -39,7 +55,7 @@ __device__ inline Job job_of(const u32* table, const u32* first, u32 segments, u
   }
   Segment segment = segment_of(table, low, span);
   u32 local = blockIdx.x - first[low];
-  return {segment, low, local % GROUPS, local / GROUPS * RUNS, runs_of(sampler, segment.len())};
+  return {segment, low, local % GROUPS, local / GROUPS * RUNS, runs_of(sampler, segment.len()), first[low + 1] - first[low]};
 }
 
 __device__ inline bool is_finite(f32 x) { return (__float_as_uint(x) & 0x7fffffffu) < 0x7f800000u; }
@@ -86,13 +102,13 @@ __device__ void visit_job(const T* x, const Job& job, const Sampler& sampler, co
   visit_run(x, job, sampler, run, ranks ? ranks[u64(first[job.at]) * RUNS + run] : 0, use);
 }
 
-__device__ void layout(const u32* table, u32* first, u32 segments, u32 jobs, u64 span, const Sampler& sampler) {
+__device__ void layout(const u32* table, u32* first, u32* arrived, u32 segments, u32 jobs, u64 span, const Sampler& sampler) {
   u32 before = 0;
   for (u32 begin = 0; begin < segments; begin += blockDim.x) {
     u32 at = begin + threadIdx.x, total;
     u32 mine = at < segments ? jobs_of(runs_of(sampler, segment_of(table, at, span).len())) : 0;
     u32 sum = before + block_scan(mine, total);
-    if (at < segments) first[at] = min(sum, jobs);
+    if (at < segments) first[at] = min(sum, jobs), arrived[at] = 0;
     before += total;
   }
   if (threadIdx.x == 0) first[segments] = min(before, jobs);
@@ -116,11 +132,10 @@ __device__ void survey(const T* x, const Job& job, const u32* first, u32* ranks,
   if (threadIdx.x == 0) found[3 * u64(blockIdx.x) + 1] = nan, found[3 * u64(blockIdx.x) + 2] = infinite;
 }
 
-__device__ void rank(const u32* table, const u32* first, u32* ranks, u64 span, const Sampler& sampler) {
-  u32 runs = runs_of(sampler, segment_of(table, blockIdx.x, span).len()), before = 0;
-  u32 room = (first[blockIdx.x + 1] - first[blockIdx.x]) * RUNS;
-  ranks += u64(first[blockIdx.x]) * RUNS;
-  runs = min(runs, room);
+// Finite elements of each run become those before it.
+__device__ void rank(const Job& job, const u32* first, u32* ranks) {
+  u32 before = 0, runs = min(job.runs, job.jobs * RUNS);
+  ranks += u64(first[job.at]) * RUNS;
   for (u32 begin = 0; begin < runs; begin += blockDim.x) {
     u32 at = begin + threadIdx.x, total;
     u32 sum = before + block_scan(at < runs ? ranks[at] : 0, total);
@@ -153,31 +168,38 @@ __device__ void moments(const T* x, const Job& job, const Sampler& sampler, cons
   sums[2 * at] = sum, sums[2 * at + 1] = squares;
 }
 
+// What is known of segments and their groups.
+struct Whole { u32* sizes; f64* sums; f32* range; u32* counts; u32* histogram; };
+
 // Jobs to groups, a warp each; then groups to the segment.
-__device__ void merge(const u32* first, const u32* found, const f32* ranges, const f64* sums, u32* sizes, f64* group_sums,
-                      f32* range, u32* counts, u32* bins, u32 width) {
-  u32 group = threadIdx.x / 32, end = first[blockIdx.x + 1];
-  u64 segment = blockIdx.x;
-  Moments m = {0, 0, 0, infinity(), -infinity(), 0, 0};
-  for (u32 job = first[segment] + group + GROUPS * (threadIdx.x % 32); job < end; job += 32 * GROUPS) {
-    u64 at = job;
-    m.count += found[3 * at], m.nan += found[3 * at + 1], m.infinite += found[3 * at + 2];
-    m.low = min(m.low, ranges[2 * at]), m.high = max(m.high, ranges[2 * at + 1]);
-    m.sum += sums[2 * at], m.squares += sums[2 * at + 1];
+__device__ void merge(const Job& job, const u32* first, const u32* found, const f32* ranges, const f64* sums, Whole whole,
+                      u32 width) {
+  u32 end = first[job.at + 1];
+  u64 segment = job.at;
+  Moments all = {0, 0, 0, infinity(), -infinity(), 0, 0};
+  for (u32 group = threadIdx.x / 32; group < GROUPS; group += WARPS) {
+    u32 size = 0;
+    f64 sum = 0, squares = 0;
+    for (u32 i = first[segment] + group + GROUPS * (threadIdx.x % 32); i < end; i += 32 * GROUPS) {
+      u64 at = i;
+      size += found[3 * at], all.nan += found[3 * at + 1], all.infinite += found[3 * at + 2];
+      all.low = min(all.low, ranges[2 * at]), all.high = max(all.high, ranges[2 * at + 1]);
+      sum += sums[2 * at], squares += sums[2 * at + 1];
+    }
+    all.count += size;
+    size = warp_sum(size), sum = warp_sum(sum), squares = warp_sum(squares);
+    if (threadIdx.x % 32 == 0) {
+      whole.sizes[segment * GROUPS + group] = size;
+      whole.sums[2 * (segment * GROUPS + group)] = sum, whole.sums[2 * (segment * GROUPS + group) + 1] = squares;
+    }
   }
-  u32 of_group = warp_sum(m.count);
-  f64 sum = warp_sum(m.sum), squares = warp_sum(m.squares);
-  if (threadIdx.x % 32 == 0) {
-    sizes[segment * GROUPS + group] = of_group;
-    group_sums[2 * (segment * GROUPS + group)] = sum, group_sums[2 * (segment * GROUPS + group) + 1] = squares;
-  }
-  u32 count = block_sum(m.count), nan = block_sum(m.nan), infinite = block_sum(m.infinite);
-  f32 low = block_fold<Smallest>(m.low, infinity()), high = block_fold<Largest>(m.high, -infinity());
+  u32 count = block_sum(all.count), nan = block_sum(all.nan), infinite = block_sum(all.infinite);
+  f32 low = block_fold<Smallest>(all.low, infinity()), high = block_fold<Largest>(all.high, -infinity());
   if (threadIdx.x == 0) {
-    range[2 * segment] = low, range[2 * segment + 1] = high;
-    counts[3 * segment] = count, counts[3 * segment + 1] = nan, counts[3 * segment + 2] = infinite;
+    whole.range[2 * segment] = low, whole.range[2 * segment + 1] = high;
+    whole.counts[3 * segment] = count, whole.counts[3 * segment + 1] = nan, whole.counts[3 * segment + 2] = infinite;
   }
-  for (u32 i = threadIdx.x; i < GROUPS * width; i += blockDim.x) bins[segment * GROUPS * width + i] = 0;
+  for (u32 i = threadIdx.x; i < GROUPS * width; i += blockDim.x) whole.histogram[segment * GROUPS * width + i] = 0;
 }
 
 // Twin of Scale in estimate.rs. No step of it may be fused: every device counts alike.
@@ -243,35 +265,41 @@ __device__ inline f64 jackknife(const f64* without, const u32* sizes, u32 count)
   return groups < 2 || !(error < f64(infinity())) ? f64(infinity()) : error;
 }
 
-__device__ void finish(const u32* sizes, const f64* sums, const f32* range, const u32* histogram, f32* values,
-                       const u32* counts, u32 width, u32 estimator, u32 correct) {
+__device__ void finish(u64 segment, Whole whole, f32* values, u32 width, u32 estimator, u32 correct) {
   LATENS_SHARED(u32, total);
   __shared__ f64 without[GROUPS];
-  u64 segment = blockIdx.x;
-  u32 group = threadIdx.x / 32, lane = threadIdx.x % 32, count = counts[3 * segment], filled = 0, all_filled = 0;
-  f32 low = range[2 * segment], high = range[2 * segment + 1];
-  histogram += segment * GROUPS * width, sizes += segment * GROUPS, sums += 2 * segment * GROUPS;
-  f64 sum = 0, all_sum = 0, mean = 0, squares = 0;
+  u32 warp = threadIdx.x / 32, lane = threadIdx.x % 32, count = whole.counts[3 * segment], all_filled = 0;
+  f32 low = whole.range[2 * segment], high = whole.range[2 * segment + 1];
+  const u32* histogram = whole.histogram + segment * GROUPS * width;
+  const u32* sizes = whole.sizes + segment * GROUPS;
+  const f64* sums = whole.sums + 2 * segment * GROUPS;
+  f64 all_sum = 0, mean = 0, squares = 0;
   for (u32 g = 0; g < GROUPS; ++g) mean += sums[2 * g], squares += sums[2 * g + 1];
   f64 spread = low == high ? 0 : variance(mean, squares, count);
-  if (estimator == GAUSSIAN) {
-    f64 rest = low == high ? 0 : variance(mean - sums[2 * group], squares - sums[2 * group + 1], count - sizes[group]);
-    if (lane == 0) without[group] = of_normal(rest);
-  } else {
+  if (estimator != GAUSSIAN) {
+    __syncthreads();  // the memory of the bins of this block
     for (u32 bin = threadIdx.x; bin < width; bin += blockDim.x) {
       u32 n = 0;
       for (u32 g = 0; g < GROUPS; ++g) n += histogram[g * width + bin];
       total[bin] = n;
       all_sum += x_ln_x(n), all_filled += n > 0;
     }
-    __syncthreads();
+    all_sum = block_sum(all_sum), all_filled = block_sum(all_filled);
+  }
+  for (u32 group = warp; group < GROUPS; group += WARPS) {
+    if (estimator == GAUSSIAN) {
+      f64 sum = mean - sums[2 * group], square = squares - sums[2 * group + 1];
+      if (lane == 0) without[group] = of_normal(low == high ? 0 : variance(sum, square, count - sizes[group]));
+      continue;
+    }
+    f64 sum = 0;
+    u32 filled = 0;
     for (u32 bin = lane; bin < width; bin += 32) {
       u32 n = total[bin] - histogram[group * width + bin];
       sum += x_ln_x(n), filled += n > 0;
     }
     sum = warp_sum(sum), filled = warp_sum(filled);
     if (lane == 0) without[group] = of_bins(sum, filled, count - sizes[group], correct);
-    all_sum = block_sum(all_sum), all_filled = block_sum(all_filled);
   }
   __syncthreads();
   if (threadIdx.x) return;
@@ -292,27 +320,36 @@ __device__ void finish(const u32* sizes, const f64* sums, const f32* range, cons
   row[5] = f32(mean / count), row[6] = f32(spread), row[7] = f32(all_filled);
 }
 
-#define TABLE const T* x, const u32* table, u32* first, u32* ranks, u32 segments, u32 jobs, u64 span, u32 chunk, u32 stride, u64 seed, u64 step, u32 released
+#define TABLE const T* x, const u32* table, u32* first, u32* arrived, u32* ranks, u32 segments, u32 jobs, u64 span, u32 chunk, u32 stride, u64 seed, u64 step, u32 released
+#define END u32* sizes, f64* group_sums, f32* range, u32* counts, u32* histogram, f32* values, u32 width, u32 estimator, u32 correct
 #define SAMPLER Sampler sampler = {chunk, stride, seed, step, released != 0}
 #define JOB SAMPLER; Job job = job_of(table, first, segments, span, sampler)
+#define WHOLE Whole whole = {sizes, group_sums, range, counts, histogram}
 
 #define ENTRIES(name)                                                                                                \
-  LATENS_ENTRY(entropy_layout_##name, 256, TABLE) { SAMPLER; layout(table, first, segments, jobs, span, sampler); }  \
-  LATENS_ENTRY(entropy_survey_##name, 256, TABLE, u32* found) { JOB; survey(x, job, first, ranks, found); }          \
-  LATENS_ENTRY(entropy_rank_##name, 256, TABLE) { SAMPLER; rank(table, first, ranks, span, sampler); }               \
-  LATENS_ENTRY(entropy_moments_##name, 256, TABLE, u32* found, f32* ranges, f64* sums) {                             \
-    JOB; moments(x, job, sampler, first, ranks, found, ranges, sums);                                                \
+  LATENS_ENTRY(entropy_layout_##name, 256, TABLE) {                                                                  \
+    SAMPLER;                                                                                                         \
+    layout(table, first, arrived, segments, jobs, span, sampler);                                                    \
   }                                                                                                                  \
-  LATENS_ENTRY(entropy_merge_##name, 512, TABLE, const u32* found, const f32* ranges, const f64* sums, u32* sizes,   \
-               f64* group_sums, f32* range, u32* counts, u32* histogram, u32 width) {                                \
-    merge(first, found, ranges, sums, sizes, group_sums, range, counts, histogram, width);                           \
+  LATENS_ENTRY(entropy_survey_##name, 256, TABLE, u32* found) {                                                      \
+    JOB;                                                                                                             \
+    survey(x, job, first, ranks, found);                                                                             \
+    if (is_last(arrived + job.at, job.jobs)) rank(job, first, ranks);                                                \
   }                                                                                                                  \
-  LATENS_ENTRY(entropy_bins_##name, 256, TABLE, const f32* range, u32* histogram, u32 width, u32 copies) {           \
-    JOB; bins(x, job, sampler, first, ranks, range, histogram, width, copies);                                       \
+  LATENS_ENTRY(entropy_moments_##name, 256, TABLE, u32* found, f32* ranges, f64* sums, END) {                        \
+    JOB;                                                                                                             \
+    moments(x, job, sampler, first, ranks, found, ranges, sums);                                                     \
+    if (!is_last(arrived + job.at, job.jobs)) return;                                                                \
+    WHOLE;                                                                                                           \
+    merge(job, first, found, ranges, sums, whole, estimator == GAUSSIAN ? 0 : width);                                \
+    __syncthreads();                                                                                                 \
+    if (estimator == GAUSSIAN) finish(job.at, whole, values, width, estimator, correct);                             \
   }                                                                                                                  \
-  LATENS_ENTRY(entropy_finish_##name, 512, TABLE, const u32* sizes, const f64* sums, const f32* range,               \
-               const u32* histogram, f32* values, const u32* counts, u32 width, u32 estimator, u32 correct) {        \
-    finish(sizes, sums, range, histogram, values, counts, width, estimator, correct);                                \
+  LATENS_ENTRY(entropy_bins_##name, 256, TABLE, u32 copies, END) {                                                   \
+    JOB;                                                                                                             \
+    bins(x, job, sampler, first, ranks, range, histogram, width, copies);                                            \
+    WHOLE;                                                                                                           \
+    if (is_last(arrived + job.at, job.jobs)) finish(job.at, whole, values, width, estimator, correct);               \
   }
 #define T f32
 ENTRIES(f32)

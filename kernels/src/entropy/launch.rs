@@ -4,8 +4,6 @@ use crate::{Chip, Float, Launch, Result, Segments, Span, SpanMut};
 const BLOCK: u32 = 256;
 /// Runs of a job, one to a warp.
 const RUNS: usize = BLOCK as usize / 32;
-/// Threads that end a segment: a warp to a group.
-const WIDE: u32 = 32 * GROUPS as u32;
 /// Bytes of shared memory that copies of the bins may take.
 const SHARED: usize = 32 << 10;
 /// Copies of the bins in a block, at most.
@@ -13,7 +11,7 @@ const COPIES: usize = 4;
 
 /// Jobs of one segment: those of group `g` are `g`, `g + 16`, .. from its first. Twin of `jobs_of` in `entropy.cu`.
 fn jobs(runs: usize) -> usize {
-    GROUPS * runs.div_ceil(GROUPS).div_ceil(RUNS)
+    GROUPS * runs.div_ceil(GROUPS).div_ceil(RUNS).max(1)
 }
 
 /// Elements of each part of the workspace.
@@ -36,7 +34,7 @@ fn parts(p: &Plan<'_>) -> Parts {
 
 pub(super) fn workspace(p: &Plan<'_>) -> usize {
     let Parts { segments, jobs, ranks, groups, bins } = parts(p);
-    let words = [segments + 1, ranks, 3 * jobs, 2 * jobs, groups, 2 * segments, bins];
+    let words = [segments + 1, segments, ranks, 3 * jobs, 2 * jobs, groups, 2 * segments, bins];
     let sums = [2 * jobs, 2 * groups];
     let bytes: usize = words.map(|n| 4 * n + 255).iter().chain(&sums.map(|n| 8 * n + 255)).sum();
     bytes + 255
@@ -45,6 +43,7 @@ pub(super) fn workspace(p: &Plan<'_>) -> usize {
 /// What lies in the workspace.
 struct Scratch<'a> {
     first: SpanMut<'a, u32>,
+    arrived: SpanMut<'a, u32>,
     ranks: Option<SpanMut<'a, u32>>,
     found: SpanMut<'a, u32>,
     ranges: SpanMut<'a, f32>,
@@ -59,6 +58,7 @@ impl<'a> Scratch<'a> {
     fn cut(&Parts { segments, jobs, ranks, groups, bins }: &Parts, mut workspace: SpanMut<'a, u8>) -> Result<Self> {
         Ok(Self {
             first: workspace.take(segments + 1, OP)?,
+            arrived: workspace.take(segments, OP)?,
             ranks: if ranks > 0 { Some(workspace.take(ranks, OP)?) } else { None },
             found: workspace.take(3 * jobs, OP)?,
             ranges: workspace.take(2 * jobs, OP)?,
@@ -81,7 +81,9 @@ fn number(estimator: Estimator) -> usize {
 }
 
 /// The launches of one call, to be run in order: lay out the jobs; for the released rule count the finite elements before
-/// each run; moments of jobs; moments of groups; bins; the estimate.
+/// each run; moments; bins, and the estimate. However many segments there are, three do something, four for the released
+/// rule, and two for `Gaussian`: a stage needs all blocks of the one before it only of its own segment, and so is done by the
+/// last of them; but the bins of any element need the range of all.
 ///
 /// # Errors
 /// `Size` if a span is shorter than the plan needs, `Device` if they are of different devices.
@@ -93,7 +95,7 @@ pub fn launch<'a, T: Float>(
     values: SpanMut<'a, T::Acc>,
     counts: SpanMut<'a, u32>,
     workspace: SpanMut<'a, u8>,
-) -> Result<[Launch<'a>; 7]> {
+) -> Result<[Launch<'a>; 4]> {
     let parts = parts(p);
     let Parts { segments, jobs, .. } = parts;
     let x = x.holds(p.segments.span(), OP, "x")?;
@@ -102,7 +104,7 @@ pub fn launch<'a, T: Float>(
     let values = values.holds(segments * columns, OP, "values")?;
     let counts = counts.holds(segments * numbers, OP, "counts")?;
     let scratch = Scratch::cut(&parts, workspace)?;
-    let Scratch { first, ranks, found, ranges, sums, sizes, group_sums, range, histogram } = scratch;
+    let Scratch { first, arrived, ranks, found, ranges, sums, sizes, group_sums, range, histogram } = scratch;
 
     let (chunk, stride, seed, step, released) = match p.settings.sampling {
         Sampling::Chunks { chunk, stride, seed, step } => (chunk, stride, seed, step, 0),
@@ -110,38 +112,25 @@ pub fn launch<'a, T: Float>(
     };
     // What every kernel begins with: twin of TABLE in `entropy.cu`.
     let begin = |kernel| {
-        let launch = Launch::new::<T>(&IMAGE, kernel).read(x).read(table).write(&first).write(ranks.as_ref());
+        let launch = Launch::new::<T>(&IMAGE, kernel).read(x).read(table).write(&first).write(&arrived);
+        let launch = launch.write(ranks.as_ref());
         let launch = launch.u32(segments).u32(jobs).u64(p.segments.span()).u32(chunk).u32(stride);
         launch.u64(seed as usize).u64(step as usize).u32(released)
     };
     let width = p.settings.bins;
     let copies = (SHARED / (4 * width)).clamp(1, COPIES);
-    let [survey, all] = [if released == 1 { jobs } else { 0 }, if released == 1 { segments } else { 0 }];
-    let binned = usize::from(p.has_bins());
-    let end = begin("entropy_finish").read(sizes.shared()).read(group_sums.shared()).read(range.shared());
-    let end = end.read(histogram.shared()).write(&values).write(&counts).u32(width).u32(number(p.settings.estimator));
+    let (survey, binned) = (if released == 1 { jobs } else { 0 }, usize::from(p.has_bins()));
+    // What the kernels that may come last end with: twin of END in `entropy.cu`.
+    let end = |launch: Launch<'a>| {
+        let launch = launch.write(&sizes).write(&group_sums).write(&range).write(&counts).write(&histogram);
+        let correct = usize::from(p.settings.correct);
+        launch.write(&values).u32(width).u32(number(p.settings.estimator)).u32(correct)
+    };
+    let moments = begin("entropy_moments").write(&found).write(&ranges).write(&sums);
     Ok([
         begin("entropy_layout").over([usize::from(segments > 0), 1, 1], BLOCK, 0, chip)?,
         begin("entropy_survey").write(&found).over([survey, 1, 1], BLOCK, 0, chip)?,
-        begin("entropy_rank").over([all, 1, 1], BLOCK, 0, chip)?,
-        begin("entropy_moments").write(&found).write(&ranges).write(&sums).over([jobs, 1, 1], BLOCK, 0, chip)?,
-        begin("entropy_merge")
-            .read(found.shared())
-            .read(ranges.shared())
-            .read(sums.shared())
-            .write(&sizes)
-            .write(&group_sums)
-            .write(&range)
-            .write(&counts)
-            .write(&histogram)
-            .u32(binned * width)
-            .over([segments, 1, 1], WIDE, 0, chip)?,
-        begin("entropy_bins").read(range.shared()).write(&histogram).u32(width).u32(copies).over(
-            [binned * jobs, 1, 1],
-            BLOCK,
-            4 * width * copies,
-            chip,
-        )?,
-        end.u32(usize::from(p.settings.correct)).over([segments, 1, 1], WIDE, 4 * binned * width, chip)?,
+        end(moments).over([jobs, 1, 1], BLOCK, 0, chip)?,
+        end(begin("entropy_bins").u32(copies)).over([binned * jobs, 1, 1], BLOCK, 4 * width * copies, chip)?,
     ])
 }
