@@ -245,7 +245,6 @@ template <class F> int block_vote(const char* operation, int vote, int start, F)
 }
 }  // namespace sim
 inline void __syncthreads() { sim::block_together("__syncthreads", nullptr, nullptr); }
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline int __syncthreads_or(int vote) { return sim::block_vote("__syncthreads_or", vote, 0, sim::Or{}); }
 inline int __syncthreads_and(int vote) { return sim::block_vote("__syncthreads_and", vote, 1, sim::And{}); }
 inline int __syncthreads_count(int vote) { return sim::block_vote("__syncthreads_count", vote, 0, sim::Add{}); }
