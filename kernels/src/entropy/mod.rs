@@ -36,6 +36,7 @@
 //! lowest, highest and filled bins exact; the rest close to the reference within 1e-10 normalised squared error by column.
 //! The variance keeps 1e-15 of the mean square. **Errors** `Size` if `x` is shorter than the table, `Range` or `Value` for settings out of
 //! range, `TooLarge` if a segment has more than 2^32 - 1 elements to look at.
+//! **Launches** on a device: three, four for `Released`, two for `Gaussian`, however many segments there are; see [`launch()`].
 //! **Moves** [`Plan::bytes`]: what is sampled, twice (16-bit elements of a large segment once on the host, as their patterns are
 //! counted). The host adds about one table access an element, which is the floor there: 1 to 1.5 cycles.
 //! **Source** the sampler and the released rule: EDGC (2025); the correction: Miller 1955.

@@ -21,7 +21,9 @@
 //!
 //! **Rounding.** `Nearest` takes the nearest number (of two, the even `q`, or the smaller number of a table). `Stochastic` takes the one
 //! below or above so that the mean is `a`, with the draw `philox(seed, [i / 4, step])[i % 4]` for entry `i`.
-//! **Error** becomes `a` less the number of its code: what is sent and what is kept always add up to what came, to rounding.
+//! **Error** becomes `a` less the number of its code: what is sent and what is kept always add up to what came, to rounding:
+//! a step loses at most `2^-24 (|a| + |error|)`. `Sign` by chance sends the largest size for all, so what is kept may double with
+//! each step: use it without `error`.
 //! **Sum** takes the codes of several ranks, adds their numbers in the order of ranks in `f32`, times `factor`, and makes codes
 //! again, with an `error` of its own.
 //!
