@@ -1,6 +1,6 @@
 //! One table of cases; every implementation of the selective scan goes through it.
 use latens_core::{
-    DType, Device, Element, Float, Layout, Scan, ScanGradientsMut, Taps, Tensor, View, bf16, f16, scan, scan_backward,
+    DType, Device, Element, Float, Layout, Scan, ScanGradientsMut, Tensor, View, bf16, f16, scan_backward,
     scan_backward_into, scan_backward_workspace, scan_into, scan_workspace,
 };
 use latens_cpu::scan::{Level, backward_at, forward_at};
@@ -372,117 +372,5 @@ fn gradient() {
         let dgate = out.dgate.as_ref().unwrap().full();
         check("gate", x.gate.unwrap(), dgate, &|gate| loss(Inputs { gate: Some(gate), ..x }));
         check("initial", x.initial.unwrap(), out.dinitial.full(), &|h| loss(Inputs { initial: Some(h), ..x }));
-    }
-}
-
-/// A small scan whose tensors the properties below cut, permute and break.
-struct Small {
-    u: Tensor<f32, 3>,
-    delta: Tensor<f32, 3>,
-    a: Tensor<f32, 2>,
-    b: Tensor<f32, 3>,
-    c: Tensor<f32, 3>,
-}
-
-impl Small {
-    fn new([len, width, states]: [usize; 3], device: &Device) -> Self {
-        Self {
-            u: packed(&normal(len * width, 1.0, 1), [1, len, width], device),
-            delta: packed(&uniform(len * width, 0.01, 0.6, 2), [1, len, width], device),
-            a: packed(&uniform(width * states, -3.0, 0.0, 3), [width, states], device),
-            b: packed(&normal(len * states, 1.0, 4), [1, len, states], device),
-            c: packed(&normal(len * states, 1.0, 5), [1, len, states], device),
-        }
-    }
-    fn call(&self) -> Scan<'_, f32> {
-        Scan::new(self.u.view(), self.delta.view(), self.a.view(), self.b.view(), self.c.view())
-    }
-}
-
-/// Some of its rows.
-fn rows<'a, T: Float>(call: &Scan<'a, T>, from: usize, to: usize) -> Scan<'a, T> {
-    let [u, delta, b, c] = [call.u, call.delta, call.b, call.c].map(|x| x.narrow(1, from, to).unwrap());
-    Scan { u, delta, b, c, ..*call }
-}
-
-fn numbers<const R: usize>(x: &Tensor<f32, R>) -> Vec<f32> {
-    x.to_vec().unwrap()
-}
-
-/// A sequence may be cut anywhere: its state is all that the rest needs; steps are its rows, and packing keeps apart.
-#[test]
-fn steps_parts_and_packs_are_the_whole() {
-    let sizes @ [len, width, states] = [37, 5, 16];
-    for device in devices() {
-        let small = Small::new(sizes, &device);
-        let call = small.call();
-        let (whole, end) = scan(&call).unwrap();
-        let (whole, end) = (numbers(&whole), numbers(&end));
-        for cut in [1, 15, 16, 17, 36] {
-            let (first, state) = scan(&rows(&call, 0, cut)).unwrap();
-            let (second, last) = scan(&Scan { initial: Some(state.view()), ..rows(&call, cut, len) }).unwrap();
-            close("parts", &[numbers(&first), numbers(&second)].concat(), &whole, 1e-13);
-            close("last", &numbers(&last), &end, 1e-13);
-            let bounds = packed(&[0, cut as u32, len as u32], [3], &device);
-            let (both, states) = scan(&Scan { bounds: Some(bounds.view()), ..call }).unwrap();
-            let (alone, state_alone) = scan(&rows(&call, cut, len)).unwrap();
-            close("packed", &numbers(&both), &[numbers(&first), numbers(&alone)].concat(), 1e-13);
-            close("states", &numbers(&states), &[numbers(&state), numbers(&state_alone)].concat(), 1e-13);
-        }
-        let mut state = Tensor::zeros([1, width, states], &device).unwrap();
-        for t in 0..len {
-            let row = rows(&call, t, t + 1);
-            let mut y = Tensor::zeros([1, 1, width], &device).unwrap();
-            latens_core::scan_step_into(&row, state.view_mut(), y.view_mut()).unwrap();
-            close("step", &numbers(&y), &whole[t * width..][..width], 1e-12);
-        }
-        close("state", &numbers(&state), &end, 1e-12);
-    }
-}
-
-/// An order is the scan of gathered rows, put back; several orders add up, and a convolution inside is one before.
-#[test]
-fn orders_and_taps_are_what_they_replace() {
-    let sizes @ [len, width, states] = [23, 6, 8];
-    for device in devices() {
-        let small = Small::new(sizes, &device);
-        let (call, table) = (small.call(), orders(2, len));
-        let gather = |x: &Tensor<f32, 3>, order: &[u32]| {
-            let (from, n) = (numbers(x), x.dims()[2]);
-            let rows: Vec<f32> = order.iter().flat_map(|&r| from[r as usize * n..][..n].to_vec()).collect();
-            packed(&rows, [1, len, n], &device)
-        };
-        let mut want = vec![0.0_f32; len * width];
-        for order in table.chunks(len) {
-            let [u, delta, b, c] = [&small.u, &small.delta, &small.b, &small.c].map(|x| gather(x, order));
-            let y = numbers(&scan(&Scan::new(u.view(), delta.view(), small.a.view(), b.view(), c.view())).unwrap().0);
-            for (&row, y) in order.iter().zip(y.chunks(width)) {
-                want[row as usize * width..][..width].iter_mut().zip(y).for_each(|(want, y)| *want += y);
-            }
-        }
-        // Both orders have the same parameters here.
-        let twice = |x: &Tensor<f32, 3>| {
-            let n = x.dims()[2];
-            let rows: Vec<f32> = numbers(x).chunks(n).flat_map(|row| [row, row].concat()).collect();
-            packed(&rows, [1, len, 2 * n], &device)
-        };
-        let (delta, a) = (
-            twice(&small.delta),
-            packed(&[numbers(&small.a), numbers(&small.a)].concat(), [2 * width, states], &device),
-        );
-        let table = packed(&table, [2, len], &device);
-        let both = Scan { delta: delta.view(), a: a.view(), orders: Some(table.view()), ..call };
-        close("orders", &numbers(&scan(&both).unwrap().0), &want, 1e-12);
-
-        let weight = packed(&normal::<f32>(2 * width * 4, 0.5, 9), [2 * width, 4], &device);
-        let conv = latens_core::Conv1d {
-            silu: true,
-            orders: Some(table.view()),
-            ..latens_core::Conv1d::new(call.u, weight.view())
-        };
-        let u = latens_core::conv1d(&conv).unwrap().0;
-        let want = numbers(&scan(&Scan { u: u.view(), ..both }).unwrap().0);
-        let taps = Taps { weight: weight.view(), bias: None, window: None };
-        close("taps", &numbers(&scan(&Scan { taps: Some(taps), ..both }).unwrap().0), &want, 1e-11);
     }
 }
