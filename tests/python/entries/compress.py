@@ -134,4 +134,22 @@ def lowrank(c, draw):
     c.segments_free(table)
 
 
-CHECKS = [entropy, quant, sparsify, lowrank]
+def factors(c, draw):
+    """Three ranks exchange a factor in 8 bits; all of them make the same sum of what was sent."""
+    rows, rank, block, scale = 50, 3, 32, 0.25
+    settings = c.struct("Quant", format=c.constants["FORMAT_SYMMETRIC"], bits=8, block=block, stochastic=0, seed=0, step=0)
+    blocks, n = (rows * rank + block - 1) // block, rows * rank
+    codes, scales, dropped = np.zeros((3, n), np.uint8), np.zeros((3, blocks, 1), f32), np.zeros(1, u32)
+    sent = [draw(rows, rank) for _ in range(3)]
+    for number, p in enumerate(sent):
+        was = p.copy()
+        c.lowrank_quantise(p, settings, codes[number], scales[number], dropped)
+        step = np.repeat(scales[number], block)[:n].reshape(rows, rank)
+        close("lowrank_quantise", p, codes[number].view(np.int8).reshape(rows, rank) * step)
+        assert (np.abs(p - was) <= 0.5001 * step).all(), "lowrank_quantise is not nearest"
+    out = np.zeros((rows, rank), f32)
+    c.lowrank_sum(codes, scales, scale, settings, out)
+    close("lowrank_sum", out, scale * sum(sent))
+
+
+CHECKS = [entropy, quant, sparsify, lowrank, factors]
