@@ -58,11 +58,20 @@ fn compile(source: &str, kind: &str) -> PathBuf {
     program
 }
 
+/// What runs a program that was linked with the shared library. Cargo's own search path, which goes before that of the
+/// program, may lead to an older one.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("LD_LIBRARY_PATH", libraries());
+    command
+}
+
 /// On the host, then on the emulator.
 fn run_both(program: &Path) {
-    println!("{}", run(&mut Command::new(program)));
+    println!("{}", run(&mut command(program)));
     let emulator = Path::new(latens_emulator::LIBRARY).parent().unwrap();
-    println!("{}", run(Command::new(program).arg("cuda").env("LD_LIBRARY_PATH", emulator)));
+    let path = std::env::join_paths([emulator, &libraries()]).unwrap();
+    println!("{}", run(command(program).arg("cuda").env("LD_LIBRARY_PATH", path)));
 }
 
 #[test]
@@ -79,13 +88,13 @@ fn operations_static() {
 #[test]
 fn operations_from_cpp() {
     for program in ["tests/c/operations.cpp", "tests/c/families.cpp"] {
-        println!("{}", run(&mut Command::new(compile(program, "shared"))));
+        println!("{}", run(&mut command(&compile(program, "shared"))));
     }
 }
 
 #[test]
 fn wrong_calls_are_errors() {
-    println!("{}", run(&mut Command::new(compile("tests/c/garbage.c", "shared"))));
+    println!("{}", run(&mut command(&compile("tests/c/garbage.c", "shared"))));
 }
 
 /// The installed package: headers, both libraries, CMake package, pkg-config file. Its root.
@@ -125,11 +134,16 @@ fn examples_through_cmake() {
         let configure = [find, format!("-DLATENS_STATIC={library}"), "-DCMAKE_BUILD_TYPE=Release".into()];
         run(Command::new("cmake").arg("-S").arg(source).arg("-B").arg(&build).args(configure));
         run(Command::new("cmake").arg("--build").arg(&build));
-        println!("{}", run(&mut Command::new(build.join("operations"))));
+        let command = |name: &str| {
+            let mut command = Command::new(build.join(name));
+            command.env("LD_LIBRARY_PATH", prefix.join("lib"));
+            command
+        };
+        println!("{}", run(&mut command("operations")));
         let checkpoint = build.join("checkpoint");
-        let text = run(Command::new(build.join("train_sae")).args(["--steps", "200", "--out"]).arg(&checkpoint));
+        let text = run(command("train_sae").args(["--steps", "200", "--out"]).arg(&checkpoint));
         println!("{text}");
-        println!("{}", run(Command::new(build.join("train_scan")).arg("100")));
+        println!("{}", run(command("train_scan").arg("100")));
         assert!(checkpoint.join("cfg.json").is_file() && checkpoint.join("sae_weights.safetensors").is_file());
     }
 }
