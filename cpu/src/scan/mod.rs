@@ -1,8 +1,8 @@
 //! [`latens_kernels::scan`] on the host.
 //!
 //! Channels lie in lanes and states in registers, so nothing is summed across lanes but the gradients of `b` and `c`. A
-//! task has up to 64 neighbouring columns of a batch entry and goes through them in blocks of 16 positions, tile after
-//! tile, so a row of memory is touched once for four tiles and `b` and `c` stay in the first-level cache.
+//! task has up to 192 neighbouring columns of a batch entry (128 backward) and goes through them in blocks of 16 positions,
+//! tile after tile, so a page of memory is met once for twelve tiles and `b` and `c` stay in the first-level cache.
 //!
 //! Floor: per 16 states with AVX-512 one exponential (multiply, three additions, look-up, shift, addition, three
 //! multiplications) and three more multiplications: 7 cycles of the two pipes that multiply, on a core that halves 512
