@@ -191,8 +191,8 @@ fn extremes() {
             let count = if softplus { width } else { 6 };
             let call = Scan::new(tu.view(), td.view(), ta.view(), tb.view(), tc.view());
             let y = numbers(&scan(&Scan { softplus, gate: Some(tg.view()), ..call }).unwrap().0);
-            for channel in 0..count {
-                let raw = f64::from(deltas[channel]);
+            for (channel, &delta) in deltas.iter().enumerate().take(count) {
+                let raw = f64::from(delta);
                 let step = if softplus && raw <= 20.0 { raw.exp().ln_1p() } else { raw };
                 let mut h = [0.0_f64; 3];
                 let (mut got, mut want) = (Vec::new(), Vec::new());

@@ -121,6 +121,7 @@ impl<T: Float, const R: usize, const Q: usize> Task for Products<'_, T, R, Q> {
         let mut sums = [[[L::splat(0.0); LANES / 4]; R]; Q];
         let whole = dim / LANES * LANES;
         for start in (0..whole).step_by(LANES) {
+            #[allow(clippy::needless_range_loop)] // it is the last of three indices, and of a slice besides
             for i in 0..LANES / L::N {
                 let at = start + i * L::N;
                 let queries = queries.map(|query| L::load(&query[at..]));
