@@ -84,7 +84,9 @@ impl<'a, T: Float> Call<'a, T> {
         }
     }
 
-    /// What SiLU is taken of, for the channels of an order at position `i` of a sequence.
+    /// What SiLU is taken of, for the channels of an order at position `i` of a sequence. Part of whoever calls it: on its own
+    /// it would lack the instructions that `fused` stands for, and call a function for each product.
+    #[inline(always)]
     fn pre(&self, fused: Fused, s: &Sequence, order: usize, i: usize, pre: &mut [f32]) {
         let (n, channels, width) = (self.per_order(), self.p.channels(), self.p.width());
         pre.copy_from_slice(&self.taps[width * channels + order * n..][..n]);
@@ -112,7 +114,11 @@ impl<'a, T: Float> Call<'a, T> {
                         *pre = fused.mul_add(tap, x.to_f32(), *pre);
                     }
                 }
-                None => pre.iter_mut().zip(tap).for_each(|(pre, &tap)| *pre = fused.mul_add(tap, 0.0, *pre)),
+                None => {
+                    for (pre, &tap) in pre.iter_mut().zip(tap) {
+                        *pre = fused.mul_add(tap, 0.0, *pre);
+                    }
+                }
             }
         }
     }
@@ -147,9 +153,9 @@ pub fn forward<T: Float>(
                 #[inline(always)]
                 |fused| {
                     call.pre(fused, &s, order, at - s.begin, &mut pre);
-                    match p.silu() {
-                        true => y.iter_mut().zip(&pre).for_each(|(y, &x)| *y = T::from_f32(math::silu(fused, x))),
-                        false => y.iter_mut().zip(&pre).for_each(|(y, &x)| *y = T::from_f32(x)),
+                    // No for_each where there are products: it may become a function without their instructions.
+                    for (y, &x) in y.iter_mut().zip(&pre) {
+                        *y = T::from_f32(if p.silu() { math::silu(fused, x) } else { x });
                     }
                 },
             );

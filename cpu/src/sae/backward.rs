@@ -185,7 +185,11 @@ impl<T: Float> Visit<'_, T> {
         if let Some(centre) = self.centre.filter(|_| through != 0.0) {
             level.run(
                 #[inline(always)]
-                |fused| enc.iter_mut().zip(centre).for_each(|(enc, &c)| *enc = fused.mul_add(-through, c, *enc)),
+                |fused| {
+                    for (enc, &c) in enc.iter_mut().zip(centre) {
+                        *enc = fused.mul_add(-through, c, *enc);
+                    }
+                },
             );
         }
         total += through;
