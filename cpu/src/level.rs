@@ -46,6 +46,16 @@ impl Level {
         self.0 == Kind::Avx512Bf16
     }
 
+    /// Whether it has products of 16-bit numbers that are faster than those of `f32`.
+    pub fn screens(self) -> bool {
+        self.pairs() || self.whole()
+    }
+
+    /// Whether products of 16-bit whole numbers are its faster ones: with 512 bits those of `f32` are as fast.
+    pub(crate) fn whole(self) -> bool {
+        self.0 == Kind::Avx2
+    }
+
     /// Run `work` as compiled for this level. It is a closure of plain loops, marked `#[inline(always)]`; it is told
     /// whether a fused multiplication and addition is one instruction.
     #[inline]
@@ -95,12 +105,20 @@ impl Fused {
 /// first holds. Decoding 256 rows of 32 latents (768, 16384) took 0.8 of the time it took with the first-level hint (Zen 4).
 #[inline(always)]
 pub(crate) fn prefetch<T>(row: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
     if at < row.len() {
+        prefetch_at(row[at..].as_ptr());
+    }
+}
+
+/// Ask for the line of memory at an address, of whatever is there.
+#[inline(always)]
+pub(crate) fn prefetch_at<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
         use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: inside of the slice, and nothing is read.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(row.as_ptr().add(at).cast()) };
+        // SAFETY: a prefetch of any address does no harm: nothing is read.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (row, at);
+    let _ = at;
 }

@@ -28,8 +28,8 @@ impl Case {
     }
 
     fn check(&self, what: &str) {
-        if !Level::best().pairs() {
-            skipped("no products of pairs of bf16: nothing is screened");
+        if !Level::best().screens() {
+            skipped("no products of 16 bits: nothing is screened");
         }
         let [rows, n] = [self.x.len() / DIM, self.bias.len()];
         let layouts = [[rows, DIM], [n, DIM]].map(|dims| Layout::packed(dims).unwrap());
@@ -83,6 +83,31 @@ fn nearly_equal_inputs() {
         }
     }
     case.check("the last digits of x");
+}
+
+#[test]
+fn digits_below_a_large_number() {
+    // Every row of x has an entry beside which 16 bits hold nothing of the others, and nothing is multiplied by it.
+    let mut case = Case::new([40, 1000, 5], 30, [1.0, 1.0], 5);
+    case.x.chunks_mut(DIM).for_each(|row| row[3] = 2.0_f32.powi(22));
+    case.w.chunks_mut(DIM).for_each(|row| row[3] = 0.0);
+    case.check("a large number in x");
+    case.w.chunks_mut(DIM).for_each(|row| row[3] = 2.0_f32.powi(22));
+    case.x.chunks_mut(DIM).for_each(|row| row[3] = 0.0);
+    case.check("a large number in w");
+}
+
+#[test]
+fn sums_at_the_end_of_32_bits() {
+    // Of numbers alike, as whole numbers of 16 bits: 16 products of 11,568 by itself.
+    let mut case = Case::new([33, 1000, 5], 0, [1.0, 1.0], 6);
+    let mut draw = Philox::new(7);
+    let mut sign = |x: &mut f32| *x = if draw.below(8) == 0 { -1446.0 } else { 1446.0 } / 1024.0;
+    case.x.iter_mut().for_each(&mut sign);
+    case.w.iter_mut().for_each(&mut sign);
+    case.w[..3 * DIM].fill(1446.0 / 1024.0);
+    case.x[..3 * DIM].fill(-1446.0 / 1024.0);
+    case.check("numbers alike");
 }
 
 #[test]

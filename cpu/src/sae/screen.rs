@@ -1,6 +1,7 @@
-//! The largest of each row by a product of `bf16`, twice as fast, and one of `f32` where the choice hangs on it.
+//! The largest of each row by a product of 16-bit numbers, twice as fast, and one of `f32` where the choice hangs on it.
 //!
-//! With x' and w' for what rounding to `bf16` leaves, and norms ‖·‖,
+//! The numbers are `bf16` where the processor multiplies them in pairs, else whole numbers times a power of two of the row.
+//! With x' and w' for what rounding to them leaves, and norms ‖·‖,
 //!
 //! ```text
 //! |x·w - x'·w'| <= ‖x - x'‖ ‖w‖ + ‖x'‖ ‖w - w'‖
@@ -8,16 +9,18 @@
 //!
 //! so a rounded product has a low and a high end. What is below the `k`-th largest low end of its row, even at its high
 //! end, is no candidate. The rest, a few more than `k`, is computed in `f32` at last, so what is chosen, and every value,
-//! is as without the screen. A row that holds what `bf16` or these norms cannot (NaN, infinity, magnitudes near the ends of
-//! `f32`) has an infinite error: all of it is computed.
+//! is as without the screen. A row that holds what these numbers or norms cannot (NaN, infinity, magnitudes near the ends
+//! of `f32`) has an infinite error: all of it is computed.
+mod round;
+
+use super::gather;
 use super::search::{ROWS, Search, Sink, add_bias};
-use super::{Level, gather};
-use crate::cast::cast;
 use crate::level::prefetch;
-use crate::tile::{LANES, ROWS as LATENTS, Tile, halves, pack::turned};
+use crate::tile::{Panels, ROWS as LATENTS, Sums, Tile, pack::turned};
 use alloc::{vec, vec::Vec};
 use core::{array::from_fn, ops::Range};
 use latens_kernels::Float;
+use round::round;
 
 /// A block of rows of `x`, and what may be among the largest of each.
 pub(super) struct Screen<'a, T: Float> {
@@ -26,9 +29,10 @@ pub(super) struct Screen<'a, T: Float> {
     /// Pairs of rounded numbers in a row.
     steps: usize,
     /// Rows of `x`, rounded and packed.
-    panels: Vec<u32>,
+    panels: Panels,
     norms: Vec<[f32; ROWS]>,
     lost: Vec<[f32; ROWS]>,
+    scales: Vec<[f32; ROWS]>,
     /// How many are wanted of each row.
     k: usize,
     /// At most [`Screen::capacity`] of each row.
@@ -56,9 +60,10 @@ impl<'a, T: Float> Screen<'a, T> {
         let mut screen = Self {
             search,
             steps,
-            panels: vec![0; panels * steps * ROWS],
+            panels: Panels::new(panels * steps * ROWS),
             norms: vec![[0.0; ROWS]; panels],
             lost: vec![[0.0; ROWS]; panels],
+            scales: vec![[0.0; ROWS]; panels],
             k,
             lists: vec![Doubt::default(); block.len() * Self::capacity(k)],
             lens: vec![0; block.len()],
@@ -70,8 +75,9 @@ impl<'a, T: Float> Screen<'a, T> {
             staged.fill(0);
             for r in 0..ROWS.min(screen.block.len() - panel * ROWS) {
                 let row = &search.x[(screen.block.start + panel * ROWS + r) * search.x_stride..][..search.dim];
-                let (norm, lost) = round(search.level, row, &mut staged[r * steps..][..steps]);
-                (screen.norms[panel][r], screen.lost[panel][r]) = (norm, lost);
+                let rounded = round(search.level, row, &mut staged[r * steps..][..steps]);
+                (screen.norms[panel][r], screen.lost[panel][r]) = (rounded.norm, rounded.lost);
+                screen.scales[panel][r] = rounded.scale;
             }
             turned(search.level, &staged, to);
         }
@@ -85,14 +91,14 @@ impl<'a, T: Float> Screen<'a, T> {
     pub(super) fn search(mut self, latents: Range<usize>, sink: &mut impl Sink) {
         let mut rounded = Rounded::new(self.steps);
         let (mut tile, mut errors): (Tile, Tile) = ([[0.0; ROWS]; LATENTS], [[0.0; ROWS]; LATENTS]);
+        let mut sums: Sums = [[0; ROWS]; LATENTS];
         let panels = self.norms.len();
         for first in latents.clone().step_by(LATENTS) {
             let count = LATENTS.min(latents.end - first);
             rounded.stage(self.search, first, count);
             for panel in 0..panels {
                 self.search.ahead(first + LATENTS, latents.end, panel, panels);
-                let lanes = &self.panels[panel * self.steps * ROWS..][..self.steps * ROWS];
-                self.search.level.paired(lanes, from_fn(|j| &rounded.pairs[j * self.steps..][..self.steps]), &mut tile);
+                self.products(panel, &rounded, &mut sums, &mut tile);
                 add_bias(self.search.level, &mut tile, &rounded.bias);
                 let below = self.below(panel, &rounded, &tile, &mut errors);
                 let live = u32::MAX >> (ROWS - ROWS.min(self.block.len() - panel * ROWS));
@@ -108,6 +114,28 @@ impl<'a, T: Float> Screen<'a, T> {
             }
         }
         self.settle(sink);
+    }
+
+    /// The products of rounded rows.
+    fn products(&self, panel: usize, rounded: &Rounded, sums: &mut Sums, tile: &mut Tile) {
+        let (level, steps) = (self.search.level, self.steps);
+        let lanes = &self.panels[panel * steps * ROWS..][..steps * ROWS];
+        let rows = from_fn(|j| &rounded.pairs[j * steps..][..steps]);
+        if level.pairs() {
+            return level.paired(lanes, rows, tile);
+        }
+        level.integers(lanes, rows, sums);
+        let scales = &self.scales[panel];
+        level.run(
+            #[inline(always)]
+            |_| {
+                for ((tile, sums), scale) in tile.iter_mut().zip(sums).zip(&rounded.scale) {
+                    for r in 0..ROWS {
+                        tile[r] = sums[r] as f32 * scales[r] * scale;
+                    }
+                }
+            },
+        );
     }
 
     /// Which products are below the floor of their row at their high end. Where nothing is known, which is NaN, none is.
@@ -211,12 +239,13 @@ struct Rounded {
     bias: [f32; LATENTS],
     norm: [f32; LATENTS],
     lost: [f32; LATENTS],
+    scale: [f32; LATENTS],
 }
 
 impl Rounded {
     fn new(steps: usize) -> Self {
         let zero = [0.0; LATENTS];
-        Self { pairs: vec![0; LATENTS * steps], bias: zero, norm: zero, lost: zero }
+        Self { pairs: vec![0; LATENTS * steps], bias: zero, norm: zero, lost: zero, scale: zero }
     }
 
     /// Round `count` rows from `first` on; the last stands for those past the end.
@@ -226,48 +255,10 @@ impl Rounded {
         let sums = (search.dim + 16) as f32 * 2.0 * f32::EPSILON;
         for j in 0..LATENTS {
             let latent = first + j.min(count - 1);
-            let (norm, lost) = round(search.level, search.row(latent), &mut self.pairs[j * steps..][..steps]);
+            let rounded = round(search.level, search.row(latent), &mut self.pairs[j * steps..][..steps]);
             self.bias[j] = search.bias[latent].to_f32();
-            (self.norm[j], self.lost[j]) = (norm, lost + sums * norm);
+            (self.norm[j], self.lost[j]) = (rounded.norm, rounded.lost + sums * rounded.norm);
+            self.scale[j] = rounded.scale;
         }
     }
-}
-
-/// Round a row of `f32` to pairs of `bf16`, and give bounds of the norm of what is left and of what is lost.
-fn round<T: Float>(level: Level, row: &[T], pairs: &mut [u32]) -> (f32, f32) {
-    /// Sums are made in lanes, so that they may be in registers.
-    const PARTS: usize = 2 * LANES;
-    /// Within these norms no square or product that counts leaves the range of `f32`.
-    const SAFE: core::ops::RangeInclusive<f32> = 1e-15..=1e15;
-    #[inline(always)]
-    fn one(x: f32, to: &mut u16, norm: &mut f32, lost: &mut f32) {
-        let bits = x.to_bits();
-        let near = (bits.wrapping_add(0x7fff + (bits >> 16 & 1))) & 0xffff_0000;
-        // Subnormal numbers are zero to products of pairs.
-        let near = if near & 0x7f80_0000 == 0 { 0 } else { near };
-        let kept = f32::from_bits(near);
-        *to = (near >> 16) as u16;
-        *norm += kept * kept;
-        *lost += (x - kept) * (x - kept);
-    }
-    let row = cast::<T, f32>(row).expect("rows of f32");
-    let (mut norm, mut lost) = ([0.0; PARTS], [0.0; PARTS]);
-    level.run(
-        #[inline(always)]
-        |_| {
-            let to = &mut halves(pairs)[..row.len()];
-            let (rows, rest) = row.as_chunks::<PARTS>();
-            let (to_rows, to_rest) = to.as_chunks_mut::<PARTS>();
-            for (x, to) in rows.iter().zip(to_rows) {
-                for i in 0..PARTS {
-                    one(x[i], &mut to[i], &mut norm[i], &mut lost[i]);
-                }
-            }
-            for (i, (&x, to)) in rest.iter().zip(to_rest).enumerate() {
-                one(x, to, &mut norm[i], &mut lost[i]);
-            }
-        },
-    );
-    let [norm, lost] = [norm, lost].map(|squares| crate::math::root(squares.iter().sum()) * 1.001);
-    if SAFE.contains(&norm) || row.iter().all(|&x| x == 0.0) { (norm, lost) } else { (f32::INFINITY, f32::INFINITY) }
 }
