@@ -19,11 +19,11 @@
 use crate::{DType, Element, Float, bf16, math};
 use alloc::vec::Vec;
 
-/// The largest `dim`: sums of products of 8 bits fit an `i32`.
+/// The largest `dim`: sums of products of 8 bits fit an `i32`, and `dim u` is small.
 pub(super) const DIM: usize = 1 << 16;
 /// Half a step from 1 to the next `f32`.
 const U: f32 = 1.0 / (1 << 24) as f32;
-/// What rows and queries are copied: twins of `copy.cuh`.
+/// The largest number of rows and queries that are copied is between these: twins of `copy.cuh`.
 const TINY: f32 = 1.0 / HUGE;
 const HUGE: f32 = (1_u64 << 40) as f32;
 
