@@ -31,7 +31,7 @@ pub fn check<T: Float<Acc: Poison> + Poison, C: Copied + Poison>(problem: &Probl
             f(values.slice(), ids.slice(), complete.slice());
             (values.take(), ids.take(), complete.take())
         };
-        let mut proved = |who: &str, (values, ids, complete): Found<T::Acc>| {
+        let mut proved = |who: &'static str, (values, ids, complete): Found<T::Acc>| {
             if complete.iter().all(|&complete| complete == 1) {
                 problem.agree(who, &values, &ids);
             }
