@@ -1,9 +1,10 @@
-//! Hypergraphs: pooling of vectors and of scores both ways, a step of PageRank, search in a corpus and in its copy of 8 bits.
+//! Hypergraphs: pooling of vectors and of scores both ways, a step of PageRank, search in a corpus and in its copies.
 //! Floor: each entry's row gathered once, and the rest once; of a search, the corpus.
 use criterion::{Criterion, criterion_group, criterion_main};
 use latens_benches::family::{Family, host, slice, tensor, verify};
 use latens_core::{
-    Hypergraph, Philox, Walk, bf16, hyper_compress, hyper_pool, hyper_rank, hyper_search, hyper_search_compressed,
+    Compressed, Copied, Hypergraph, Philox, Tensor, Walk, bf16, hyper_compress, hyper_pool, hyper_rank, hyper_search,
+    hyper_search_compressed,
 };
 use latens_kernels::hyper::{Shape, pool, rank, search};
 
@@ -69,13 +70,26 @@ fn searching(bench: &mut Family<'_>) {
         bench.flops("search f32", &size, flops, p.bytes(4), || hyper_search(queries.view(), corpus.view(), k));
         let asked = host(slice(&queries).iter().map(|&x| bf16::from_f32(x)).collect(), [count, dim]);
         bench.flops("search bf16", &size, flops, p.bytes(2), || hyper_search(asked.view(), half.view(), k));
-        let copy = hyper_compress(corpus.view()).unwrap();
-        let scan = || hyper_search_compressed(queries.view(), corpus.view(), &copy, k, 16 * k);
-        let found = scan().unwrap();
-        assert!(slice(&found.2).iter().all(|&complete| complete == 1), "not proved");
-        verify("search of the copy", slice(&found.0), &want, 1e-10);
-        bench.flops("search int8", &size, flops, p.bytes(1), scan);
+        let (int8, half) = (copied::<i8>(&corpus), copied::<bf16>(&corpus));
+        for (what, scan, bytes) in [
+            ("search of int8", &(|| scan(&queries, &corpus, &int8, k)) as &dyn Fn() -> Tensor<f32, 2>, 1),
+            ("search of bf16", &|| scan(&queries, &corpus, &half, k), 2),
+        ] {
+            verify(what, slice(&scan()), &want, 1e-10);
+            bench.flops(what, &size, flops, p.bytes(bytes), scan);
+        }
     }
+}
+
+fn copied<C: Copied>(corpus: &Tensor<f32, 2>) -> Compressed<C> {
+    hyper_compress(corpus.view()).unwrap()
+}
+
+/// What a copy finds, and that it is proved.
+fn scan<C: Copied>(q: &Tensor<f32, 2>, corpus: &Tensor<f32, 2>, copy: &Compressed<C>, k: usize) -> Tensor<f32, 2> {
+    let (values, _, complete) = hyper_search_compressed(q.view(), corpus.view(), copy, k, 16 * k).unwrap();
+    assert!(slice(&complete).iter().all(|&complete| complete == 1), "not proved");
+    values
 }
 
 fn all(c: &mut Criterion) {

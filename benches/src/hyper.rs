@@ -2,10 +2,10 @@
 use crate::peer::{Exchange, Peer};
 use crate::report::Row;
 use crate::{Result, disagreement, normal};
-use latens_core::{Accumulate, Device, Float, Hypergraph, Philox, Tensor, Walk, Weigh, bf16};
+use latens_core::{Accumulate, Compressed, Copied, Device, Float, Hypergraph, Philox, Tensor, Walk, Weigh, bf16};
 use latens_core::{
-    hyper_compress, hyper_pool_into, hyper_rank_into, hyper_search_compressed_into, hyper_search_into, hyper_weigh,
-    linear_into, topk_into,
+    hyper_compress, hyper_pool, hyper_pool_into, hyper_rank_into, hyper_search_compressed_into, hyper_search_into,
+    hyper_weigh, linear_into, topk_into,
 };
 use serde_json::{Value, json};
 use std::path::Path;
@@ -56,6 +56,7 @@ pub fn compare(env: &Path, show: &mut dyn FnMut(Row)) -> Result<()> {
     dir.put("q", &q)?;
     query::<f32>(&graph, &x, &q, "f32", &dir, &mut peer, show)?;
     query::<bf16>(&graph, &x, &q, "bf16", &dir, &mut peer, show)?;
+    query_int8(&graph, &x, &q, &dir, &mut peer, show)?;
     for count in [1, QUERIES] {
         search::<f32>(&x, &q, count, "f32", &dir, &mut peer, show)?;
         search::<bf16>(&x, &q, count, "bf16", &dir, &mut peer, show)?;
@@ -98,7 +99,7 @@ fn query<T: Float<Acc = f32>>(
     let mut none = Tensor::<u8, 1>::zeros([0], &Device::Host)?;
     let mut rounded = Tensor::<T, 2>::zeros([1, VERTICES], &Device::Host)?;
     let f32s = dtype == "f32";
-    let mut ours = || -> Result<()> {
+    let mut ours = |vertices: &mut Tensor<f32, 2>, edges: &mut Tensor<f32, 2>| -> Result<()> {
         if f32s {
             linear_into(q.view(), x.view(), None, Accumulate::Replace, of_vertices.view_mut())?;
         } else {
@@ -112,16 +113,78 @@ fn query<T: Float<Acc = f32>>(
         Ok(topk_into(scores, K, edges.view_mut(), ids.view_mut(), none.view_mut())?)
     };
     peer.setup("hyper_query", dir.path(), &dims(), "f32")?;
-    let name = format!("{} f32 dot, argpartition, A s", peer.name);
-    let times = peer.race(&mut ours)?;
-    let rate = Some(("GB/s", (VERTICES * D * size_of::<T>()) as f64 / times.0 / 1e6));
-    show(Row { bar: Some(2.0), rate, ..row("hyper_query", format!("{VERTICES}x{D},{EDGES}"), dtype, &name, times) });
+    ours(&mut vertices, &mut edges)?;
     let limit = if f32s { 1e-10 } else { 1e-4 };
     agrees("vertices", vertices.host().ok_or("host")?, &dir.get("vertices", "numpy")?, limit)?;
-    agrees("edges", edges.host().ok_or("host")?, &dir.get("edges", "numpy")?, limit)
+    agrees("edges", edges.host().ok_or("host")?, &dir.get("edges", "numpy")?, limit)?;
+    let name = format!("{} f32 dot, argpartition, A s", peer.name);
+    let times = peer.race(|| ours(&mut vertices, &mut edges))?;
+    let rate = Some(("GB/s", (VERTICES * D * size_of::<T>()) as f64 / times.0 / 1e6));
+    show(Row { bar: Some(2.0), rate, ..row("hyper_query", format!("{VERTICES}x{D},{EDGES}"), dtype, &name, times) });
+    Ok(())
 }
 
-/// The nearest vertices of some queries, from the corpus and from its copy in 8 bits.
+/// A corpus, its copy, and room for what is found in it.
+struct Index<C: Copied> {
+    corpus: Tensor<f32, 2>,
+    copy: Compressed<C>,
+    values: Tensor<f32, 2>,
+    ids: Tensor<u32, 2>,
+    complete: Tensor<u32, 1>,
+}
+
+impl<C: Copied> Index<C> {
+    fn new(corpus: Tensor<f32, 2>, count: usize) -> Result<Self> {
+        let (copy, host) = (hyper_compress(corpus.view())?, &Device::Host);
+        let (values, ids) = (Tensor::zeros([count, K], host)?, Tensor::zeros([count, K], host)?);
+        Ok(Self { corpus, copy, values, ids, complete: Tensor::zeros([count], host)? })
+    }
+
+    /// By the copy, and 16 rows scored exactly for each that is found.
+    fn search(&mut self, queries: &Tensor<f32, 2>) -> Result<()> {
+        let (corpus, codes, bounds) = (self.corpus.view(), self.copy.codes.view(), self.copy.bounds.view());
+        let (v, i, c) = (self.values.view_mut(), self.ids.view_mut(), self.complete.view_mut());
+        let mut none = Tensor::zeros([0], &Device::Host)?;
+        let none = none.view_mut();
+        Ok(hyper_search_compressed_into(queries.view(), corpus, codes, bounds, K, 16 * K, v, i, c, none)?)
+    }
+
+    /// What was found, if it is proved to be what the corpus itself gives.
+    fn proved(&self) -> Result<&[f32]> {
+        if self.complete.to_vec()?.contains(&0) { Err("a search of the copy is not proved") } else { Ok(()) }?;
+        Ok(self.values.host().ok_or("host")?)
+    }
+}
+
+/// The same by copies in 8 bits. Means of members are made once, as rows of a second corpus: an edge's mean score is the
+/// score of its mean, so both lists are searches, and exact.
+fn query_int8(
+    graph: &Hypergraph,
+    x: &[f32],
+    q: &[f32],
+    dir: &Exchange,
+    peer: &mut Peer,
+    show: &mut dyn FnMut(Row),
+) -> Result<()> {
+    let (x, q) = (typed::<f32>(x, [VERTICES, D])?, typed::<f32>(q, [1, D])?);
+    let mean = hyper_weigh::<f32>(graph.edges(), Weigh::Mean, None, None, None)?;
+    let means = hyper_pool(graph.edges(), Some(mean.view()), x.view())?;
+    let (mut vertices, mut edges) = (Index::<i8>::new(x, 1)?, Index::<i8>::new(means, 1)?);
+    peer.setup("hyper_query", dir.path(), &dims(), "f32")?;
+    vertices.search(&q)?;
+    edges.search(&q)?;
+    agrees("vertices", vertices.proved()?, &dir.get("vertices", "numpy")?, 1e-10)?;
+    agrees("edges", edges.proved()?, &dir.get("edges", "numpy")?, 1e-10)?;
+    let times = peer.race(|| {
+        vertices.search(&q)?;
+        edges.search(&q)
+    })?;
+    let name = format!("{} f32 dot, argpartition, A s", peer.name);
+    show(Row { bar: Some(2.0), ..row("hyper_query_int8", format!("{VERTICES}x{D},{EDGES}"), "f32", &name, times) });
+    Ok(())
+}
+
+/// The nearest vertices of some queries, from the corpus; if it is of `f32`, from its copies too.
 fn search<T: Float<Acc = f32>>(
     x: &[f32],
     q: &[f32],
@@ -132,37 +195,49 @@ fn search<T: Float<Acc = f32>>(
     show: &mut dyn FnMut(Row),
 ) -> Result<()> {
     let (corpus, queries) = (typed::<T>(x, [VERTICES, D])?, typed::<T>(q, [count, D])?);
-    let copy = hyper_compress(corpus.view())?;
     let mut values = Tensor::<f32, 2>::zeros([count, K], &Device::Host)?;
     let mut ids = Tensor::<u32, 2>::zeros([count, K], &Device::Host)?;
-    let mut complete = Tensor::<u32, 1>::zeros([count], &Device::Host)?;
     let mut none = Tensor::<u8, 1>::zeros([0], &Device::Host)?;
     let mut dims = dims();
     dims["queries"] = count.into();
     peer.setup("hyper_search", dir.path(), &dims, "f32")?;
+    let mut ours = |values: &mut Tensor<f32, 2>, ids: &mut Tensor<u32, 2>| -> Result<()> {
+        let (v, i) = (values.view_mut(), ids.view_mut());
+        Ok(hyper_search_into(queries.view(), corpus.view(), K, v, i, none.view_mut())?)
+    };
+    ours(&mut values, &mut ids)?;
+    agrees("search", values.host().ok_or("host")?, &dir.get("values", "numpy")?, 1e-10)?;
+    let times = peer.race(|| ours(&mut values, &mut ids))?;
     let name = format!("{} f32 dot, argpartition", peer.name);
     let shape = format!("{VERTICES}x{D},{count}");
-    let (mut v, mut i) = (values.view_mut(), ids.view_mut());
-    let times = peer.race(|| {
-        Ok(hyper_search_into(queries.view(), corpus.view(), K, v.reborrow(), i.reborrow(), none.view_mut())?)
-    })?;
     let flops = Some(("GFLOP/s", (2 * count * VERTICES * D) as f64 / times.0 / 1e6));
-    show(Row { rate: flops, ..row("hyper_search", shape.clone(), dtype, &name, times) });
-    agrees("search", values.host().ok_or("host")?, &dir.get("values", "numpy")?, 1e-10)?;
+    show(Row { rate: flops, ..row("hyper_search", shape, dtype, &name, times) });
     if dtype == "f32" {
-        let exact = (values.to_vec()?, ids.to_vec()?);
-        let (mut v, mut i, mut c) = (values.view_mut(), ids.view_mut(), complete.view_mut());
-        let (codes, bounds, candidates) = (copy.codes.view(), copy.bounds.view(), 16 * K);
-        let times = peer.race(|| {
-            let (v, i, c) = (v.reborrow(), i.reborrow(), c.reborrow());
-            let (queries, corpus, none) = (queries.view(), corpus.view(), none.view_mut());
-            Ok(hyper_search_compressed_into(queries, corpus, codes, bounds, K, candidates, v, i, c, none)?)
-        })?;
-        if complete.to_vec()?.contains(&0) || (values.to_vec()?, ids.to_vec()?) != exact {
-            return Err("the search of the copy is not proved, or another".into());
-        }
-        show(row("hyper_search_int8", shape, dtype, &name, times));
+        let found = (values.to_vec()?, ids.to_vec()?);
+        copy::<i8>("hyper_search_int8", x, q, &found, peer, show)?;
+        copy::<bf16>("hyper_search_bf16", x, q, &found, peer, show)?;
     }
+    Ok(())
+}
+
+/// The same search by a copy, which finds the same to the bit; the peer goes on as it is.
+fn copy<C: Copied>(
+    name: &'static str,
+    x: &[f32],
+    q: &[f32],
+    (values, ids): &(Vec<f32>, Vec<u32>),
+    peer: &mut Peer,
+    show: &mut dyn FnMut(Row),
+) -> Result<()> {
+    let count = values.len() / K;
+    let (mut index, q) = (Index::<C>::new(typed(x, [VERTICES, D])?, count)?, typed(q, [count, D])?);
+    index.search(&q)?;
+    if index.proved()? != values || index.ids.to_vec()? != *ids {
+        return Err(format!("{name}: another than the search of the corpus").into());
+    }
+    let times = peer.race(|| index.search(&q))?;
+    let who = format!("{} f32 dot, argpartition", peer.name);
+    show(row(name, format!("{VERTICES}x{D},{count}"), "f32", &who, times));
     Ok(())
 }
 
@@ -180,12 +255,15 @@ fn rank(graph: &Hypergraph, columns: usize, dir: &Exchange, peer: &mut Peer, sho
     let mut dims = dims();
     (dims["columns"], dims["steps"], dims["damping"]) = (columns.into(), walk.steps.into(), walk.damping.into());
     peer.setup("hyper_rank", dir.path(), &dims, "f32")?;
-    let times = peer.race(|| {
+    let mut ours = |ranks: &mut Tensor<f32, 2>| -> Result<()> {
         let (edges, vertices, to) = (graph.edges(), graph.vertices(), ranks.view_mut());
         Ok(hyper_rank_into(edges, vertices, None, None, seeds.view(), walk, to, change.view_mut(), none.view_mut())?)
-    })?;
+    };
+    ours(&mut ranks)?;
+    agrees("rank", ranks.host().ok_or("host")?, &dir.get("rank", "numpy")?, 1e-9)?;
+    let times = peer.race(|| ours(&mut ranks))?;
     let name = format!("{} two products a step", peer.name);
     let shape = format!("{VERTICES},{EDGES},{columns}x{}", walk.steps);
     show(Row { bar: Some(3.0), ..row("hyper_rank", shape, "f32", &name, times) });
-    agrees("rank", ranks.host().ok_or("host")?, &dir.get("rank", "numpy")?, 1e-9)
+    Ok(())
 }

@@ -70,9 +70,30 @@ impl Peer {
 
     /// Ours and the peer's in turn; the medians of both, in milliseconds.
     pub fn race(&mut self, mut ours: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
+        self.rounds(|repeats| time(repeats, &mut ours))
+    }
+
+    /// [`Peer::race`] of calls that write over what they read: `renew` makes it again before each, and is not timed.
+    pub fn race_renewed<S>(
+        &mut self,
+        state: &mut S,
+        mut renew: impl FnMut(&mut S) -> Result<()>,
+        mut ours: impl FnMut(&mut S) -> Result<()>,
+    ) -> Result<(f64, f64)> {
+        self.rounds(|repeats| {
+            let mut total = 0.0;
+            for _ in 0..repeats {
+                renew(state)?;
+                total += time(1, || ours(state))?;
+            }
+            Ok(total / repeats as f64)
+        })
+    }
+
+    fn rounds(&mut self, mut ours: impl FnMut(usize) -> Result<f64>) -> Result<(f64, f64)> {
         let mut repeats = [1, 1];
         for r in &mut repeats {
-            *r = (ROUND / time(1, &mut ours)?.max(0.01)).ceil() as usize;
+            *r = (ROUND / ours(1)?.max(0.01)).ceil() as usize;
         }
         self.time(1)?;
         repeats[1] = (ROUND / self.time(1)?.max(0.01)).ceil() as usize;
@@ -80,7 +101,7 @@ impl Peer {
         for _ in 0..ROUNDS {
             // Its threads go on spinning when its work is done, on cores that ours need.
             self.signal("-STOP")?;
-            a.push(time(repeats[0], &mut ours)?);
+            a.push(ours(repeats[0])?);
             self.signal("-CONT")?;
             b.push(self.time(repeats[1])?);
         }

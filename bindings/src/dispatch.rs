@@ -14,6 +14,13 @@ macro_rules! sum {
     };
 }
 
+/// `float!` for the types that a corpus is copied in.
+macro_rules! code {
+    ($call:expr, $arg:literal = $tensor:expr, $T:ident => $body:expr) => {
+        dispatch!($call, $arg = $tensor, $T => $body, I8 i8, BF16 latens_core::bf16)
+    };
+}
+
 /// `float!` for all types.
 macro_rules! element {
     ($call:expr, $arg:literal = $tensor:expr, $T:ident => $body:expr) => {

@@ -37,7 +37,7 @@ pub use conv1d::{
 pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
 pub use entropy::{Entropy, EntropySettings, Estimator, Sampling, entropy, entropy_into, entropy_workspace};
 pub use hyper::{
-    Compressed, Convolution, Degree, Hypergraph, Incidence, Walk, Weigh, hyper_compress, hyper_compress_into,
+    Compressed, Convolution, Copied, Degree, Hypergraph, Incidence, Walk, Weigh, hyper_compress, hyper_compress_into,
     hyper_convolution, hyper_convolve, hyper_convolve_backward, hyper_degree, hyper_degree_into, hyper_dots,
     hyper_dots_into, hyper_incidence_into, hyper_incidence_workspace, hyper_largest, hyper_largest_backward,
     hyper_largest_backward_into, hyper_largest_into, hyper_pool, hyper_pool_into, hyper_rank, hyper_rank_into,

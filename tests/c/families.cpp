@@ -131,6 +131,15 @@ void search() {
   SAME(values, 2);
   SAME(ids, 1);
   SAME(complete, 1);
+  std::vector<latens::bf16> halves(6);
+  Tensor th(halves, {3, 2});
+  latens::hyper_compress(host, tc, th, tb);
+  SAME(Numbers({halves[0].bits, halves[1].bits, halves[2].bits, halves[5].bits}), 0x3f80, 0, 0x4000, 0x3f80);
+  values = {0}, ids = {9}, complete = {0};
+  latens::hyper_search_compressed(host, tq, tc, th, tb, 1, 3, Tensor(values, {1, 1}), Tensor(ids, {1, 1}), Tensor(complete), more);
+  SAME(values, 2);
+  SAME(ids, 1);
+  SAME(complete, 1);
 }
 
 } // namespace

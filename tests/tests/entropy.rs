@@ -4,7 +4,7 @@ use latens_core::{
     entropy, entropy_into, entropy_workspace, f16,
 };
 use latens_kernels::entropy as family;
-use latens_tests::{Cases, Fenced, Poison, devices, normal, numbers, place, small, uniform};
+use latens_tests::{Cases, Fenced, Poison, devices, emulated, normal, numbers, place, small, uniform};
 
 /// Bounds of segments: empty ones, gaps, odd starts, sizes around a chunk and a run.
 const TABLES: &[&[[usize; 2]]] = &[
@@ -63,11 +63,13 @@ fn agree<A: Float>(what: &str, got: &Rows<A>, want: &Rows<A>) {
     }
 }
 
+/// On a device; `again` to be found alike in every bit.
 fn on<T: Float<Acc: Poison>>(
     x: &[T],
     segments: &Segments,
     settings: &EntropySettings,
     device: &Device,
+    again: bool,
 ) -> Rows<T::Acc> {
     let layout = Layout::packed([x.len()]).unwrap();
     let x = Tensor::from_slice(x, layout, device).unwrap();
@@ -78,6 +80,9 @@ fn on<T: Float<Acc: Poison>>(
     let mut workspace = Tensor::<u8, 1>::empty([size], device).unwrap();
     entropy_into(x.view(), &table, settings, values.view_mut(), counts.view_mut(), workspace.view_mut()).unwrap();
     let into = (values.full(), counts.take());
+    if !again {
+        return into;
+    }
     let Entropy { values, counts } = entropy(x.view(), &table, settings).unwrap();
     let again = (values.to_vec().unwrap(), counts.to_vec().unwrap());
     let bits = |rows: &Rows<T::Acc>| rows.0.iter().map(|x| x.wide().to_bits()).collect::<Vec<_>>();
@@ -85,7 +90,13 @@ fn on<T: Float<Acc: Poison>>(
     into
 }
 
-fn check<T: Float<Acc: Poison>>(x: &[T], segments: &Segments, settings: &EntropySettings, cases: &mut Cases) {
+fn check<T: Float<Acc: Poison>>(
+    x: &[T],
+    segments: &Segments,
+    settings: &EntropySettings,
+    again: bool,
+    cases: &mut Cases,
+) {
     let what = format!("{settings:?} {:?}", segments.all());
     let p = family::plan(&Layout::packed([x.len()]).unwrap(), segments, settings).unwrap();
     let new =
@@ -102,7 +113,7 @@ fn check<T: Float<Acc: Poison>>(x: &[T], segments: &Segments, settings: &Entropy
         cases.ran("cpu");
     }
     for device in devices() {
-        agree(&format!("{} {what}", place(&device)), &on(x, segments, settings, &device), &want);
+        agree(&format!("{} {what}", place(&device)), &on(x, segments, settings, &device, again), &want);
         cases.ran(place(&device));
     }
 }
@@ -121,8 +132,14 @@ fn table<T: Float<Acc: Poison>>() {
             uniform::<T>(count, -1e-7, 1e-7, seed),
             normal::<f64>(count, 1.0, seed).into_iter().map(widest).collect(),
         ];
-        for (settings, x) in SETTINGS.iter().flat_map(|settings| data.iter().map(move |x| (settings, x))) {
-            check(x, &segments, settings, &mut cases);
+        for (at, settings) in SETTINGS.iter().enumerate() {
+            for (of, x) in data.iter().enumerate() {
+                // Where threads are emulated, a third of the pairs in each table: every pair is in one that has elements.
+                let turn = (seed as usize + at + of) % 3;
+                if turn == 0 || !(small() || emulated()) {
+                    check(x, &segments, settings, (at + of) % 2 == 0, &mut cases);
+                }
+            }
         }
     }
 }
@@ -143,8 +160,8 @@ fn bf16_table() {
 fn f64_on_the_host() {
     let segments = Segments::lengths(&[5000]).unwrap();
     let x = normal::<f64>(5000, 1.0, 1);
-    let wide = on(&x, &segments, &SETTINGS[1], &Device::Host);
-    let narrow = on(&x.iter().map(|&x| x as f32).collect::<Vec<_>>(), &segments, &SETTINGS[1], &Device::Host);
+    let wide = on(&x, &segments, &SETTINGS[1], &Device::Host, true);
+    let narrow = on(&x.iter().map(|&x| x as f32).collect::<Vec<_>>(), &segments, &SETTINGS[1], &Device::Host, true);
     assert!((wide.0[0] - f64::from(narrow.0[0])).abs() < 1e-3);
 }
 
@@ -160,7 +177,7 @@ fn extreme_ranges() {
     ] {
         let x = x.repeat(800);
         for settings in &SETTINGS[..3] {
-            check(&x, &Segments::lengths(&[x.len()]).unwrap(), settings, &mut cases);
+            check(&x, &Segments::lengths(&[x.len()]).unwrap(), settings, true, &mut cases);
         }
     }
 }
@@ -191,7 +208,7 @@ fn closed_forms() {
             ];
             for (of, (x, [entropy, normal])) in cases.iter().enumerate() {
                 let settings = EntropySettings { estimator, ..EntropySettings::drawn(0.5, seed, 1) };
-                let (row, counts) = on(x, &segments, &settings, &Device::Host);
+                let (row, counts) = on(x, &segments, &settings, &Device::Host, false);
                 let want = if estimator == Estimator::Gaussian { *normal } else { *entropy };
                 let off = (f64::from(row[0]) - want).abs() / f64::from(row[1]);
                 assert!(counts[0].abs_diff(count as u32 / 2) <= 256, "{counts:?}");
@@ -216,7 +233,7 @@ fn released_numbers() {
         let x = normal::<f32>(count, 1.0, 5);
         let small: Vec<f32> = x.iter().map(|x| x * 1e-3).collect();
         let of = |x: &[f32], estimator| {
-            on(x, &segments, &EntropySettings { estimator, ..EntropySettings::RELEASED }, &device).0
+            on(x, &segments, &EntropySettings { estimator, ..EntropySettings::RELEASED }, &device, false).0
         };
         let [plain, scaled] = [&x, &small].map(|x| of(x, Estimator::Discrete)[0]);
         assert!((plain - 6.0277).abs() < 0.15, "{plain}");
@@ -246,7 +263,8 @@ fn released_rule() {
     sample.iter().for_each(|x| bins[(((x - low) / (high - low) * 1000.0) as usize).min(999)] += 1);
     let share = |&count: &usize| count as f64 / sample.len() as f64;
     let want: f64 = bins.iter().filter(|&&count| count > 0).map(|count| -share(count) * share(count).ln()).sum();
-    let (row, counts) = on(&x, &Segments::lengths(&[x.len()]).unwrap(), &EntropySettings::RELEASED, &Device::Host);
+    let (row, counts) =
+        on(&x, &Segments::lengths(&[x.len()]).unwrap(), &EntropySettings::RELEASED, &Device::Host, false);
     assert!((row[0] - want).abs() < 1e-12, "{} {want}", row[0]);
     assert_eq!((counts[0], row[3], row[4]), (sample.len() as u32, low, high));
     assert_eq!(counts[1] as usize, x.iter().filter(|x| x.is_nan()).count());

@@ -51,7 +51,7 @@ pub unsafe extern "C" fn latens_hyper_search_workspace(
     })
 }
 
-/// Write `corpus` \[n, dim\] T in 8 bits, to be scanned before rows are scored exactly: `codes` \[n, dim\] i8 and `bounds` \[n, 3\]
+/// Copy `corpus` \[n, dim\] T, to be scanned before rows are scored exactly: `codes` \[n, dim\] i8 or bf16 and `bounds` \[n, 3\]
 /// f32, the scale of a row, how far off it is, and its length.
 ///
 /// # Safety
@@ -66,10 +66,10 @@ pub unsafe extern "C" fn latens_hyper_compress(
 ) -> LatensStatus {
     // SAFETY: the caller's promise.
     let entry = unsafe { Entry::new("hyper_compress", device) };
-    entry.run(|call| float!(call, "corpus" = corpus, T => hyper_compress_into::<T>(call.input("corpus", corpus)?, call.output("codes", codes)?, call.output("bounds", bounds)?)))
+    entry.run(|call| float!(call, "corpus" = corpus, T => code!(call, "codes" = codes, C => hyper_compress_into::<T, C>(call.input("corpus", corpus)?, call.output("codes", codes)?, call.output("bounds", bounds)?))))
 }
 
-/// `latens_hyper_search` that scans `codes` and `bounds` and scores the most promising `candidates` rows of `corpus` exactly.
+/// `latens_hyper_search` that scans the copy `codes` and `bounds` and scores the most promising `candidates` rows of `corpus` exactly.
 /// `complete` \[count\] u32 is 1 where that is proved to be the answer of `latens_hyper_search`, else 0.
 ///
 /// # Safety
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn latens_hyper_search_compressed(
 ) -> LatensStatus {
     // SAFETY: the caller's promise.
     let entry = unsafe { Entry::new("hyper_search_compressed", device) };
-    entry.run(|call| float!(call, "corpus" = corpus, T => hyper_search_compressed_into::<T>(call.input("queries", queries)?, call.input("corpus", corpus)?, call.input("codes", codes)?, call.input("bounds", bounds)?, k, candidates, call.output("values", values)?, call.output("ids", ids)?, call.output("complete", complete)?, call.workspace(workspace)?)))
+    entry.run(|call| float!(call, "corpus" = corpus, T => code!(call, "codes" = codes, C => hyper_search_compressed_into::<T, C>(call.input("queries", queries)?, call.input("corpus", corpus)?, call.input("codes", codes)?, call.input("bounds", bounds)?, k, candidates, call.output("values", values)?, call.output("ids", ids)?, call.output("complete", complete)?, call.workspace(workspace)?))))
 }
 
 /// Bytes of workspace that `latens_hyper_search_compressed` asks for. The memory of the tensors is not touched and may be

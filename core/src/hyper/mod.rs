@@ -16,6 +16,7 @@ pub use convolve::{Convolution, hyper_convolution, hyper_convolve, hyper_convolv
 pub use incidence::{
     Hypergraph, hyper_incidence_into, hyper_incidence_workspace, hyper_transpose_into, hyper_transpose_workspace,
 };
+pub use latens_kernels::hyper::copy::Copied;
 pub use latens_kernels::hyper::degree::Degree;
 pub use latens_kernels::hyper::rank::Walk;
 pub use latens_kernels::hyper::weigh::Weigh;

@@ -1,7 +1,7 @@
 use crate::{Data, Device, Tensor, View, ViewMut};
 #[cfg(feature = "cuda")]
 use latens_kernels::hyper::launch::search as launch;
-use latens_kernels::hyper::search;
+use latens_kernels::hyper::{copy::Copied, search};
 use latens_kernels::{Float, Layout, Result};
 
 const OP: &str = "hyper_search";
@@ -65,16 +65,16 @@ fn workspace(p: &search::Plan, device: &Device) -> Result<usize> {
     }
 }
 
-/// A corpus in 8 bits, to be scanned before rows are scored exactly.
-pub struct Compressed {
+/// A copy of a corpus, in `i8` or `bf16`, to be scanned before rows are scored exactly.
+pub struct Compressed<C: Copied> {
     /// `[n, dim]`.
-    pub codes: Tensor<i8, 2>,
+    pub codes: Tensor<C, 2>,
     /// `[n, 3]`: scale, how far off the row is, and its length.
     pub bounds: Tensor<f32, 2>,
 }
 
-/// Write a corpus in 8 bits.
-pub fn hyper_compress<T: Float>(corpus: View<'_, T, 2>) -> Result<Compressed> {
+/// Copy a corpus in a quarter (`i8`) or half (`bf16`) the bytes of `f32`.
+pub fn hyper_compress<T: Float, C: Copied>(corpus: View<'_, T, 2>) -> Result<Compressed<C>> {
     let ([n, dim], device) = (corpus.dims(), corpus.device());
     let (mut codes, mut bounds) = (Tensor::empty([n, dim], &device)?, Tensor::empty([n, 3], &device)?);
     hyper_compress_into(corpus, codes.view_mut(), bounds.view_mut())?;
@@ -82,9 +82,9 @@ pub fn hyper_compress<T: Float>(corpus: View<'_, T, 2>) -> Result<Compressed> {
 }
 
 /// [`hyper_compress`] into memory of the caller.
-pub fn hyper_compress_into<T: Float>(
+pub fn hyper_compress_into<T: Float, C: Copied>(
     corpus: View<'_, T, 2>,
-    codes: ViewMut<'_, i8, 2>,
+    codes: ViewMut<'_, C, 2>,
     bounds: ViewMut<'_, f32, 2>,
 ) -> Result<()> {
     let p = search::plan_compress(&corpus.layout())?;
@@ -103,13 +103,13 @@ pub fn hyper_compress_into<T: Float>(
     }
 }
 
-/// [`hyper_search`] that reads the compressed corpus and scores `candidates` rows exactly; and whether that is proved to
+/// [`hyper_search`] that reads the copy and scores `candidates` rows exactly; and whether that is proved to
 /// be the answer of [`hyper_search`], 1 or 0 for each query.
 #[allow(clippy::type_complexity)] // three outputs, named in order
-pub fn hyper_search_compressed<T: Float>(
+pub fn hyper_search_compressed<T: Float, C: Copied>(
     queries: View<'_, T, 2>,
     corpus: View<'_, T, 2>,
-    compressed: &Compressed,
+    compressed: &Compressed<C>,
     k: usize,
     candidates: usize,
 ) -> Result<(Tensor<T::Acc, 2>, Tensor<u32, 2>, Tensor<u32, 1>)> {
@@ -126,10 +126,10 @@ pub fn hyper_search_compressed<T: Float>(
 }
 
 /// [`hyper_search_compressed`] into memory of the caller. On a GPU it neither allocates nor waits.
-pub fn hyper_search_compressed_into<T: Float>(
+pub fn hyper_search_compressed_into<T: Float, C: Copied>(
     queries: View<'_, T, 2>,
     corpus: View<'_, T, 2>,
-    codes: View<'_, i8, 2>,
+    codes: View<'_, C, 2>,
     bounds: View<'_, f32, 2>,
     k: usize,
     candidates: usize,

@@ -1,11 +1,11 @@
 //! [`latens_kernels::hyper::search`] on the host: rows of the corpus are read once for all queries, and scores are looked
-//! through while they are in the nearest cache. Of a copy in 8 bits a quarter of the bytes is read.
+//! through while they are in the nearest cache. Of a copy, its bytes are read instead.
 use super::{gather, integer::Parts};
 use crate::{level::Level, rows, topk::Best};
 use alloc::{vec, vec::Vec};
 use core::cmp::Reverse;
-use core::ops::Range;
-use latens_kernels::hyper::search::{self, Plan, Query};
+use latens_kernels::hyper::copy::{Codes, Copied, Integers, Lengths};
+use latens_kernels::hyper::search::{self, Plan};
 use latens_kernels::{DType, Float, order};
 
 /// Rows scored before their scores are looked through.
@@ -17,17 +17,21 @@ const QUERIES: usize = 4;
 /// The best of a part of the corpus, or of all of it.
 type Found = Vec<(u64, Reverse<u32>)>;
 
-/// `best[q]` over all rows, from what `scan(rows, best)` finds in each part; best first.
-fn over_parts(
-    n: usize,
-    count: usize,
-    k: usize,
-    scan: impl Fn(Range<usize>, &mut [Best<Reverse<u32>>]) + Send + Sync,
-) -> Vec<Found> {
+/// `best[q]` over all rows, best first, of what `score(first, some, scores)` gives in `scores[q * BLOCK + v]` for the `some`
+/// rows from `first` on.
+fn over_blocks(n: usize, count: usize, k: usize, score: impl Fn(usize, usize, &mut [f32]) + Send + Sync) -> Vec<Found> {
     let each = n.div_ceil(4 * rows::threads()).next_multiple_of(BLOCK).max(BLOCK);
     let found = rows::collect(n.div_ceil(each), |part| {
         let mut best: Vec<_> = (0..count).map(|_| Best::new(k)).collect();
-        scan(part * each..n.min((part + 1) * each), &mut best);
+        let mut scores = vec![0.0_f32; count.next_multiple_of(QUERIES) * BLOCK];
+        let end = n.min((part + 1) * each);
+        for first in (part * each..end).step_by(BLOCK) {
+            let some = BLOCK.min(end - first);
+            score(first, some, &mut scores);
+            for (best, scores) in best.iter_mut().zip(scores.chunks_exact(BLOCK)) {
+                best.scan(&scores[..some], |i| Reverse(first as u32 + i));
+            }
+        }
         best.into_iter().map(Best::finish).collect::<Vec<Found>>()
     });
     let mut all: Vec<Found> = vec![Vec::new(); count];
@@ -60,16 +64,9 @@ pub fn forward<T: Float>(p: &Plan, queries: &[T], corpus: &[T], values: &mut [T:
     }
     let queries = widened(p, queries);
     let query = |q: usize| &queries[q.min(count - 1) * dim..][..dim];
-    let found = over_parts(p.n(), count, k, |rows, best| {
-        let mut scores = vec![0.0_f32; count.next_multiple_of(QUERIES) * BLOCK];
-        for first in rows.clone().step_by(BLOCK) {
-            let some = BLOCK.min(rows.end - first);
-            let line = |v: usize| row(&p.corpus(), corpus, first + v.min(some - 1));
-            score(count, some, query, line, &mut scores);
-            for (q, best) in best.iter_mut().enumerate() {
-                best.scan(&scores[q * BLOCK..][..some], |i| Reverse(first as u32 + i));
-            }
-        }
+    let found = over_blocks(p.n(), count, k, |first, some, scores| {
+        let line = |v: usize| row(&p.corpus(), corpus, first + v.min(some - 1));
+        score(count, some, query, line, scores);
     });
     for (q, found) in found.into_iter().enumerate() {
         put(p, found, &mut values[q * k..][..k], &mut ids[q * k..][..k], |id| {
@@ -118,23 +115,55 @@ fn put<A: Float>(p: &Plan, found: Found, values: &mut [A], ids: &mut [u32], scor
 }
 
 /// See [`search::compress`].
-pub fn compress<T: Float>(p: &Plan, corpus: &[T], codes: &mut [i8], bounds: &mut [f32]) {
+pub fn compress<T: Float, C: Copied>(p: &Plan, corpus: &[T], codes: &mut [C], bounds: &mut [f32]) {
     let dim = p.dim();
     if dim == 0 {
         return search::compress(p, corpus, codes, bounds);
     }
     let (codes, bounds) = (&mut codes[..p.n() * dim], &mut bounds[..p.n() * 3]);
     rows::each_pair((dim, codes), (3, bounds), |v, codes, bounds| {
-        bounds.copy_from_slice(&search::compress_row(row(&p.corpus(), corpus, v), codes));
+        bounds.copy_from_slice(&C::copy(row(&p.corpus(), corpus, v), codes));
     });
 }
 
+/// The candidates of each query, best bound first. `queries` are `asked` in `f32`.
+fn candidates<T: Float>(p: &Plan, asked: &[T], queries: &[f32], codes: Codes, bounds: &[f32]) -> Vec<Found> {
+    let (count, dim) = (p.count(), p.dim());
+    let asked = (0..count).map(|q| row(&p.queries(), asked, q));
+    match codes {
+        Codes::Int8(codes) => {
+            let whole: Vec<Integers> = asked.map(Integers::of).collect();
+            let parts: Vec<Parts> = whole.iter().map(|query| Parts::new(&query.high, &query.low)).collect();
+            over_blocks(p.n(), count, p.candidates(), |first, some, scores| {
+                for ((whole, parts), scores) in whole.iter().zip(&parts).zip(scores.chunks_exact_mut(BLOCK)) {
+                    for (v, score) in (first..first + some).zip(scores) {
+                        let ([high, low], bounds) = (parts.products(&codes[v * dim..][..dim]), &bounds[3 * v..][..3]);
+                        *score = whole.lengths.bound(whole.near(high, low, bounds), bounds);
+                    }
+                }
+            })
+        }
+        Codes::Bf16(codes) => {
+            let lengths: Vec<Lengths> = asked.map(Lengths::of).collect();
+            let query = |q: usize| &queries[q.min(count - 1) * dim..][..dim];
+            over_blocks(p.n(), count, p.candidates(), |first, some, scores| {
+                score(count, some, query, |v| &codes[(first + v.min(some - 1)) * dim..][..dim], scores);
+                for (lengths, scores) in lengths.iter().zip(scores.chunks_exact_mut(BLOCK)) {
+                    for (v, score) in (first..first + some).zip(scores) {
+                        *score = lengths.bound(*score, &bounds[3 * v..][..3]);
+                    }
+                }
+            })
+        }
+    }
+}
+
 /// See [`search::compressed`].
-pub fn compressed<T: Float>(
+pub fn compressed<T: Float, C: Copied>(
     p: &Plan,
     queries: &[T],
     corpus: &[T],
-    codes: &[i8],
+    codes: &[C],
     bounds: &[f32],
     values: &mut [T::Acc],
     ids: &mut [u32],
@@ -143,36 +172,22 @@ pub fn compressed<T: Float>(
     if T::DTYPE == DType::F64 {
         return search::compressed(p, queries, corpus, codes, bounds, values, ids, complete);
     }
-    let (count, k, dim, candidates) = (p.count(), p.k(), p.dim(), p.candidates());
+    let (count, k, dim) = (p.count(), p.k(), p.dim());
     let complete = &mut complete[..count];
     if count == 0 || k == 0 {
         return complete.fill(1);
     }
-    let whole: Vec<Query> = (0..count).map(|q| Query::of(row(&p.queries(), queries, q))).collect();
-    let parts: Vec<Parts> = whole.iter().map(|query| Parts::new(&query.high, &query.low)).collect();
-    let found = over_parts(p.n(), count, candidates, |rows, best| {
-        let mut upper = [0.0_f32; BLOCK];
-        for first in rows.clone().step_by(BLOCK) {
-            let some = BLOCK.min(rows.end - first);
-            for ((query, parts), best) in whole.iter().zip(&parts).zip(&mut *best) {
-                for (v, upper) in (first..first + some).zip(&mut upper) {
-                    let [high, low] = parts.products(&codes[v * dim..][..dim]);
-                    *upper = query.bound(high, low, &bounds[3 * v..][..3]);
-                }
-                best.scan(&upper[..some], |i| Reverse(first as u32 + i));
-            }
-        }
-    });
-    let queries = widened(p, queries);
+    let whole = widened(p, queries);
+    let found = candidates(p, queries, &whole, C::codes(codes), bounds);
     for (q, found) in found.into_iter().enumerate() {
         let last = found.last().map_or(u64::MAX, |&(bound, _)| bound);
-        let score = |id: usize| one(row(&p.corpus(), corpus, id), &queries[q * dim..][..dim]);
+        let score = |id: usize| one(row(&p.corpus(), corpus, id), &whole[q * dim..][..dim]);
         let mut exact = rows::collect(found.len(), |j| {
             let Reverse(id) = found[j].1;
             (order(score(id as usize)), Reverse(id))
         });
         exact.sort_unstable_by(|a, b| b.cmp(a));
-        complete[q] = u32::from(candidates == p.n() || exact[k - 1].0 > last);
+        complete[q] = u32::from(p.candidates() == p.n() || exact[k - 1].0 > last);
         put(p, exact, &mut values[q * k..][..k], &mut ids[q * k..][..k], score);
     }
 }

@@ -7,6 +7,7 @@ use latens_kernels::{
 
 /// Columns that are summed at once, of either side of a product.
 const WIDE: usize = 8;
+const HALF: usize = WIDE / 2;
 
 /// See [`latens_kernels::lowrank::orthogonalise`]. Matrices are independent; sums are the reference's, bit by bit.
 pub fn orthogonalise<A: Float>(p: &Plan<'_>, left: &mut [A], seed: u64) {
@@ -80,19 +81,49 @@ fn gram<A: Float>(left: &[A], rank: usize, slab: &mut [[f64; WIDE]], s: &mut [f6
         let count = rows.len() / rank;
         widen(rows, rank, slab);
         for (bi, bj) in (0..blocks).flat_map(|bi| (0..=bi).map(move |bj| (bi, bj))) {
-            let mut sums = [[0.0; WIDE]; WIDE];
-            for row in slab.chunks_exact(blocks).take(count) {
-                let (x, y) = (row[bi], row[bj]);
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    sums.iter_mut().zip(y).for_each(|(sum, y)| *sum += x * y);
-                }
-            }
+            let rows = slab.chunks_exact(blocks).take(count);
+            let sums =
+                if bi == bj { lower(rows.map(|row| &row[bi])) } else { square(rows.map(|row| (&row[bi], &row[bj]))) };
             for (i, sums) in (bi * WIDE..rank).zip(sums) {
                 let to = &mut s[i * rank..][..rank];
                 to[(bj * WIDE).min(rank)..].iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
             }
         }
     }
+}
+
+/// Products of all pairs of two blocks.
+#[inline(always)]
+fn square<'a>(rows: impl Iterator<Item = (&'a [f64; WIDE], &'a [f64; WIDE])>) -> [[f64; WIDE]; WIDE] {
+    let mut sums = [[0.0; WIDE]; WIDE];
+    for (x, y) in rows {
+        for (sums, x) in sums.iter_mut().zip(x) {
+            sums.iter_mut().zip(y).for_each(|(sum, y)| *sum += x * y);
+        }
+    }
+    sums
+}
+
+/// Products of the pairs of one block, without the quarter above the diagonal: so few sums stay in registers.
+#[inline(always)]
+fn lower<'a>(rows: impl Iterator<Item = &'a [f64; WIDE]>) -> [[f64; WIDE]; WIDE] {
+    let (mut left, mut right) = ([[0.0; HALF]; WIDE], [[0.0; HALF]; HALF]);
+    for row in rows {
+        for i in 0..WIDE {
+            for c in 0..HALF {
+                left[i][c] += row[i] * row[c];
+            }
+        }
+        for i in 0..HALF {
+            for c in 0..HALF {
+                right[i][c] += row[HALF + i] * row[HALF + c];
+            }
+        }
+    }
+    let mut sums = [[0.0; WIDE]; WIDE];
+    sums.iter_mut().zip(left).for_each(|(sums, left)| sums[..HALF].copy_from_slice(&left));
+    sums[HALF..].iter_mut().zip(right).for_each(|(sums, right)| sums[HALF..].copy_from_slice(&right));
+    sums
 }
 
 /// `P w`, four rows by eight columns at a time; below its diagonal `w` is 0 and adds nothing.
@@ -105,13 +136,20 @@ fn transform<A: Float>(left: &mut [A], rank: usize, slab: &mut [[f64; WIDE]], w:
         for (rows, from) in rows.chunks_mut(ROWS * rank).zip(slab.chunks_exact(ROWS * blocks)) {
             let from = from.as_flattened();
             for block in 0..blocks {
-                let depth = rank.min((block + 1) * WIDE);
+                // The last four rows of the block are 0 in its first four columns.
+                let (half, depth) = (block * WIDE + HALF, (block + 1) * WIDE);
                 let from: [&[f64]; ROWS] = core::array::from_fn(|r| &from[r * blocks * WIDE..][..depth]);
                 let mut sums = [[0.0; WIDE]; ROWS];
-                for k in 0..depth {
+                for k in 0..half {
                     let w = &w[k * blocks + block];
                     for r in 0..ROWS {
                         sums[r].iter_mut().zip(w).for_each(|(sum, w)| *sum += from[r][k] * w);
+                    }
+                }
+                for k in half..depth {
+                    let w = &w[k * blocks + block];
+                    for r in 0..ROWS {
+                        sums[r][HALF..].iter_mut().zip(&w[HALF..]).for_each(|(sum, w)| *sum += from[r][k] * w);
                     }
                 }
                 for (row, sums) in rows.chunks_exact_mut(rank).zip(sums) {

@@ -9,7 +9,7 @@ const SHARED: usize = 32 << 10;
 /// Copies of the bins in a block, at most.
 const COPIES: usize = 4;
 
-/// Jobs of one segment: those of group `g` are `g`, `g + 16`, .. from its first. Twin of `jobs_of` in `entropy.cu`.
+/// Jobs of one segment: those of group `g` are `g`, `g + 16`, .. from its first. Twin of `jobs_of` in `sample.cuh`.
 fn jobs(runs: usize) -> usize {
     GROUPS * runs.div_ceil(GROUPS).div_ceil(RUNS).max(1)
 }
@@ -71,7 +71,7 @@ impl<'a> Scratch<'a> {
     }
 }
 
-/// An estimator as the device knows it: twin of `entropy.cu`.
+/// An estimator as the device knows it: twin of `estimate.cuh`.
 fn number(estimator: Estimator) -> usize {
     match estimator {
         Estimator::Discrete => 0,

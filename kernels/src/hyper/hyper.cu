@@ -1,5 +1,6 @@
 // hyper: incidences of hypergraphs, pooling and walks over them, search. Contracts: mod.rs and its modules. Geometry:
 // launch/. Not yet run on a device.
+#include "copy.cuh"
 #include "pool.cuh"
 #include "rank.cuh"
 #include "search.cuh"
@@ -10,8 +11,8 @@
 #define PAIRS_OF Pairs{row, column, count, columns, pairs}
 #define TERMS const f32 *values, const f32 *of_columns, const f32 *of_rows, u32 how
 #define TERMS_OF Terms{values, of_columns, of_rows, how}
-#define TEXTS(T) const T *queries, const T *corpus, u32 count, u32 n, u32 dim, u64 of_queries, u64 of_corpus
-#define TEXTS_OF(T) Texts<T>{queries, corpus, count, n, dim, of_queries, of_corpus}
+#define TEXTS(T, C) const T *queries, const C *corpus, u32 count, u32 n, u32 dim, u64 of_queries, u64 of_corpus
+#define TEXTS_OF(T, C) Texts<T, C>{queries, corpus, count, n, dim, of_queries, of_corpus}
 
 #define ENTRIES(T)                                                                                                   \
   LATENS_ENTRY(hyper_pool_##T, 256, ROWS, const f32* a, const T* x, T* y, u32 dim, u64 stride) {                     \
@@ -27,19 +28,27 @@
   LATENS_ENTRY(hyper_dots_##T, 256, ROWS, const T* dy, const T* x, f32* da, u32 dim, u64 dy_stride, u64 x_stride) {  \
     dots(ROWS_OF, dy, x, da, dim, dy_stride, x_stride);                                                              \
   }                                                                                                                  \
-  LATENS_ENTRY(hyper_scores_##T, 256, TEXTS(T), f32* out) { scores(TEXTS_OF(T), out); }                              \
+  LATENS_ENTRY(hyper_scores_##T, 256, TEXTS(T, T), f32* out) {                                                       \
+    scores(TEXTS_OF(T, T), out, [](u32, u32, f32 sum) { return sum; });                                              \
+  }                                                                                                                  \
+  LATENS_ENTRY(hyper_near_##T, 256, TEXTS(T, bf16), const f32* bounds, const f32* numbers, f32* out) {               \
+    near(TEXTS_OF(T, bf16), bounds, numbers, out);                                                                   \
+  }                                                                                                                  \
+  LATENS_ENTRY(hyper_round_##T, 256, const T* x, bf16* codes, f32* bounds, u32 n, u32 dim, u64 stride) {             \
+    compress(x, codes, bounds, n, dim, stride);                                                                      \
+  }                                                                                                                  \
   LATENS_ENTRY(hyper_compress_##T, 256, const T* x, i8* codes, f32* bounds, u32 n, u32 dim, u64 stride) {            \
     compress(x, codes, bounds, n, dim, stride);                                                                      \
   }                                                                                                                  \
   LATENS_ENTRY(hyper_query_##T, 256, const T* x, i8* high, i8* low, f32* numbers, u32 count, u32 dim, u64 stride) {  \
     query(x, high, low, numbers, count, dim, stride);                                                                \
   }                                                                                                                  \
-  LATENS_ENTRY(hyper_rescore_##T, 256, TEXTS(T), const u32* ids, u64* list, u32 candidates) {                        \
-    rescore(TEXTS_OF(T), ids, list, candidates);                                                                     \
+  LATENS_ENTRY(hyper_rescore_##T, 256, TEXTS(T, T), const u32* ids, u64* list, u32 candidates) {                     \
+    rescore(TEXTS_OF(T, T), ids, list, candidates);                                                                  \
   }                                                                                                                  \
-  LATENS_ENTRY(hyper_best_##T, 256, TEXTS(T), const f32* bounds, u64* list, f32* values, u32* ids, u32* complete,    \
+  LATENS_ENTRY(hyper_best_##T, 256, TEXTS(T, T), const f32* bounds, u64* list, f32* values, u32* ids, u32* complete, \
                u32 k, u32 candidates) {                                                                              \
-    best(TEXTS_OF(T), bounds, list, values, ids, complete, k, candidates);                                           \
+    best(TEXTS_OF(T, T), bounds, list, values, ids, complete, k, candidates);                                        \
   }
 ENTRIES(f32)
 ENTRIES(f16)

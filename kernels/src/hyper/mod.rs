@@ -40,6 +40,7 @@
 //!
 //! **Source** Feng et al., *Hypergraph neural networks* (2019), for the operator that `weigh` and `pool` compose; Chitra
 //! and Raphael, *Random walks on hypergraphs with edge-dependent vertex weights* (2019), for the walk.
+pub mod copy;
 pub mod degree;
 pub mod incidence;
 pub mod launch;

@@ -1,9 +1,9 @@
-// select, search, compress. Contracts: select.rs, search.rs. Geometry: launch/select.rs, launch/search.rs. Not yet run on
+// select, search. Contracts: select.rs, search.rs. Geometry: launch/select.rs, launch/search.rs. Not yet run on
 // a device.
 //
 //   floor of select:      8 * entries bytes, and 8 * k a row
 //   floor of search:      n * dim * size bytes for every 4 queries, and the scores written and read
-//   floor of compressed:  n * (dim + 12) bytes a query, and candidates * dim * size
+//   floor of compressed:  of the copy, n * (dim + 12) bytes a query (bf16: 2 dim, for 4), and candidates * dim * size
 #pragma once
 #include "incidence.cuh"
 #include "select.cuh"
@@ -40,9 +40,10 @@ __device__ inline void select_members(const Rows& in, const f32* scores, f32* va
   }
 }
 
-// What a score needs.
-template <class T> struct Texts {
-  const T *queries, *corpus;
+// What a score needs: queries, and rows of a corpus or of its copy.
+template <class T, class C = T> struct Texts {
+  const T* queries;
+  const C* corpus;
   u32 count, n, dim;
   u64 of_queries, of_corpus;
   // By the lanes of a warp.
@@ -56,8 +57,8 @@ template <class T> struct Texts {
 
 constexpr u32 TOGETHER = 4;  // queries that read a row together: twin of launch/search.rs
 
-// A warp: a row of the corpus and some queries. Each sum is made as Texts::score makes it.
-template <class T> __device__ void scores(const Texts<T>& texts, f32* out) {
+// A warp: a row of the corpus and some queries. Each sum is made as Texts::score makes it; what is kept is done(q, v, sum).
+template <class T, class C, class F> __device__ void scores(const Texts<T, C>& texts, f32* out, F done) {
   u32 v = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, first = blockIdx.y * TOGETHER;
   if (v >= texts.n) return;
   u32 some = min(TOGETHER, texts.count - first);
@@ -70,91 +71,8 @@ template <class T> __device__ void scores(const Texts<T>& texts, f32* out) {
 #pragma unroll
   for (u32 j = 0; j < TOGETHER; ++j) {
     f32 sum = warp_sum(dot[j]);
-    if (threadIdx.x % 32 == 0 && j < some) out[u64(first + j) * texts.n + v] = sum;
+    if (threadIdx.x % 32 == 0 && j < some) out[u64(first + j) * texts.n + v] = done(first + j, v, sum);
   }
-}
-
-// The nearest integer, ties to even, at most 127 in size.
-__device__ inline i8 nearest(f32 x) { return i8(rintf(x < -127 ? -127 : x > 127 ? 127 : x)); }
-
-// The largest size of n numbers, by the lanes of a warp; not finite if one of them is not.
-template <class T> __device__ f32 largest_size(const T* x, u32 n) {
-  u32 top = 0;  // sizes rank as their bits do, NaN highest
-  visit(x, n, threadIdx.x % 32, 32, [&](u32, f32 x) { top = max(top, __float_as_uint(x) & 0x7fffffffu); });
-  return __uint_as_float(warp_max(top));
-}
-
-__device__ inline bool is_finite(f32 x) { return fabsf(x) < infinity(); }
-
-// A warp: a row.
-template <class T> __device__ void compress(const T* x, i8* codes, f32* bounds, u32 n, u32 dim, u64 stride) {
-  u32 v = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-  if (v >= n) return;
-  x += v * stride;
-  codes += u64(v) * dim;
-  f32 top = largest_size(x, dim), scale = top / 127, off = 0, all = 0;
-  bool finite = is_finite(top);
-  for (u32 c = threadIdx.x % 32; c < dim; c += 32) {
-    f32 value = to_f32(x[c]);
-    i8 code = finite && scale > 0 ? nearest(value / scale) : i8(0);
-    f32 rest = __fmaf_rn(-f32(code), scale, value);
-    codes[c] = code;
-    off = __fmaf_rn(rest, rest, off);
-    all = __fmaf_rn(value, value, all);
-  }
-  off = warp_sum(off);
-  all = warp_sum(all);
-  if (threadIdx.x % 32 != 0) return;
-  bounds[u64(v) * 3] = finite ? scale : 0;
-  bounds[u64(v) * 3 + 1] = finite ? sqrtf(off) : infinity();
-  bounds[u64(v) * 3 + 2] = finite ? sqrtf(all) : infinity();
-}
-
-// A warp: a query as integers, high and low, and scale, length and how far off that is.
-template <class T> __device__ void query(const T* queries, i8* high, i8* low, f32* numbers, u32 count, u32 dim, u64 stride) {
-  u32 q = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-  if (q >= count) return;
-  const T* x = queries + q * stride;
-  f32 top = largest_size(x, dim), scale = top / 127, off = 0, all = 0;
-  bool finite = is_finite(top), is = finite && scale > 0;
-  for (u32 c = threadIdx.x % 32; c < dim; c += 32) {
-    f32 value = to_f32(x[c]);
-    i8 h = is ? nearest(value / scale) : i8(0);
-    f32 rest = __fmaf_rn(-f32(h), scale, value);
-    i8 l = is ? nearest(rest / scale * 254) : i8(0);
-    rest = __fmaf_rn(-f32(l), scale / 254, rest);
-    high[u64(q) * dim + c] = h;
-    low[u64(q) * dim + c] = l;
-    off = __fmaf_rn(rest, rest, off);
-    all = __fmaf_rn(value, value, all);
-  }
-  off = warp_sum(off);
-  all = warp_sum(all);
-  if (threadIdx.x % 32 != 0) return;
-  f32 length = finite ? sqrtf(all) : infinity();
-  numbers[q * 3] = finite ? scale : 0;
-  numbers[q * 3 + 1] = length;
-  numbers[q * 3 + 2] = finite ? sqrtf(off) + length / 65536 : infinity();
-}
-
-// A warp: a row of the copy, for one query.
-__device__ inline void bounds_of(const i8* codes, const f32* bounds, const i8* high, const i8* low, const f32* numbers,
-                                 f32* out, u32 n, u32 dim) {
-  u32 v = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, q = blockIdx.y;
-  if (v >= n) return;
-  const i8 *row = codes + u64(v) * dim, *h = high + u64(q) * dim, *l = low + u64(q) * dim;
-  i32 sums[2] = {};
-  for (u32 c = threadIdx.x % 32; c < dim; c += 32) {
-    sums[0] += i32(row[c]) * h[c];
-    sums[1] += i32(row[c]) * l[c];
-  }
-  sums[0] = warp_sum(sums[0]);
-  sums[1] = warp_sum(sums[1]);
-  if (threadIdx.x % 32 != 0) return;
-  const f32 *of_row = bounds + u64(v) * 3, *of_query = numbers + q * 3;
-  f32 near = of_query[0] * of_row[0] * (f32(sums[0]) + f32(sums[1]) * (1.0f / 254));
-  f32 bound = near + of_row[1] * of_query[1] + of_row[2] * of_query[2];
-  out[u64(q) * n + v] = bound != bound ? infinity() : bound;
 }
 
 // A warp: a candidate.

@@ -1,5 +1,5 @@
-//! The rows of a corpus that are nearest to queries, by inner product; from the corpus itself, or from a copy of a
-//! quarter of its size whose candidates are then scored exactly.
+//! The rows of a corpus that are nearest to queries, by inner product; from the corpus itself, or from a copy in fewer
+//! bytes whose candidates are then scored exactly.
 //!
 //! | argument  | shape          | type |
 //! |-----------|----------------|------|
@@ -7,27 +7,27 @@
 //! | `corpus`  | `[n, dim]`     | as `queries` |
 //! | `values`  | `[count, k]`   | `Acc` |
 //! | `ids`     | `[count, k]`   | `u32` |
-//! | `codes`   | `[n, dim]`     | `i8`, of [`compress`], packed |
-//! | `bounds`  | `[n, 3]`       | `f32`: scale, `|x - scale codes|`, `|x|`, packed |
+//! | `codes`   | `[n, dim]`     | `i8` or `bf16`, of [`compress`], packed |
+//! | `bounds`  | `[n, 3]`       | `f32`: scale, `|x - c|` with `c = scale codes`, `|x|`, packed |
 //! | `complete` | `[count]`     | `u32`, of [`compressed`]: 1 where the answer is proved to be that of [`forward`] |
 //!
 //! [`forward`]: scores `s = x · q` of all rows, and the `k` largest as `topk` ranks them: larger first, of equals
 //! the smaller id, NaN lowest. For cosines, give rows of length 1.
 //!
-//! [`compress`]: `scale = max |x| / 127`, codes to the nearest. A row with a number that is not finite gets codes of 0 and
-//! an infinite distance, so that it is always a candidate.
+//! [`compress`]: codes to the nearest, of `i8` with `scale = max |x| / 127`, of `bf16` with 1. A row with a number that is
+//! not finite, or larger than 2^40, gets codes of 0 and an infinite distance, so that it is always a candidate.
 //!
-//! [`compressed`]: the query too is written in integers, `q ≈ high + low` of 8 bits each; an integer product gives `s'`,
-//! and Cauchy's inequality an upper bound of `s`:
-//! `s' + |q| |x - scale codes| + |x| (|q - q'| + 2^-16 |q|)`, the last for roundings. The `candidates` rows of largest
-//! bound are scored exactly, and the best `k` of those are the answer. It is the answer of `forward` if the `k`-th exact
-//! score is above the bound of the last candidate (or all rows are candidates): `complete` says so, for each query.
+//! [`compressed`]: the copy gives an upper bound of each score, with all roundings in it: see [`copy`](super::copy). The
+//! `candidates` rows of largest bound are scored exactly, and the best `k` of those are the answer. It is the answer of
+//! `forward` if the `k`-th exact score is above the bound of the last candidate (or all rows are candidates): `complete`
+//! says so, for each query.
 //!
 //! **Sums** in `Acc`. **Determinism** stable; close: values within 1e-11 of the sum of squares, ids where scores differ by
 //! more than rounding. **Errors** `Size` if shapes disagree, `Range` if `k > n`, `k > candidates` or
-//! `candidates > n`. **Moves** [`Plan::bytes`], and for each query `candidates` rows of the corpus.
+//! `candidates > n`, or for a copy `dim > 2^16`. **Moves** [`Plan::bytes`], and for each query `candidates` rows of the corpus.
+use super::copy::{self, Codes, Copied, Integers, Lengths};
 use super::{at_most, size};
-use crate::{Error, Float, Layout, Result, math, order};
+use crate::{Error, Float, Layout, Result, order};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -87,8 +87,7 @@ pub fn plan_compressed(
     }
     at_most(OP, "candidates", n, candidates)?;
     at_most(OP, "k", candidates, k)?;
-    // Sums of 127 * 128 fit an `i32` up to here.
-    at_most(OP, "dim", 1 << 16, dim)?;
+    at_most(OP, "dim", copy::DIM, dim)?;
     Ok(Plan { candidates, ..p })
 }
 
@@ -125,7 +124,7 @@ impl Plan {
     pub fn corpus(&self) -> Layout<2> {
         self.corpus
     }
-    /// Bytes that any implementation must move at least, for elements of `size` bytes of the corpus (1: of the copy).
+    /// Bytes that any implementation must move at least, for elements of `size` bytes of the corpus, or of the copy.
     pub fn bytes(&self, size: usize) -> usize {
         (self.corpus.len() + self.queries.len()) * size + 8 * self.count() * self.k
     }
@@ -143,7 +142,7 @@ fn row<'a, T>(layout: &Layout<2>, data: &'a [T], r: usize) -> &'a [T] {
     &data[r * layout.strides()[0]..][..layout.dims()[1]]
 }
 
-fn dot<T: Float>(a: &[T], b: &[T]) -> f64 {
+fn dot<A: Float, B: Float>(a: &[A], b: &[B]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a.wide() * b.wide()).sum::<f64>() + 0.0
 }
 
@@ -157,109 +156,49 @@ pub fn forward<T: Float>(p: &Plan, queries: &[T], corpus: &[T], values: &mut [T:
     }
 }
 
-/// Write rows in 8 bits.
-pub fn compress<T: Float>(p: &Plan, corpus: &[T], codes: &mut [i8], bounds: &mut [f32]) {
+/// Copy all rows.
+pub fn compress<T: Float, C: Copied>(p: &Plan, corpus: &[T], codes: &mut [C], bounds: &mut [f32]) {
     let dim = p.dim();
     for v in 0..p.n() {
-        bounds[3 * v..][..3].copy_from_slice(&compress_row(row(&p.corpus, corpus, v), &mut codes[v * dim..][..dim]));
+        bounds[3 * v..][..3].copy_from_slice(&C::copy(row(&p.corpus, corpus, v), &mut codes[v * dim..][..dim]));
     }
 }
 
-/// Write a row in 8 bits, and say its bounds. Quotients are of `f32`, so that codes are the same on every device.
-pub fn compress_row<T: Float>(x: &[T], codes: &mut [i8]) -> [f32; 3] {
-    let top = size_of(x);
-    if !top.is_finite() {
-        codes.fill(0);
-        return [0.0, f32::INFINITY, f32::INFINITY];
-    }
-    let scale = top / 127.0;
-    let (mut off, mut all) = (0.0, 0.0);
-    for (code, x) in codes.iter_mut().zip(x) {
-        *code = if scale > 0.0 { nearest(x.to_f32() / scale) } else { 0 };
-        let rest = x.wide() - f64::from(*code) * f64::from(scale);
-        (off, all) = (off + rest * rest, all + x.wide() * x.wide());
-    }
-    [scale, math::sqrt(off) as f32, math::sqrt(all) as f32]
-}
-
-/// The largest size; NaN if one is.
-fn size_of<T: Float>(x: &[T]) -> f32 {
-    x.iter().map(|x| x.to_f32().abs()).fold(0.0, |top, x| if x > top || x.is_nan() { x } else { top })
-}
-
-/// The nearest integer, ties to even, at most 127 in size.
-fn nearest(x: f32) -> i8 {
-    const ROUND: f32 = 12_582_912.0;
-    (x.clamp(-127.0, 127.0) + ROUND - ROUND) as i8
-}
-
-/// A query in integers: `scale (high + low / 254)`, its length, and how far off that is.
-#[derive(Clone, Debug)]
-pub struct Query {
-    /// The larger parts.
-    pub high: Vec<i8>,
-    /// The smaller parts.
-    pub low: Vec<i8>,
-    /// What `high` counts; `low` counts a 254th of it.
-    pub scale: f32,
-    /// `|q|`.
-    pub length: f32,
-    /// `|q - q'| + 2^-16 |q|`.
-    pub off: f32,
-}
-
-impl Query {
-    /// Of these numbers. One that is not finite makes every bound infinite.
-    pub fn of<T: Float>(q: &[T]) -> Self {
-        let top = size_of(q);
-        let finite = top.is_finite();
-        let scale = if finite { top / 127.0 } else { 0.0 };
-        let (mut high, mut low) = (Vec::with_capacity(q.len()), Vec::with_capacity(q.len()));
-        let (mut off, mut all) = (0.0, 0.0);
-        for q in q {
-            let h = if scale > 0.0 { nearest(q.to_f32() / scale) } else { 0 };
-            let rest = q.wide() - f64::from(h) * f64::from(scale);
-            let l = if scale > 0.0 { nearest(rest as f32 / scale * 254.0) } else { 0 };
-            let rest = rest - f64::from(l) * f64::from(scale) / 254.0;
-            (off, all) = (off + rest * rest, all + q.wide() * q.wide());
-            high.push(h);
-            low.push(l);
+/// What each score is at most.
+fn upper<T: Float>(p: &Plan, query: &[T], codes: Codes, bounds: &[f32]) -> Vec<f32> {
+    let (dim, of) = (p.dim(), |v: usize| &bounds[3 * v..][..3]);
+    match codes {
+        Codes::Int8(codes) => {
+            let whole = Integers::of(query);
+            let sum = |v: usize, part: &[i8]| {
+                codes[v * dim..][..dim].iter().zip(part).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+            };
+            let near = |v| whole.near(sum(v, &whole.high), sum(v, &whole.low), of(v));
+            (0..p.n()).map(|v| whole.lengths.bound(near(v), of(v))).collect()
         }
-        let length = if finite { math::sqrt(all) as f32 } else { f32::INFINITY };
-        let off = if finite { math::sqrt(off) as f32 + length / 65_536.0 } else { f32::INFINITY };
-        Self { high, low, scale, length, off }
-    }
-
-    /// What a score is at most, from the sums of products with `high` and `low` and the bounds of the row.
-    #[inline(always)]
-    pub fn bound(&self, high: i32, low: i32, bounds: &[f32]) -> f32 {
-        let near = self.scale * bounds[0] * (high as f32 + low as f32 * (1.0 / 254.0));
-        let bound = near + bounds[1] * self.length + bounds[2] * self.off;
-        if bound.is_nan() { f32::INFINITY } else { bound }
+        Codes::Bf16(codes) => {
+            let lengths = Lengths::of(query);
+            let near = |v: usize| dot(&codes[v * dim..][..dim], query) as f32;
+            (0..p.n()).map(|v| lengths.bound(near(v), of(v))).collect()
+        }
     }
 }
 
 /// The best of the candidates that the copy names.
-pub fn compressed<T: Float>(
+pub fn compressed<T: Float, C: Copied>(
     p: &Plan,
     queries: &[T],
     corpus: &[T],
-    codes: &[i8],
+    codes: &[C],
     bounds: &[f32],
     values: &mut [T::Acc],
     ids: &mut [u32],
     complete: &mut [u32],
 ) {
-    let (dim, k) = (p.dim(), p.k);
+    let k = p.k;
     for (q, complete) in complete[..p.count()].iter_mut().enumerate() {
         let query = row(&p.queries, queries, q);
-        let whole = Query::of(query);
-        let sum = |codes: &[i8], part: &[i8]| codes.iter().zip(part).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
-        let bound = |v: usize| {
-            let codes = &codes[v * dim..][..dim];
-            whole.bound(sum(codes, &whole.high), sum(codes, &whole.low), &bounds[3 * v..][..3])
-        };
-        let mut ranked: Vec<(u32, f32)> = (0..p.n()).map(|v| (v as u32, bound(v))).collect();
+        let mut ranked: Vec<_> = (0..).zip(upper(p, query, C::codes(codes), bounds)).collect();
         ranked.sort_by_key(|&(id, bound)| (Reverse(order(bound)), id));
         ranked.truncate(p.candidates);
         let last = ranked.last().map_or(f32::INFINITY, |&(_, bound)| bound);

@@ -2,11 +2,11 @@ use super::{IMAGE, Plan};
 use crate::{Chip, Error, Float, Launch, Result, Segment, Segments, Span, SpanMut};
 
 const BLOCK: u32 = 256;
-/// Rows or columns of a matrix that a block takes: twin of `lowrank.cu`.
+/// Rows or columns of a matrix that a block takes: twin of `product.cuh`.
 const TILE: usize = 64;
 /// Bytes of two tiles of a product in shared memory: 32 steps of 64 rows, and of as many or fewer columns.
 const TILES: usize = 4 * 2 * 64 * 33;
-/// Columns of a factor that a block takes: twin of `lowrank.cu`.
+/// Columns of a factor that a block takes: twin of `product.cuh`.
 const RANKS: usize = 32;
 
 /// Numbers of `f64` that the orthogonalisation of one matrix needs: its Gram matrix and the inverse, scales, sums.

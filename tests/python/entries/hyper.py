@@ -140,11 +140,20 @@ def search(c, draw):
     c.hyper_search(queries, corpus, k, values, ids, c.workspace("hyper_search", queries, corpus, k))
     same("hyper_search", ids, order)
     close("hyper_search values", values, np.take_along_axis(scores, order, -1))
-    codes, bounds, complete = np.zeros((200, 16), np.int8), np.zeros((200, 3), f32), np.zeros(3, u32)
+    for kind in [np.int8, np.uint16]:
+        search_copy(c, queries, corpus, order, np.zeros((200, 16), kind))
+
+
+def search_copy(c, queries, corpus, order, codes):
+    k, bounds, complete = order.shape[1], np.zeros((200, 3), f32), np.zeros(3, u32)
     c.hyper_compress(corpus, codes, bounds)
-    scale = np.abs(corpus).max(-1) / 127
-    close("hyper_compress scale", bounds[:, 0], scale)
-    assert (np.abs(codes * bounds[:, :1] - corpus) <= 0.5001 * scale[:, None]).all(), "hyper_compress is not nearest"
+    integers = codes.dtype == np.int8
+    close("hyper_compress scale", bounds[:, 0], np.abs(corpus).max(-1) / 127 if integers else np.ones(200))
+    copy = codes * bounds[:, :1] if integers else (codes.astype(u32) << 16).view(f32)
+    step = bounds[:, :1] if integers else np.abs(corpus) / 128
+    assert (np.abs(copy - corpus) <= 0.5001 * step).all(), "hyper_compress is not nearest"
+    close("hyper_compress", bounds[:, 1], np.linalg.norm(corpus - copy.astype(float), axis=-1), 1e-5)
+    values, ids = np.zeros((3, k), f32), np.zeros((3, k), u32)
     workspace = c.workspace("hyper_search_compressed", queries, corpus, k, 60)
     c.hyper_search_compressed(queries, corpus, codes, bounds, k, 60, values, ids, complete, workspace)
     same("hyper_search_compressed complete", complete, [1, 1, 1])

@@ -1,4 +1,5 @@
 //! Hypergraphs: one table of cases for each operation; every implementation goes through it.
+mod copy;
 mod gradient;
 mod graph;
 mod incidence;

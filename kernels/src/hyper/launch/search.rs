@@ -1,5 +1,6 @@
 //! Launches of [`search`](crate::hyper::search): scores or bounds of all rows, selection by [`topk`], and what is exact.
 use super::{BLOCK, WARPS};
+use crate::hyper::copy::{self, Copied};
 use crate::hyper::{IMAGE, search::Plan};
 use crate::{Chip, Error, Float, Launch, Layout, Result, Span, SpanMut, topk};
 
@@ -66,18 +67,18 @@ pub fn launch<'a, T: Float>(
     Ok([score, search, merge])
 }
 
-/// The launch that writes a corpus in 8 bits.
+/// The launch that copies a corpus.
 ///
 /// # Errors
 /// As [`launch`].
-pub fn compress<'a, T: Float>(
+pub fn compress<'a, T: Float, C: Copied>(
     p: &Plan,
     chip: &Chip,
     corpus: Span<'a, T>,
-    codes: SpanMut<'a, i8>,
+    codes: SpanMut<'a, C>,
     bounds: SpanMut<'a, f32>,
 ) -> Result<[Launch<'a>; 1]> {
-    Ok([Launch::new::<T>(&IMAGE, "hyper_compress")
+    Ok([Launch::new::<T>(&IMAGE, C::KERNEL)
         .read(corpus.holds(p.corpus().span(), OP, "corpus")?)
         .write(&codes.holds(p.n() * p.dim(), OP, "codes")?)
         .write(&bounds.holds(3 * p.n(), OP, "bounds")?)
@@ -87,55 +88,73 @@ pub fn compress<'a, T: Float>(
         .over([p.n().div_ceil(WARPS), 1, 1], BLOCK as u32, 0, chip)?])
 }
 
+/// The launches that write bounds of all scores: what they need of the queries, and the scan of the copy.
+fn upper<'a, T: Float, C: Copied>(
+    p: &Plan,
+    chip: &Chip,
+    queries: Span<'a, T>,
+    (codes, bounds): (Span<'a, C>, Span<'a, f32>),
+    workspace: &mut SpanMut<'a, u8>,
+    all: &SpanMut<'a, f32>,
+) -> Result<[Launch<'a>; 2]> {
+    let (count, n, dim) = (p.count(), p.n(), p.dim());
+    let queries = queries.holds(p.queries().span(), OP, "queries")?;
+    let (codes, bounds) = (codes.holds(n * dim, OP, "codes")?, bounds.holds(3 * n, OP, "bounds")?);
+    let numbers = workspace.take::<f32>(3 * count, OP)?;
+    let mut part = || copy::integers::<C>().then(|| workspace.take::<i8>(count * dim, OP)).transpose();
+    let (high, low) = (part()?, part()?);
+    let query = Launch::new::<T>(&IMAGE, "hyper_query").read(queries);
+    let query = query.write(high.as_ref()).write(low.as_ref()).write(&numbers);
+    let query = query.u32(count).u32(dim).u64(p.queries().strides()[0]);
+    let (scan, together) = match (&high, &low) {
+        (Some(high), Some(low)) => {
+            let scan = Launch::new::<f32>(&IMAGE, "hyper_bounds").read(codes).read(bounds);
+            (scan.read(high.shared()).read(low.shared()).read(numbers.shared()).write(all).u32(n).u32(dim), 1)
+        }
+        _ => {
+            let scan = Launch::new::<T>(&IMAGE, "hyper_near").read(queries).read(codes).u32(count).u32(n).u32(dim);
+            let scan = scan.u64(p.queries().strides()[0]).u64(dim);
+            (scan.read(bounds).read(numbers.shared()).write(all), TOGETHER)
+        }
+    };
+    let some = if p.candidates() == 0 { 0 } else { count };
+    Ok([
+        query.over([some.div_ceil(WARPS), 1, 1], BLOCK as u32, 0, chip)?,
+        scan.over([n.div_ceil(WARPS), some.div_ceil(together), 1], BLOCK as u32, 0, chip)?,
+    ])
+}
+
 /// The launches of a call that scans the copy.
 ///
 /// # Errors
 /// As [`launch`].
-pub fn launch_compressed<'a, T: Float>(
+pub fn launch_compressed<'a, T: Float, C: Copied>(
     p: &Plan,
     chip: &Chip,
     queries: Span<'a, T>,
     corpus: Span<'a, T>,
-    codes: Span<'a, i8>,
+    codes: Span<'a, C>,
     bounds: Span<'a, f32>,
     values: SpanMut<'a, T::Acc>,
     ids: SpanMut<'a, u32>,
     complete: SpanMut<'a, u32>,
     mut workspace: SpanMut<'a, u8>,
 ) -> Result<[Launch<'a>; 6]> {
-    let (count, n, dim, k, candidates) = (p.count(), p.n(), p.dim(), p.k(), p.candidates());
+    let (count, k, candidates) = (p.count(), p.k(), p.candidates());
     let values = values.holds(count * k, OP, "values")?;
     let ids = ids.holds(count * k, OP, "ids")?;
     let complete = complete.holds(count, OP, "complete")?;
     let list = workspace.take::<u32>(2 * count * candidates, OP)?; // pairs of them, 8 bytes
     let (tops, named) =
         (workspace.take::<f32>(count * candidates, OP)?, workspace.take::<u32>(count * candidates, OP)?);
-    let (high, low) = (workspace.take::<i8>(count * dim, OP)?, workspace.take::<i8>(count * dim, OP)?);
-    let (numbers, all) = (workspace.take::<f32>(3 * count, OP)?, workspace.take::<f32>(scores(p)?, OP)?);
-    let queries = queries.holds(p.queries().span(), OP, "queries")?;
-    let some = if candidates == 0 { 0 } else { count };
-    let whole = Launch::new::<T>(&IMAGE, "hyper_query").read(queries).write(&high).write(&low).write(&numbers);
-    let whole = whole.u32(count).u32(dim).u64(p.queries().strides()[0]);
-    let bound = Launch::new::<f32>(&IMAGE, "hyper_bounds")
-        .read(codes.holds(n * dim, OP, "codes")?)
-        .read(bounds.holds(3 * n, OP, "bounds")?)
-        .read(high.shared())
-        .read(low.shared())
-        .read(numbers.shared())
-        .write(&all)
-        .u32(n)
-        .u32(dim);
+    let all = workspace.take::<f32>(scores(p)?, OP)?;
+    let [query, scan] = upper(p, chip, queries, (codes, bounds), &mut workspace, &all)?;
     let rescore = texts("hyper_rescore", p, queries, corpus)?.read(named.shared()).write(&list).u32(candidates);
     let best = texts("hyper_best", p, queries, corpus)?.read(tops.shared()).write(&list).write(&values);
     let best = best.write(&ids).write(&complete).u32(k).u32(candidates);
-    let warps = |count: usize, some: usize| [count.div_ceil(WARPS), some, 1];
-    let block = BLOCK as u32;
-    let (bound, whole) = (
-        bound.over(warps(n, some), block, 0, chip)?,
-        whole.over(warps(if candidates == 0 { 0 } else { count }, 1), block, 0, chip)?,
-    );
-    let rescore = rescore.over(warps(candidates, some), block, 0, chip)?;
-    let best = best.over([count, 1, 1], block, 0, chip)?;
+    let some = if candidates == 0 { 0 } else { count };
+    let rescore = rescore.over([candidates.div_ceil(WARPS), some, 1], BLOCK as u32, 0, chip)?;
+    let best = best.over([count, 1, 1], BLOCK as u32, 0, chip)?;
     let [search, merge] = topk::launch(&picked(p, candidates)?, chip, all.shared(), tops, named, workspace)?;
-    Ok([whole, bound, search, merge, rescore, best])
+    Ok([query, scan, search, merge, rescore, best])
 }
