@@ -60,7 +60,10 @@ impl Drop for Far {
     }
 }
 
-const [BATCH, LEN, WIDTH, STATES]: [usize; 4] = [2, 3, 2, 16];
+const BATCH: usize = 2;
+const LEN: usize = 3;
+const WIDTH: usize = 2;
+const STATES: usize = 16;
 
 /// Two batch entries of three rows, each `apart` numbers from the last.
 struct Case {
@@ -137,8 +140,24 @@ impl Case {
 fn plan(wide: Layout<3>, a: Layout<2>, shared: Layout<3>, gate: Option<Layout<3>>) -> Plan {
     let (skip, bias, taps, taps_bias, window, bounds, orders, initial) = Default::default();
     let (u, delta, b, c, softplus) = (wide, wide, shared, shared, false);
-    family::plan(&Layouts { u, delta, a, b, c, skip, bias, gate, taps, taps_bias, window, bounds, orders, initial, softplus })
-        .unwrap()
+    family::plan(&Layouts {
+        u,
+        delta,
+        a,
+        b,
+        c,
+        skip,
+        bias,
+        gate,
+        taps,
+        taps_bias,
+        window,
+        bounds,
+        orders,
+        initial,
+        softplus,
+    })
+    .unwrap()
 }
 
 /// Without tables, which are of another kind on a device.
@@ -211,7 +230,8 @@ fn launches_of_sizes_that_no_test_can_hold() {
     let to = gradients([wide, wide, channels * states, shared, shared, 0].map(write));
     let bytes = family::workspace_backward(&p).unwrap();
     let all = family::launch_backward(&p, &CHIP, x(channels * states), read(wide), None, to, workspace(bytes)).unwrap();
-    let find = |name: &str| all.iter().filter(|launch| launch.entry().0 == name && launch.grid()[0] > 0).last().unwrap();
+    let find =
+        |name: &str| all.iter().filter(|launch| launch.entry().0 == name && launch.grid()[0] > 0).last().unwrap();
     let back = find("scan_backward");
     let tiles = channels / 4; // 128 threads, 32 to a channel
     assert_eq!(back.grid(), [(tiles * chunks) as u32, 1, 1]);
