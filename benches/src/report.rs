@@ -72,6 +72,6 @@ impl std::fmt::Display for Row {
             self.ratio(),
             self.peer
         )?;
-        self.rate.map_or(Ok(()), |(unit, rate)| write!(f, "  {rate:.0} {unit}"))
+        self.rate.map_or(Ok(()), |(unit, rate)| write!(f, "  {rate:.0$} {unit}", if rate < 100.0 { 2 } else { 0 }))
     }
 }

@@ -3,7 +3,9 @@
 use crate::simd::Fused;
 
 /// Adding and taking away rounds to the nearest integer, for numbers below 2^22; the low bits of the sum hold it.
-const ROUND: f32 = 12_582_912.0;
+pub(crate) const ROUND: f32 = 12_582_912.0;
+/// `ln 2` in two parts, the first with zeros at its end.
+pub(crate) const LN_2_PARTS: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
 
 /// `e` to the power `x`, within 2 units in the last place; NaN stays NaN.
 #[inline(always)]
@@ -12,9 +14,8 @@ pub(crate) fn exp(fused: Fused, x: f32) -> f32 {
     let x = if x < -104.0 { -104.0 } else { x };
     let shifted = fused.mul_add(x, core::f32::consts::LOG2_E, ROUND);
     let k = shifted - ROUND;
-    // ln 2 in two parts, the first with zeros at its end.
-    let r = fused.mul_add(k, -0.693_359_375, x);
-    let r = fused.mul_add(k, 2.121_944_4e-4, r);
+    let r = fused.mul_add(k, -LN_2_PARTS[0], x);
+    let r = fused.mul_add(k, -LN_2_PARTS[1], r);
     let series = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
     let mut p = 1.0 / 5040.0;
     for term in series {

@@ -50,6 +50,14 @@ const CASES: &[Sizes] = &[
     Sizes { len: 70, width: 9, states: 16, orders: 4, groups: 2, bounds: Some(&[0, 20, 21, 70]), full: true, ..PLAIN },
     Sizes { len: 0, width: 2, bounds: Some(&[0, 0]), full: true, ..PLAIN },
     Sizes { len: 577, width: 17, states: 16, full: true, ..PLAIN },
+    // Lengths and widths of pictures and backbones, the other sides small.
+    Sizes { len: 626, width: 3, states: 17, full: true, ..PLAIN },
+    Sizes { len: 2305, width: 2, states: 16, full: true, ..PLAIN },
+    Sizes { len: 6085, width: 1, states: 16, full: true, padding: 1, ..PLAIN },
+    Sizes { batch: 2, len: 2, width: 192, states: 64, full: true, ..PLAIN },
+    Sizes { len: 5, width: 768, states: 16, full: true, ..PLAIN },
+    Sizes { len: 2, width: 1024, states: 17, full: true, ..PLAIN },
+    Sizes { len: 3, width: 192, states: 16, orders: 4, groups: 4, full: true, ..PLAIN },
 ];
 
 /// Orders of `len` rows: forward, reverse, and others that step through.

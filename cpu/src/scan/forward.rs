@@ -1,8 +1,10 @@
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop)] // positions of several arrays at once
-use super::lane::{Lane, Sheet, Task};
-use super::tile::{Block, Positions, STEPS, Tile, at, fetch, put, tiles};
+use super::block::{Block, Positions, STEPS, at, fetch, put};
+use super::sheet::Sheet;
+use super::tile::{Tile, tiles};
 use super::{Call, Span};
+use crate::simd::{Fused, LANES, Lane, Task};
 use alloc::{vec, vec::Vec};
 use latens_kernels::Float;
 
@@ -20,7 +22,7 @@ impl<T: Float> Task for Forward<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Lane>(self) {
+    fn run<V: Lane, const M: usize, const C: usize>(self, _: Fused) {
         let (call, p) = (self.call, self.call.p);
         let orders = p.route().orders();
         let mut sums: Vec<V> = Vec::new();
@@ -71,7 +73,7 @@ impl<T: Float> Forward<'_, '_, T> {
                         // SAFETY: these channels of this batch entry are this task's.
                         let all = unsafe { self.state(last, tile, s.index) };
                         for (n, h) in h.iter_mut().enumerate() {
-                            let mut x = [0.0; super::lane::LANES];
+                            let mut x = [0.0; LANES];
                             for (lane, x) in x[..tile.count].iter_mut().enumerate() {
                                 *x = all[lane * p.states() + n].to_f32();
                             }
@@ -88,15 +90,18 @@ impl<T: Float> Forward<'_, '_, T> {
                 soon = Positions::new(call, &s, order, now.first + STEPS);
                 for (k, tile) in tiles.iter_mut().enumerate() {
                     tile.read(call, &s, &now, &soon, &mut block);
-                    for row in soon.rows() {
+                    for row in &soon.rows[..if tile.column % LANES < V::N { soon.count } else { 0 }] {
                         self.y.prefetch((s.batch * p.route().len() + row) * p.width() + tile.column);
                     }
-                    let mut out = [V::splat(0.0); STEPS];
-                    for t in 0..now.count {
-                        out[t] = tile.skip.mul(block.u[t]);
-                    }
-                    tile.scan(call, &block, &mut out);
-                    each(tile, k, &block, &out);
+                    let mut out = block.u.map(
+                        #[inline(always)]
+                        |u| tile.skip.mul(u),
+                    );
+                    tile.scan(call.b.data, call.c.data, &block, Some(&mut out));
+                    V::apart(
+                        #[inline(always)]
+                        || each(tile, k, &block, &out),
+                    );
                 }
             }
             for tile in tiles.iter() {

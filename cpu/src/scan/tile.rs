@@ -1,12 +1,10 @@
 //! A few neighbouring channels, one to a lane, through a few positions.
 #![allow(clippy::needless_range_loop)] // positions of several arrays at once
-use super::lane::{LANES, Lane, prefetch};
+use super::block::{Block, Most, Positions, STEPS, at, fetch};
 use super::{Call, Span};
+use crate::simd::{LANES, Lane, prefetch_at};
 use alloc::{vec, vec::Vec};
-use latens_kernels::{Float, Layout, route::Sequence};
-
-/// Positions of a block: what is made of them stays in the first-level cache.
-pub(super) const STEPS: usize = 16;
+use latens_kernels::{Float, route::Sequence};
 
 /// Channels of a tile, their parameters, and the state they are in.
 pub(super) struct Tile<V> {
@@ -23,96 +21,6 @@ pub(super) struct Tile<V> {
     pub skip: V,
     pub bias: V,
     pub h: Vec<V>,
-}
-
-/// Where a block of positions lies: found once for all tiles. Numbers of rows are those of a batch entry; the others say
-/// where rows begin.
-pub(super) struct Positions {
-    pub first: usize,
-    pub count: usize,
-    rows: [usize; STEPS],
-    delta: [usize; STEPS],
-    u: [usize; STEPS],
-    b: [usize; STEPS],
-    c: [usize; STEPS],
-}
-
-impl Positions {
-    /// Those of a sequence from `first` on, fewer at its end, none past it.
-    #[inline(always)]
-    pub(super) fn new<T: Float>(call: &Call<'_, T>, s: &Sequence, order: usize, first: usize) -> Self {
-        let (l, none) = (call.p.layouts(), [0; STEPS]);
-        let count = STEPS.min(s.end.saturating_sub(first));
-        let mut to = Positions { first, count, rows: none, delta: none, u: none, b: none, c: none };
-        for t in 0..count {
-            let row = call.row(s.batch, order, first + t);
-            to.rows[t] = row;
-            to.delta[t] = at(&l.delta, s.batch, row);
-            to.u[t] = at(&l.u, s.batch, row);
-            to.b[t] = call.b.at(s.batch, row);
-            to.c[t] = call.c.at(s.batch, row);
-        }
-        to
-    }
-
-    /// Their rows.
-    #[inline(always)]
-    pub(super) fn rows(&self) -> &[usize] {
-        &self.rows[..self.count]
-    }
-}
-
-/// What a block of positions reads: rows, and the exponents' other factor.
-pub(super) struct Block<V> {
-    pub count: usize,
-    pub rows: [usize; STEPS],
-    pub delta: [V; STEPS],
-    pub u: [V; STEPS],
-    /// `delta u`, what `b` is multiplied by.
-    pub entry: [V; STEPS],
-    /// What `delta` was made of.
-    pub raw: [V; STEPS],
-    /// Whether no decay underflows or overflows, so that [`Lane::power`] may be taken.
-    pub tame: bool,
-    pub b: [usize; STEPS],
-    pub c: [usize; STEPS],
-}
-
-/// The first `count` numbers of memory, then zeros.
-#[inline(always)]
-pub(super) fn fetch<V: Lane, T: Float>(from: &[T], count: usize) -> V {
-    if count == V::N
-        && let Some(from) = crate::cast::cast::<T, f32>(from)
-    {
-        return V::load(from);
-    }
-    let mut x = [0.0; LANES];
-    for (x, from) in x.iter_mut().zip(&from[..count]) {
-        *x = from.to_f32();
-    }
-    V::load(&x)
-}
-
-/// Into memory, as many as it has room for.
-#[inline(always)]
-pub(super) fn put<V: Lane, T: Float>(v: V, to: &mut [T]) {
-    if to.len() == V::N
-        && let Some(to) = crate::cast::cast_mut::<T, f32>(to)
-    {
-        return v.store(to);
-    }
-    let mut x = [0.0; LANES];
-    v.store(&mut x);
-    to.iter_mut().zip(x).for_each(|(to, x)| *to = T::from_f32(x));
-}
-
-impl<V: Lane> Block<V> {
-    #[inline(always)]
-    pub(super) fn new() -> Self {
-        let none = [V::splat(0.0); STEPS];
-        let (rows, b, c) = ([0; STEPS], [0; STEPS], [0; STEPS]);
-        Block { count: 0, rows, delta: none, u: none, entry: none, raw: none, tame: false, b, c }
-    }
 }
 
 impl<V: Lane> Tile<V> {
@@ -174,30 +82,38 @@ impl<V: Lane> Tile<V> {
         soon: &Positions,
         block: &mut Block<V>,
     ) {
-        let (l, mut most) = (call.p.layouts(), Most::none());
-        let (shared, column) = (self.group * call.p.states(), self.u_column(call));
-        for t in 0..soon.count {
-            prefetch(call.x.delta, soon.delta[t] + self.channel);
-            prefetch(call.x.u, soon.u[t] + column);
-        }
-        (block.count, block.rows) = (now.count, now.rows);
-        for t in 0..now.count {
-            block.b[t] = now.b[t] + shared;
-            block.c[t] = now.c[t] + shared;
-            let raw: V = fetch::<V, T>(&call.x.delta[now.delta[t] + self.channel..], self.count).add(self.bias);
-            let delta = if l.softplus { raw.softplus() } else { raw };
-            let u = match call.x.taps {
-                None => fetch(&call.x.u[now.u[t] + column..], self.count),
-                Some(taps) => self.convolved(call, taps, s, now.first + t),
-            };
-            block.raw[t] = raw;
-            block.delta[t] = delta;
-            most.see(delta);
-            block.u[t] = u;
-            block.entry[t] = delta.mul(u);
-        }
-        // Not so for a NaN.
-        block.tame = most.number() * self.top < 125.0 * V::UNITS;
+        let (l, column, shared) = (call.p.layouts(), self.u_column(call), self.group * call.p.states());
+        V::apart(
+            #[inline(always)]
+            || {
+                // A line of memory has lanes of several tiles, of which one asks.
+                for t in 0..if self.channel % LANES < V::N { soon.count } else { 0 } {
+                    prefetch_at(call.x.delta, soon.delta[t] + self.channel);
+                    prefetch_at(call.x.u, soon.u[t] + column);
+                }
+                (block.count, block.rows) = (now.count, now.rows);
+                for t in 0..now.count {
+                    block.b[t] = now.b[t] + shared;
+                    block.c[t] = now.c[t] + shared;
+                    let raw = fetch::<V, T>(&call.x.delta[now.delta[t] + self.channel..], self.count).add(self.bias);
+                    (block.raw[t], block.delta[t]) = (raw, raw);
+                    block.u[t] = match call.x.taps {
+                        None => fetch(&call.x.u[now.u[t] + column..], self.count),
+                        Some(taps) => self.convolved(call, taps, s, now.first + t),
+                    };
+                }
+                for delta in &mut block.delta[..if l.softplus { now.count } else { 0 }] {
+                    *delta = delta.softplus();
+                }
+                let mut most = Most::none();
+                for t in 0..now.count {
+                    most.see(block.delta[t]);
+                    block.entry[t] = block.delta[t].mul(block.u[t]);
+                }
+                // Not so for a NaN.
+                block.tame = most.number() * self.top < 125.0 * V::UNITS;
+            },
+        );
     }
 
     #[inline(always)]
@@ -229,33 +145,47 @@ impl<V: Lane> Tile<V> {
         sum.mul(sum.sigmoid())
     }
 
-    /// Take the states through a block, and add what they give to `out`.
+    /// Take the states through a block, and add what they give to `out`, if that is asked for.
     #[inline(always)]
-    pub(super) fn scan<T: Float>(&mut self, call: &Call<'_, T>, block: &Block<V>, out: &mut [V; STEPS]) {
-        match block.tame {
-            true => self.scan_by::<T, true>(call, block, out),
-            false => self.scan_by::<T, false>(call, block, out),
+    pub(super) fn scan(&mut self, b: &[f32], c: &[f32], block: &Block<V>, out: Option<&mut [V; STEPS]>) {
+        match (block.tame, out) {
+            (true, Some(out)) => self.scan_by::<true, true>(b, c, block, out),
+            (false, Some(out)) => self.scan_by::<false, true>(b, c, block, out),
+            (true, None) => self.scan_by::<true, false>(b, c, block, &mut [V::splat(0.0); STEPS]),
+            (false, None) => self.scan_by::<false, false>(b, c, block, &mut [V::splat(0.0); STEPS]),
         }
     }
 
     #[inline(always)]
-    fn scan_by<T: Float, const TAME: bool>(&mut self, call: &Call<'_, T>, block: &Block<V>, out: &mut [V; STEPS]) {
-        let (mut n, states) = (0, self.h.len());
-        while n < states {
-            n += match states - n {
-                16.. if V::STATES == 16 => self.part::<T, TAME, 16>(call, block, n, out),
-                8.. => self.part::<T, TAME, 8>(call, block, n, out),
-                4.. => self.part::<T, TAME, 4>(call, block, n, out),
-                _ => self.part::<T, TAME, 1>(call, block, n, out),
-            };
-        }
-    }
-
-    /// `COUNT` states, which stay in registers.
-    #[inline(always)]
-    fn part<T: Float, const TAME: bool, const COUNT: usize>(
+    fn scan_by<const TAME: bool, const OUT: bool>(
         &mut self,
-        call: &Call<'_, T>,
+        b: &[f32],
+        c: &[f32],
+        block: &Block<V>,
+        out: &mut [V; STEPS],
+    ) {
+        V::apart(
+            #[inline(always)]
+            || {
+                let (mut n, states) = (0, self.h.len());
+                while n < states {
+                    n += match states - n {
+                        16.. if V::STATES == 16 => self.part::<TAME, OUT, 16>(b, c, block, n, out),
+                        8.. => self.part::<TAME, OUT, 8>(b, c, block, n, out),
+                        4.. => self.part::<TAME, OUT, 4>(b, c, block, n, out),
+                        _ => self.part::<TAME, OUT, 1>(b, c, block, n, out),
+                    };
+                }
+            },
+        );
+    }
+
+    /// `COUNT` states, which stay in registers, or beside them where there are only sixteen.
+    #[inline(always)]
+    fn part<const TAME: bool, const OUT: bool, const COUNT: usize>(
+        &mut self,
+        b: &[f32],
+        c: &[f32],
         block: &Block<V>,
         first: usize,
         out: &mut [V; STEPS],
@@ -264,19 +194,21 @@ impl<V: Lane> Tile<V> {
         a.copy_from_slice(&self.a[first..][..COUNT]);
         h.copy_from_slice(&self.h[first..][..COUNT]);
         for t in 0..block.count {
-            let (b, c) = (&call.b.data[block.b[t] + first..][..COUNT], &call.c.data[block.c[t] + first..][..COUNT]);
+            let (b, c) = (&b[block.b[t] + first..][..COUNT], &c[block.c[t] + first..][..COUNT]);
             let (delta, entry) = (block.delta[t], block.entry[t]);
             let (mut low, mut high) = (out[t], V::splat(0.0));
             // Two loops, for the compiler does not unroll one of sixteen rounds, and only then h stays in registers.
             for n in 0..COUNT.min(8) {
                 h[n] = decay::<V, TAME>(delta.mul(a[n])).mul_add(h[n], entry.mul(V::splat(b[n])));
-                low = h[n].mul_add(V::splat(c[n]), low);
+                low = if OUT { h[n].mul_add(V::splat(c[n]), low) } else { low };
             }
             for n in 8..COUNT {
                 h[n] = decay::<V, TAME>(delta.mul(a[n])).mul_add(h[n], entry.mul(V::splat(b[n])));
-                high = h[n].mul_add(V::splat(c[n]), high);
+                high = if OUT { h[n].mul_add(V::splat(c[n]), high) } else { high };
             }
-            out[t] = low.add(high);
+            if OUT {
+                out[t] = low.add(high);
+            }
         }
         self.h[first..][..COUNT].copy_from_slice(&h);
         COUNT
@@ -286,38 +218,6 @@ impl<V: Lane> Tile<V> {
 #[inline(always)]
 pub(super) fn decay<V: Lane, const TAME: bool>(z: V) -> V {
     if TAME { V::power(z) } else { V::power_of_any(z) }
-}
-
-/// The largest size of numbers, or NaN if one of them is NaN or infinite.
-struct Most<V> {
-    size: V,
-    odd: V,
-}
-
-impl<V: Lane> Most<V> {
-    #[inline(always)]
-    fn none() -> Self {
-        Most { size: V::splat(0.0), odd: V::splat(0.0) }
-    }
-    #[inline(always)]
-    fn see(&mut self, x: V) {
-        let size = x.abs();
-        self.size = self.size.below(size, size, self.size);
-        self.odd = self.odd.add(x.sub(x));
-    }
-    #[inline(always)]
-    fn number(self) -> f32 {
-        let mut x = [0.0; LANES];
-        self.size.add(self.odd).store(&mut x);
-        x.into_iter().fold(0.0, |most, x| if x <= most { most } else { x })
-    }
-}
-
-/// Where a row of a batch entry begins.
-#[inline(always)]
-pub(super) fn at(layout: &Layout<3>, batch: usize, row: usize) -> usize {
-    let [entry, step, _] = layout.strides();
-    batch * entry + row * step
 }
 
 /// Tiles of neighbouring columns of one order.

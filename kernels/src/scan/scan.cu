@@ -27,15 +27,14 @@ __device__ inline bool cut(const Route& route, u32 first, u32 end, bool back) {
 // From the ends of chunks to their starts, in place; backward the other way round. A thread has a state of a channel.
 __device__ inline void carry(const Route& route, f32* all, const f32* sums, const f32* a, u64 a_row, u32 channels, u32 states,
                              u32 chunk, u32 back) {
-  u32 per_batch = (channels * states + BLOCK - 1) / BLOCK, batch = blockIdx.x / per_batch;
-  u32 i = blockIdx.x % per_batch * BLOCK + threadIdx.x;
-  if (i >= channels * states || route.broken()) return;
-  u32 channel = i / states, chunks = (route.len + chunk - 1) / chunk;
+  u64 each = u64(channels) * states, per_batch = (each + BLOCK - 1) / BLOCK, i = blockIdx.x % per_batch * BLOCK + threadIdx.x;
+  if (i >= each || route.broken()) return;
+  u32 batch = u32(blockIdx.x / per_batch), channel = u32(i / states), chunks = (route.len + chunk - 1) / chunk;
   f32 decay = a[channel * a_row + i % states] * LOG2_E, now = 0;
   for (u32 k = 0; k < chunks; ++k) {
     u32 j = back ? chunks - 1 - k : k, first = j * chunk;
     u64 record = u64(batch) * chunks + j;
-    f32* at = all + record * channels * states + i;
+    f32* at = all + record * each + i;
     f32 found = *at;
     *at = now;
     bool through = !cut(route, first, min(first + chunk, route.len), back != 0);

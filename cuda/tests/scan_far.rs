@@ -1,0 +1,255 @@
+//! A selective scan of numbers further apart than 2^31 and 2^32 of them: in address space of which nothing exists but the
+//! pages that are touched, on the host and, through the emulator, by the device code.
+#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use latens_cuda::Device;
+use latens_kernels::scan::{self as family, Gradients, Inputs, Layouts, Plan};
+use latens_kernels::{Arg, Chip, Error, Layout, Span, SpanMut, route::Tables};
+use std::ffi::{c_int, c_void};
+
+unsafe extern "C" {
+    fn mmap(at: *mut c_void, len: usize, protection: c_int, flags: c_int, file: c_int, offset: i64) -> *mut c_void;
+    fn munmap(at: *mut c_void, len: usize) -> c_int;
+}
+
+/// Numbers of address space, zero until written.
+struct Far {
+    start: *mut f32,
+    len: usize,
+}
+
+impl Far {
+    fn new(len: usize) -> Self {
+        const READ_WRITE: c_int = 3;
+        const PRIVATE_ANONYMOUS_NORESERVE: c_int = 0x2 | 0x20 | 0x4000;
+        // SAFETY: new memory, wherever there is room.
+        let at = unsafe { mmap(std::ptr::null_mut(), 4 * len, READ_WRITE, PRIVATE_ANONYMOUS_NORESERVE, -1, 0) };
+        assert_ne!(at as isize, -1, "no address space of {len} numbers");
+        Self { start: at.cast(), len }
+    }
+
+    /// A tensor of which a row lies every `stride` numbers, filled with small numbers that depend on where they are in it.
+    fn tensor(dims: [usize; 3], layout: &Layout<3>, (low, high): (f32, f32), seed: usize) -> Self {
+        let (mut to, [batch, row, _]) = (Self::new(layout.span()), layout.strides());
+        for i in 0..dims.iter().product() {
+            let place = i / (dims[1] * dims[2]) * batch + i / dims[2] % dims[1] * row + i % dims[2];
+            to.slice_mut()[place] = low + (high - low) * ((i * 37 + seed * 11) % 101) as f32 / 101.0;
+        }
+        to
+    }
+
+    fn slice(&self) -> &[f32] {
+        // SAFETY: as much as was mapped, and all bits are a number.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+
+    fn slice_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as above, and nobody else has it.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+
+    fn span(&self, device: &Device) -> Span<'_, f32> {
+        // SAFETY: on the emulator the memory of the host is that of the device.
+        unsafe { Span::new(self.start as u64, self.len, device.id()) }
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and gone with this.
+        unsafe { munmap(self.start.cast(), 4 * self.len) };
+    }
+}
+
+const BATCH: usize = 2;
+const LEN: usize = 3;
+const WIDTH: usize = 2;
+const STATES: usize = 16;
+
+/// Two batch entries of three rows, each `apart` numbers from the last.
+struct Case {
+    plan: Plan,
+    u: Far,
+    delta: Far,
+    a: Far,
+    b: Far,
+    c: Far,
+    gate: Far,
+    dy: Far,
+}
+
+impl Case {
+    fn new(apart: usize) -> Self {
+        let layout = |n: usize| Layout::strided([BATCH, LEN, n], [LEN * apart, apart, 1]).unwrap();
+        let (wide, shared) = (layout(WIDTH), layout(STATES));
+        let plan = plan(wide, Layout::strided([WIDTH, STATES], [apart, 1]).unwrap(), shared, Some(wide));
+        let tensor = |n: usize, layout, between, seed| Far::tensor([BATCH, LEN, n], layout, between, seed);
+        let a = Layout::strided([1, WIDTH, STATES], [0, apart, 1]).unwrap();
+        Self {
+            plan: family::plan_backward(&plan, &wide, None).unwrap(),
+            u: tensor(WIDTH, &wide, (-1.0, 1.0), 1),
+            delta: tensor(WIDTH, &wide, (0.01, 0.5), 2),
+            a: Far::tensor([1, WIDTH, STATES], &a, (-3.0, -0.1), 3),
+            b: tensor(STATES, &shared, (-1.0, 1.0), 4),
+            c: tensor(STATES, &shared, (-1.0, 1.0), 5),
+            gate: tensor(WIDTH, &wide, (-2.0, 2.0), 6),
+            dy: tensor(WIDTH, &wide, (-1.0, 1.0), 7),
+        }
+    }
+
+    fn inputs<'a, S>(&'a self, of: impl Fn(&'a Far) -> S) -> Inputs<S, S, &'a [u32]> {
+        let (skip, bias, taps, taps_bias, window, initial) = (None, None, None, None, None, None);
+        let (u, delta, a, b, c) = (of(&self.u), of(&self.delta), of(&self.a), of(&self.b), of(&self.c));
+        let (gate, tables) = (Some(of(&self.gate)), Tables { bounds: None, orders: None });
+        Inputs { u, delta, a, b, c, skip, bias, gate, taps, taps_bias, window, tables, initial }
+    }
+
+    /// `y`, then the gradients of `u`, `delta`, `a`, `b`, `c` and the gate, on the host.
+    fn host(&self) -> [Vec<f32>; 7] {
+        let (p, mut out) = (&self.plan, outputs());
+        let [y, du, ddelta, da, db, dc, dgate] = &mut out;
+        latens_cpu::scan::forward(p, self.inputs(Far::slice), y, None).unwrap();
+        let to = gradients([du, ddelta, da, db, dc, dgate].map(|to| &mut to[..]));
+        latens_cpu::scan::backward(p, self.inputs(Far::slice), self.dy.slice(), None, to).unwrap();
+        out
+    }
+
+    /// The same by the launches of a device.
+    fn device(&self, device: &Device) -> [Vec<f32>; 7] {
+        let (p, chip) = (&self.plan, device.chip());
+        let x = || {
+            let x = self.inputs(|far| far.span(device));
+            Inputs { tables: Tables { bounds: None, orders: None }, ..spans(x) }
+        };
+        let mut to = outputs().map(|out| device.alloc::<f32>(out.len()).unwrap());
+        let bytes = family::workspace(p, chip).unwrap().max(family::workspace_backward(p).unwrap());
+        let mut workspace = device.alloc::<u8>(bytes).unwrap();
+        let [y, du, ddelta, da, db, dc, dgate] = &mut to;
+        let launches = family::launch(p, chip, x(), y.span_mut(), None, workspace.span_mut()).unwrap();
+        device.run(&launches).unwrap();
+        let to_gradients = gradients([du, ddelta, da, db, dc, dgate].map(|to| to.span_mut()));
+        let (dy, workspace) = (self.dy.span(device), workspace.span_mut());
+        device.run(&family::launch_backward(p, chip, x(), dy, None, to_gradients, workspace).unwrap()).unwrap();
+        to.map(|to| {
+            let mut out = vec![0.0; to.len()];
+            to.read(&mut out).unwrap();
+            out
+        })
+    }
+}
+
+fn plan(wide: Layout<3>, a: Layout<2>, shared: Layout<3>, gate: Option<Layout<3>>) -> Plan {
+    let (skip, bias, taps, taps_bias, window, bounds, orders, initial) = Default::default();
+    let (u, delta, b, c, softplus) = (wide, wide, shared, shared, false);
+    family::plan(&Layouts {
+        u,
+        delta,
+        a,
+        b,
+        c,
+        skip,
+        bias,
+        gate,
+        taps,
+        taps_bias,
+        window,
+        bounds,
+        orders,
+        initial,
+        softplus,
+    })
+    .unwrap()
+}
+
+/// Without tables, which are of another kind on a device.
+fn spans<'a>(x: Inputs<Span<'a, f32>, Span<'a, f32>, &[u32]>) -> Inputs<Span<'a, f32>, Span<'a, f32>, Span<'a, u32>> {
+    let Inputs { u, delta, a, b, c, skip, bias, gate, taps, taps_bias, window, initial, .. } = x;
+    let tables = Tables { bounds: None, orders: None };
+    Inputs { u, delta, a, b, c, skip, bias, gate, taps, taps_bias, window, tables, initial }
+}
+
+fn outputs() -> [Vec<f32>; 7] {
+    let (wide, shared) = (BATCH * LEN * WIDTH, BATCH * LEN * STATES);
+    [wide, wide, wide, WIDTH * STATES, shared, shared, wide].map(|len| vec![0.0; len])
+}
+
+fn gradients<S>([du, ddelta, da, db, dc, dgate]: [S; 6]) -> Gradients<S, S> {
+    let (dskip, dbias, dinitial) = (None, None, None);
+    let [du, ddelta, da, db, dc, dgate] = [du, ddelta, da, db, dc, dgate].map(Some);
+    Gradients { du, ddelta, da, db, dc, dskip, dbias, dgate, dinitial }
+}
+
+/// Where rows lie changes nothing, in any bit.
+#[test]
+fn far_rows_are_as_near_ones() {
+    let (near, far) = (Case::new(64), Case::new((1 << 31) + 64));
+    assert!(far.u.len > 5 << 31 && far.a.len > 1 << 31);
+    let want = near.host();
+    assert!(want.iter().all(|want| want.iter().any(|&x| x != 0.0)));
+    assert_eq!(far.host(), want, "on the host");
+    latens_emulator::start();
+    let device = Device::new(0).unwrap();
+    let want = near.device(&device);
+    assert!(want.iter().all(|want| want.iter().any(|&x| x != 0.0)));
+    assert_eq!(far.device(&device), want, "on a device");
+}
+
+/// What a launch is told of sizes past 2^32: strides and counts in 64 bits, blocks that fit or an error. Nothing runs.
+#[test]
+fn launches_of_sizes_that_no_test_can_hold() {
+    const CHIP: Chip = Chip { capability: (9, 0), multiprocessors: 132, shared: 227 * 1024 };
+    // The sizes that overflowed the 32-bit offsets of another program: silent wrong gradients.
+    let [batch, len, channels, states] = [64, 33 * 2048, 4096, 256];
+    let packed = |n: usize| Layout::packed([batch, len, n]).unwrap();
+    let p = plan(packed(channels), Layout::packed([channels, states]).unwrap(), packed(states), None);
+    let chunks = batch * len / 16;
+    let kept = 4 * chunks * channels * states;
+    assert!(kept > 1 << 40 && family::workspace_backward(&p).unwrap() > 2 * kept);
+    // SAFETY: no launch runs, so nothing is read or written.
+    let read = |len: usize| unsafe { Span::<f32>::new(256, len, 7) };
+    // SAFETY: as above.
+    let write = |len: usize| unsafe { SpanMut::<f32>::new(256, len, 7) };
+    // SAFETY: as above.
+    let workspace = |len: usize| unsafe { SpanMut::<u8>::new(256, len, 7) };
+    let (wide, shared) = (packed(channels).len(), packed(states).len());
+    let x = |a: usize| Inputs {
+        u: read(wide),
+        delta: read(wide),
+        a: read(a),
+        b: read(shared),
+        c: read(shared),
+        skip: None,
+        bias: None,
+        gate: None,
+        taps: None,
+        taps_bias: None,
+        window: None,
+        tables: Tables { bounds: None, orders: None },
+        initial: None,
+    };
+    let p = family::plan_backward(&p, &packed(channels), None).unwrap();
+    let to = gradients([wide, wide, channels * states, shared, shared, 0].map(write));
+    let bytes = family::workspace_backward(&p).unwrap();
+    let all = family::launch_backward(&p, &CHIP, x(channels * states), read(wide), None, to, workspace(bytes)).unwrap();
+    let find =
+        |name: &str| all.iter().filter(|launch| launch.entry().0 == name && launch.grid()[0] > 0).last().unwrap();
+    let back = find("scan_backward");
+    let tiles = channels / 4; // 128 threads, 32 to a channel
+    assert_eq!(back.grid(), [(tiles * chunks) as u32, 1, 1]);
+    for number in [len * channels, channels, len * states, states, batch * len] {
+        assert!(back.args().contains(&Arg::U64(number as u64)), "{number}");
+    }
+    assert!(find("scan_records").args().contains(&Arg::U64(chunks as u64)));
+    assert!(find("scan_tiles").args().contains(&Arg::U64((batch * len) as u64)));
+    // One byte less is refused, and so are more blocks than a grid has.
+    let to = gradients([wide, wide, channels * states, shared, shared, 0].map(write));
+    let short = family::launch_backward(&p, &CHIP, x(channels * states), read(wide), None, to, workspace(bytes - 256));
+    assert!(matches!(short.map(drop), Err(Error::Size { arg: "workspace", .. })));
+    let more = |n: usize| Layout::packed([16 * batch, len, n]).unwrap();
+    let p = plan(more(channels), Layout::packed([channels, states]).unwrap(), more(states), None);
+    let (wide, shared) = (16 * wide, 16 * shared);
+    let x = Inputs { u: read(wide), delta: read(wide), b: read(shared), c: read(shared), ..x(channels * states) };
+    let to = gradients([wide, wide, channels * states, shared, shared, 0].map(write));
+    let bytes = family::workspace_backward(&p).unwrap();
+    let launches = family::launch_backward(&p, &CHIP, x, read(wide), None, to, workspace(bytes));
+    assert!(matches!(launches.map(drop), Err(Error::TooLarge)));
+}
