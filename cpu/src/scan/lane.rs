@@ -448,7 +448,7 @@ pub(super) fn prefetch<T>(of: &[T], at: usize) {
 }
 
 /// Memory of an output that several threads write, each its own columns.
-pub(super) struct Sheet<T> {
+pub(crate) struct Sheet<T> {
     start: *mut T,
     len: usize,
 }
@@ -459,7 +459,7 @@ unsafe impl<T: Send> Send for Sheet<T> {}
 unsafe impl<T: Send> Sync for Sheet<T> {}
 
 impl<T> Sheet<T> {
-    pub(super) fn new(of: &mut [T]) -> Self {
+    pub(crate) fn new(of: &mut [T]) -> Self {
         Self { start: of.as_mut_ptr(), len: of.len() }
     }
 
@@ -481,7 +481,7 @@ impl<T> Sheet<T> {
     /// The slice that was given to [`Sheet::new`] is still borrowed for this, and no other part meets this one.
     #[allow(clippy::mut_from_ref)] // parts are apart
     #[inline(always)]
-    pub(super) unsafe fn part(&self, at: usize, count: usize) -> &mut [T] {
+    pub(crate) unsafe fn part(&self, at: usize, count: usize) -> &mut [T] {
         assert!(at.checked_add(count).is_some_and(|end| end <= self.len));
         // SAFETY: inside, and the caller's promise.
         unsafe { core::slice::from_raw_parts_mut(self.start.add(at), count) }

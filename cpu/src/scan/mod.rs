@@ -18,7 +18,8 @@ mod tile;
 use crate::rows;
 use alloc::vec::Vec;
 pub use lane::Level;
-use lane::{LANES, Lane, Sheet, Task};
+pub(crate) use lane::Sheet;
+use lane::{LANES, Lane, Task};
 use latens_kernels::route::Sequence;
 use latens_kernels::{
     DType, Float, Layout, Result,
