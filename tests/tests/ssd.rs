@@ -278,7 +278,9 @@ fn packed<T: Element, const R: usize>(x: &[T], dims: [usize; R], device: &Device
 
 fn table<T: Float<Acc: Poison> + Poison>() {
     let mut cases = Cases::of("ssd");
-    for (seed, &sizes) in CASES.iter().enumerate().filter(|(_, s)| !small() || s.len * s.heads * s.head_dim * s.states < 80_000) {
+    for (seed, &sizes) in
+        CASES.iter().enumerate().filter(|(_, s)| !small() || s.len * s.heads * s.head_dim * s.states < 80_000)
+    {
         let (what, case) = (format!("{sizes:?}"), Case::<T>::new(sizes, 20 * seed as u64));
         let want = case.host(None);
         cases.ran("reference");
@@ -315,8 +317,7 @@ fn bf16_table() {
 /// The gradients of the reference are the slopes of the reference, for every input.
 #[test]
 fn gradient() {
-    let bounds =
-        Sizes { len: 6, heads: 2, head_dim: 2, states: 3, bounds: Some(&[0, 2, 2, 6]), full: true, ..PLAIN };
+    let bounds = Sizes { len: 6, heads: 2, head_dim: 2, states: 3, bounds: Some(&[0, 2, 2, 6]), full: true, ..PLAIN };
     let groups = Sizes { batch: 2, heads: 4, head_dim: 3, states: 2, groups: 2, full: true, ..PLAIN };
     for sizes in [bounds, groups] {
         let case = Case::<f64>::new(sizes, 4);

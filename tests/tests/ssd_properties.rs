@@ -119,10 +119,8 @@ fn a_scan_of_equal_decays_is_the_same() {
         let a = packed(&spread(&numbers(&small.a), head_dim * states), [width, states], &device);
         let initial = normal::<f32>(width * states, 1.0, 7);
         let dy = packed(&normal::<f32>(len * width, 1.0, 8), [1, len, width], &device);
-        let (narrow, wide) = (
-            packed(&initial, [1, heads, head_dim, states], &device),
-            packed(&initial, [1, width, states], &device),
-        );
+        let (narrow, wide) =
+            (packed(&initial, [1, heads, head_dim, states], &device), packed(&initial, [1, width, states], &device));
         let call = Ssd { initial: Some(narrow.view()), ..small.call() };
         let other = Scan {
             initial: Some(wide.view()),

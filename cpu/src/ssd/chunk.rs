@@ -17,11 +17,7 @@ impl Rows {
     /// The chunks of a sequence.
     pub(super) fn of(sequence: Sequence) -> impl DoubleEndedIterator<Item = Rows> + ExactSizeIterator {
         let chunks = sequence.len().div_ceil(CHUNK);
-        (0..chunks).map(move |k| Rows {
-            sequence,
-            first: k * CHUNK,
-            count: CHUNK.min(sequence.len() - k * CHUNK),
-        })
+        (0..chunks).map(move |k| Rows { sequence, first: k * CHUNK, count: CHUNK.min(sequence.len() - k * CHUNK) })
     }
 }
 
@@ -48,10 +44,9 @@ impl Shared {
 
     pub(super) fn load<T: Float>(&mut self, call: &Call<'_, T>, rows: &Rows, group: usize) {
         let (l, states) = (call.p.layouts(), call.p.states());
-        for (to, turned, from, layout) in [
-            (&mut self.b, &mut self.b_turned, call.x.b, &l.b),
-            (&mut self.c, &mut self.c_turned, call.x.c, &l.c),
-        ] {
+        for (to, turned, from, layout) in
+            [(&mut self.b, &mut self.b_turned, call.x.b, &l.b), (&mut self.c, &mut self.c_turned, call.x.c, &l.c)]
+        {
             widen(call, rows, from, layout, group * states, states, to);
             turned.turn(to, states, rows.count);
         }

@@ -79,7 +79,7 @@ __device__ inline void pass(const Route& route, f32* all, const f32* whole, cons
   u64 per = (heads * state + BLOCK - 1) / BLOCK, i = blockIdx.x % per * BLOCK + threadIdx.x;
   u32 sequence = u32(blockIdx.x / per), head = u32(i / state);
   if (i >= heads * state) return;
-  u64 at = sequence * heads * state + i;
+  u64 at = u64(sequence) * heads * state + i;
   f32 now = first ? first[at] : 0.0f;
   if (!route.broken()) {
     Sequence s = route.sequence(sequence);

@@ -70,8 +70,7 @@ impl<'a, 'p, T: Float> Call<'a, 'p, T> {
     /// A block for each slot, head, tile of entries and tile of states.
     fn over_states(&self, launch: Launch<'a>) -> Result<Launch<'a>> {
         let p = self.p;
-        let blocks =
-            product(&[slots(p), p.heads(), p.head_dim().div_ceil(CHUNK), p.states().div_ceil(CHUNK)])?;
+        let blocks = product(&[slots(p), p.heads(), p.head_dim().div_ceil(CHUNK), p.states().div_ceil(CHUNK)])?;
         launch.over([blocks, 1, 1], BLOCK as u32, 4 * STAGE, self.chip)
     }
 
@@ -195,8 +194,7 @@ pub fn launch_backward<'a, T: Float>(
     let backward = slope(call.rows("ssd_backward", &work).read(score).read(starts).read(ends));
     let backward = backward.write(dx.as_ref()).write(ddelta.as_ref()).write(&work.pairs).write(&work.records);
     let slots = slots(p);
-    let backward =
-        backward.over([product(&[slots, p.heads()])?, 1, 1], BLOCK as u32, 4 * (STAGE + KEPT), chip)?;
+    let backward = backward.over([product(&[slots, p.heads()])?, 1, 1], BLOCK as u32, 4 * (STAGE + KEPT), chip)?;
     let count = product(&[slots, p.groups(), CHUNK * CHUNK])?;
     let pairs = p.route.name(Launch::new::<f32>(&IMAGE, "ssd_pair_sums"), tables, call.bad);
     let pairs = pairs.read(work.pairs.shared()).write(&work.pair_sums).u64(count).u32(p.groups()).u32(p.per_group());

@@ -25,29 +25,37 @@ typedef double f64;
 #define ROWS_ARGS f32 *row_delta, f32 *row_high, f32 *row_low, f32 *row_from, f32 *row_upto, f32 *whole
 #define ROWS Rows{row_delta, row_high, row_low, row_from, row_upto, whole}
 #define DY_ARGS(T) const T *dy, u64 dy_batch, u64 dy_row
+// Threads of a block, and blocks of a multiprocessor: left alone, the assembler spills to fit more of them.
+#ifdef LATENS_EMULATOR
+#define TILED 256
+#define BACKWARD 256
+#else
+#define TILED 256, 3
+#define BACKWARD 256, 1
+#endif
 #define ENTRIES(T)                                                                                                      \
   LATENS_ENTRY(ssd_cumulate_##T, 256, CALL_ARGS(T), ROWS_ARGS, u64 slots) { cumulate(CALL(T), ROWS, slots); }           \
-  LATENS_ENTRY(ssd_scores_##T, 256, CALL_ARGS(T), f32* to) { scores(CALL(T), to); }                                     \
-  LATENS_ENTRY(ssd_ends_##T, 256, CALL_ARGS(T), ROWS_ARGS, f32* to) {                                                   \
+  LATENS_ENTRY(ssd_scores_##T, TILED, CALL_ARGS(T), f32* to) { scores(CALL(T), to); }                                   \
+  LATENS_ENTRY(ssd_ends_##T, TILED, CALL_ARGS(T), ROWS_ARGS, f32* to) {                                                 \
     ends<T, false>(CALL(T), ROWS, nullptr, 0, 0, to);                                                                   \
   }                                                                                                                     \
-  LATENS_ENTRY(ssd_wants_##T, 256, CALL_ARGS(T), ROWS_ARGS, DY_ARGS(T), f32* to) {                                      \
+  LATENS_ENTRY(ssd_wants_##T, TILED, CALL_ARGS(T), ROWS_ARGS, DY_ARGS(T), f32* to) {                                    \
     ends<T, true>(CALL(T), ROWS, dy, dy_batch, dy_row, to);                                                             \
   }                                                                                                                     \
-  LATENS_ENTRY(ssd_output_##T, 256, CALL_ARGS(T), ROWS_ARGS, const f32* scores, const f32* starts, T* y) {              \
+  LATENS_ENTRY(ssd_output_##T, TILED, CALL_ARGS(T), ROWS_ARGS, const f32* scores, const f32* starts, T* y) {            \
     output<T, false>(CALL(T), ROWS, scores, starts, nullptr, 0, 0, y);                                                  \
   }                                                                                                                     \
-  LATENS_ENTRY(ssd_gate_##T, 256, CALL_ARGS(T), ROWS_ARGS, const f32* scores, const f32* starts, DY_ARGS(T), T* dgate) { \
+  LATENS_ENTRY(ssd_gate_##T, TILED, CALL_ARGS(T), ROWS_ARGS, const f32* scores, const f32* starts, DY_ARGS(T), T* dgate) { \
     output<T, true>(CALL(T), ROWS, scores, starts, dy, dy_batch, dy_row, dgate);                                        \
   }                                                                                                                     \
-  LATENS_ENTRY(ssd_backward_##T, 256, CALL_ARGS(T), ROWS_ARGS, const f32* scores, const f32* starts, const f32* ends,   \
+  LATENS_ENTRY(ssd_backward_##T, BACKWARD, CALL_ARGS(T), ROWS_ARGS, const f32* scores, const f32* starts, const f32* ends, \
                DY_ARGS(T), T* dx, T* ddelta, f32* pairs, f32* records) {                                                \
     backward(CALL(T), ROWS, scores, starts, ends, dy, dy_batch, dy_row, dx, ddelta, pairs, records);                    \
   }                                                                                                                     \
-  LATENS_ENTRY(ssd_of_b_##T, 256, CALL_ARGS(T), ROWS_ARGS, const f32* pairs, const f32* ends, DY_ARGS(T), T* db) {      \
+  LATENS_ENTRY(ssd_of_b_##T, TILED, CALL_ARGS(T), ROWS_ARGS, const f32* pairs, const f32* ends, DY_ARGS(T), T* db) {    \
     shared_slopes<T, true>(CALL(T), ROWS, pairs, ends, dy, dy_batch, dy_row, db);                                       \
   }                                                                                                                     \
-  LATENS_ENTRY(ssd_of_c_##T, 256, CALL_ARGS(T), ROWS_ARGS, const f32* pairs, const f32* starts, DY_ARGS(T), T* dc) {    \
+  LATENS_ENTRY(ssd_of_c_##T, TILED, CALL_ARGS(T), ROWS_ARGS, const f32* pairs, const f32* starts, DY_ARGS(T), T* dc) {  \
     shared_slopes<T, false>(CALL(T), ROWS, pairs, starts, dy, dy_batch, dy_row, dc);                                    \
   }                                                                                                                     \
   LATENS_ENTRY(ssd_step_##T, 256, CALL_ARGS(T), f32* state, T* y, u64 count) { step(CALL(T), state, y, count); }
