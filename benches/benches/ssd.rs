@@ -6,7 +6,7 @@ use latens_core::{Device, Float, Philox, Ssd, Tensor, bf16, ssd, ssd_backward, s
 use latens_kernels::{Layout, ssd as family};
 
 /// Rows, heads, entries of a head, states.
-const SIZES: [[usize; 4]; 4] = [[197, 24, 64, 128], [2048, 24, 64, 128], [2048, 24, 64, 16], [6, 24, 64, 128]];
+const SIZES: [[usize; 4]; 4] = [[197, 24, 64, 128], [2048, 24, 64, 128], [2048, 24, 64, 16], [4, 24, 64, 128]];
 
 fn between<T: Float>(count: usize, low: f32, high: f32, seed: u64) -> Vec<T> {
     let mut draw = Philox::new(seed);

@@ -1,4 +1,5 @@
 #![allow(unsafe_code)]
+#![allow(clippy::needless_range_loop)] // rows of several arrays at once
 use super::chunk::{Decays, Rows, Shared, widen};
 use super::forward::{Room, turned, turned_back};
 use super::product::{Matrix, Start, Terms, product};
@@ -151,10 +152,11 @@ impl<'a, T: Float> Work<'a, T> {
             }
             self.shares(&rows, &mut sums);
         }
+        let Some(to) = &self.to.dinitial else { return sums };
         for (k, end) in ends.iter().enumerate() {
             let (at, count) = call.state(s.index, part.head + k);
             // SAFETY: `dinitial` is borrowed by the call, and the state of a head is one task's.
-            self.to.dinitial.as_ref().map(|to| turned_back(end, states, unsafe { to.part(at, count) }));
+            turned_back(end, states, unsafe { to.part(at, count) });
         }
         sums
     }
@@ -344,12 +346,15 @@ impl<'a, T: Float> Work<'a, T> {
             let by_decay = parted[i] + ahead + behind[i] + through;
             ahead += by.ahead[i] * decays.delta[i];
             let mut slope = a * by_decay + by.entry[i];
-            if p.layouts().softplus && !(decays.raw[i] > 20.0) {
-                slope *= 1.0 / (1.0 + crate::math::exp(Fused(false), -decays.raw[i]));
+            if p.layouts().softplus && decays.raw[i] <= 20.0 {
+                slope *= 1.0 / (1.0 + math::exp(Fused(false), -decays.raw[i]));
             }
             let at = call.row(&rows.sequence, rows.first + i) * p.heads() + head;
-            // SAFETY: the tensor is borrowed by the call, and a head's column of a row is one task's.
-            self.to.ddelta.as_ref().map(|to| unsafe { to.part(at, 1) }[0] = T::from_f32(slope));
+            if let Some(to) = &self.to.ddelta {
+                // SAFETY: the tensor is borrowed by the call, and a head's column of a row is one task's.
+                unsafe { to.part(at, 1) }
+                [0] = T::from_f32(slope);
+            }
             sums[0] += f64::from(decays.delta[i] * by_decay);
             sums[1] += f64::from(by.skip[i]);
             sums[2] += f64::from(slope);

@@ -1,4 +1,5 @@
 //! What a chunk is made of, as `f32` where products want it.
+#![allow(clippy::needless_range_loop)] // rows of several arrays at once
 use super::product::{Matrix, Start, Terms, product};
 use super::{CHUNK, Call};
 use crate::level::Fused;

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use latens_kernels::Float;
 
 /// Rows up to which a sequence is a recurrence.
-const FEW: usize = 6;
+const FEW: usize = 4;
 
 /// Matrices of a head that a chunk goes through.
 pub(super) struct Room {
@@ -126,10 +126,11 @@ pub(super) fn forward<T: Float>(call: &Call<'_, T>, part: &Part, y: &Sheet<T>, l
             room.pass(call, &rows, &shared, &decays, state);
         }
     }
+    let Some(last) = last else { return };
     for (head, state) in heads.zip(&state) {
         let (at, count) = call.state(s.index, head);
         // SAFETY: `last` is borrowed by the call, and the state of a head is one task's.
-        last.map(|last| turned_back(state, states, unsafe { last.part(at, count) }));
+        turned_back(state, states, unsafe { last.part(at, count) });
     }
 }
 
@@ -174,7 +175,9 @@ fn recurrence<T: Float>(call: &Call<'_, T>, part: &Part, y: &Sheet<T>, last: Opt
             let y = unsafe { y.part(row * p.width() + head * head_dim, head_dim) };
             few::step(call, row, head, &mut state, y);
         }
-        // SAFETY: `last` is borrowed by the call, and the state of a head is one task's.
-        last.map(|last| unsafe { last.part(at, count) }.copy_from_slice(&state));
+        if let Some(last) = last {
+            // SAFETY: `last` is borrowed by the call, and the state of a head is one task's.
+            unsafe { last.part(at, count) }.copy_from_slice(&state);
+        }
     }
 }

@@ -1,4 +1,5 @@
 //! Products of small matrices of `f32` whose rows lie one after the other, padded to whole lanes.
+#![allow(clippy::needless_range_loop)] // registers of several arrays at once
 use crate::level::{Fused, Level};
 use crate::simd::{self, Lane, Task};
 use alloc::{vec, vec::Vec};
