@@ -352,8 +352,8 @@ impl<'a, T: Float> Work<'a, T> {
             let at = call.row(&rows.sequence, rows.first + i) * p.heads() + head;
             if let Some(to) = &self.to.ddelta {
                 // SAFETY: the tensor is borrowed by the call, and a head's column of a row is one task's.
-                unsafe { to.part(at, 1) }
-                [0] = T::from_f32(slope);
+                let to = unsafe { to.part(at, 1) };
+                to[0] = T::from_f32(slope);
             }
             sums[0] += f64::from(decays.delta[i] * by_decay);
             sums[1] += f64::from(by.skip[i]);
