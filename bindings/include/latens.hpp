@@ -313,6 +313,55 @@ inline void scan_backward(const Device &d, const Scan &s, const Tensor &dy, cons
 inline void scan_step(const Device &d, const Scan &s, const Tensor &state, const Tensor &y) {
   check(latens_scan_step(d.get(), Scan::Raw(s), state.raw(), y.raw()));
 }
+// What an ssd reads; what stays `none` is left out.
+struct Ssd {
+  Tensor x, delta, a, b, c, skip, bias, gate, bounds, initial;
+  std::size_t groups = 1;
+  bool softplus = false;
+
+  // For one call: it points into itself.
+  class Raw {
+  public:
+    explicit Raw(const Ssd &s)
+        : raw{s.x.raw(), s.delta.raw(), s.a.raw(), s.b.raw(), s.c.raw(), s.skip.raw(), s.bias.raw(), s.gate.raw(), s.bounds.raw(),
+              s.initial.raw()},
+          call{raw[0], raw[1], raw[2], raw[3], raw[4], raw[5], raw[6], raw[7], raw[8], raw[9], s.groups, s.softplus} {}
+    Raw(const Raw &) = delete;
+    Raw &operator=(const Raw &) = delete;
+    operator const LatensSsd *() const { return &call; }
+
+  private:
+    Tensor::Raw raw[10];
+    LatensSsd call;
+  };
+};
+// Its gradients; one that stays `none` is not written.
+struct SsdGradients {
+  Tensor x, delta, a, b, c, skip, bias, gate, initial;
+};
+inline std::size_t ssd_workspace(const Device &d, const Ssd &s) {
+  std::size_t bytes = 0;
+  check(latens_ssd_workspace(d.get(), Ssd::Raw(s), &bytes));
+  return bytes;
+}
+inline void ssd(const Device &d, const Ssd &s, const Tensor &y, const Tensor &last = none, const Tensor &workspace = none) {
+  check(latens_ssd(d.get(), Ssd::Raw(s), y.raw(), last.raw(), workspace.raw()));
+}
+inline std::size_t ssd_backward_workspace(const Device &d, const Ssd &s) {
+  std::size_t bytes = 0;
+  check(latens_ssd_backward_workspace(d.get(), Ssd::Raw(s), &bytes));
+  return bytes;
+}
+inline void ssd_backward(const Device &d, const Ssd &s, const Tensor &dy, const Tensor &dlast, const SsdGradients &g,
+                          const Tensor &workspace = none) {
+  const Tensor::Raw x = g.x.raw(), delta = g.delta.raw(), a = g.a.raw(), b = g.b.raw(), c = g.c.raw(), skip = g.skip.raw(),
+                    bias = g.bias.raw(), gate = g.gate.raw(), initial = g.initial.raw();
+  const LatensSsdGradients to{x, delta, a, b, c, skip, bias, gate, initial};
+  check(latens_ssd_backward(d.get(), Ssd::Raw(s), dy.raw(), dlast.raw(), &to, workspace.raw()));
+}
+inline void ssd_step(const Device &d, const Ssd &s, const Tensor &state, const Tensor &y) {
+  check(latens_ssd_step(d.get(), Ssd::Raw(s), state.raw(), y.raw()));
+}
 inline void act(const Device &d, const Tensor &gate, const Tensor &up, LatensAct act, const Tensor &y) {
   check(latens_act(d.get(), gate.raw(), up.raw(), act, y.raw()));
 }

@@ -17,6 +17,7 @@ const FILES: &[&str] = &[
     "attention",
     "conv1d",
     "scan",
+    "ssd",
     "embed",
     "loss",
     "optim",

@@ -24,6 +24,7 @@ mod sae;
 mod scan;
 mod segments;
 mod sparsify;
+mod ssd;
 mod tensor;
 mod topk;
 mod view;
@@ -87,6 +88,10 @@ pub use scan::{
 };
 pub use segments::SegmentTable;
 pub use sparsify::{Packet, sparsify, sparsify_into, sparsify_sum, sparsify_sum_into, sparsify_workspace};
+pub use ssd::{
+    Ssd, SsdGradients, SsdGradientsMut, ssd, ssd_backward, ssd_backward_into, ssd_backward_workspace, ssd_into,
+    ssd_step_into, ssd_workspace,
+};
 pub use tensor::{Device, Tensor};
 pub use topk::{topk, topk_flat, topk_flat_into, topk_flat_workspace, topk_into, topk_workspace};
 pub use view::{Data, DataMut, View, ViewMut};

@@ -123,3 +123,17 @@ pub(crate) fn root(x: f32) -> f32 {
         latens_kernels::math::sqrt(f64::from(x)) as f32
     }
 }
+
+/// `ln(1 + exp(x))`, and `x` above 20.
+#[inline(always)]
+pub(crate) fn softplus(fused: Fused, x: f32) -> f32 {
+    const P: [f32; 4] = [0.140_124_05, 0.139_995_38, 0.200_108_51, 0.333_332_06];
+    // max(x, 0) + ln(1 + e), e = exp(-|x|); ln(1 + e) = 2 artanh(s), s = e / (2 + e).
+    let e = exp(fused, -x.abs());
+    let s = e / (2.0 + e);
+    let square = s * s;
+    let p = P[1..].iter().fold(P[0], |p, &term| fused.mul_add(p, square, term));
+    let log = fused.mul_add(2.0 * s, p * square, 2.0 * s);
+    let soft = if x < 0.0 { log } else { x + log };
+    if x > 20.0 { x } else { soft }
+}

@@ -40,6 +40,7 @@ pub mod scan;
 mod segments;
 mod span;
 pub mod sparsify;
+pub mod ssd;
 pub mod topk;
 
 pub use accumulate::Accumulate;

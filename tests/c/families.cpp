@@ -62,6 +62,32 @@ void lowrank() {
   SAME(sum, 4, -508, 256);
 }
 
+// Two heads of one entry and one state through three rows: a decay of one half, and of none.
+void ssd() {
+  Floats x{1, 2, 0, 4, 2, 0}, delta(6, 1), a{-0.6931471806f, 0}, b{1, 1, 2}, c{1, 2, 1}, y(6), last(2), skip{0, 1};
+  Floats dy{0, 0, 0, 0, 1, 1}, dx(6), da(2), db(3), dskip(2), state{4, 4}, row(2);
+  latens::Ssd call;
+  call.x = Tensor(x, {1, 3, 2}), call.delta = Tensor(delta, {1, 3, 2}), call.a = Tensor(a);
+  call.b = Tensor(b, {1, 3, 1}), call.c = Tensor(c, {1, 3, 1}), call.skip = Tensor(skip);
+  Scratch work(latens::ssd_workspace(host, call));
+  latens::ssd(host, call, Tensor(y, {1, 3, 2}), Tensor(last, {1, 2, 1, 1}), work);
+  SAME(y, 1, 4, 1, 16, 4.25f, 6);
+  SAME(last, 4.25f, 6);
+  latens::SsdGradients to;
+  to.x = Tensor(dx, {1, 3, 2}), to.a = Tensor(da), to.b = Tensor(db, {1, 3, 1}), to.skip = Tensor(dskip);
+  Scratch more(latens::ssd_backward_workspace(host, call));
+  latens::ssd_backward(host, call, Tensor(dy, {1, 3, 2}), none, to, more);
+  SAME(dx, 0.25f, 1, 0.5f, 1, 2, 3);
+  SAME(da, 0.5f, 8);
+  SAME(db, 2.25f, 4, 2);
+  SAME(dskip, 2, 0);
+  call.x = Tensor(x.data(), {1, 1, 2}), call.delta = Tensor(delta.data(), {1, 1, 2});
+  call.b = Tensor(b.data(), {1, 1, 1}), call.c = Tensor(c.data(), {1, 1, 1});
+  latens::ssd_step(host, call, Tensor(state, {1, 2, 1, 1}), Tensor(row, {1, 1, 2}));
+  SAME(state, 3, 6);
+  SAME(row, 3, 8);
+}
+
 // Row 0 has the columns 0 and 1, row 1 has 1.
 struct Hypergraph {
   Numbers offsets = Numbers(3), members = Numbers(3), to_offsets = Numbers(3), to_members = Numbers(3), to_places = Numbers(3);
@@ -148,6 +174,7 @@ int main() {
   entropy();
   quant();
   lowrank();
+  ssd();
   Hypergraph graph;
   graph.build();
   graph.pool();

@@ -28,7 +28,7 @@ use latens_kernels::{
     DType, Float, Layout, Result,
     scan::{Gradients, Inputs, Plan},
 };
-use sheet::Sheet;
+pub(crate) use sheet::Sheet;
 
 /// The inputs on the host.
 pub type Slices<'a, T> = Inputs<&'a [T], &'a [<T as Float>::Acc], &'a [u32]>;

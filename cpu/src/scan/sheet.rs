@@ -4,7 +4,7 @@
 use core::arch::x86_64::*;
 
 /// Memory of an output that several threads write, each its own columns.
-pub(super) struct Sheet<T> {
+pub(crate) struct Sheet<T> {
     start: *mut T,
     len: usize,
 }
@@ -15,13 +15,13 @@ unsafe impl<T: Send> Send for Sheet<T> {}
 unsafe impl<T: Send> Sync for Sheet<T> {}
 
 impl<T> Sheet<T> {
-    pub(super) fn new(of: &mut [T]) -> Self {
+    pub(crate) fn new(of: &mut [T]) -> Self {
         Self { start: of.as_mut_ptr(), len: of.len() }
     }
 
     /// Ask for the cache line of an element that will be written.
     #[inline(always)]
-    pub(super) fn prefetch(&self, at: usize) {
+    pub(crate) fn prefetch(&self, at: usize) {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         // SAFETY: a prefetch touches no memory, whatever the address.
         unsafe {
@@ -37,7 +37,7 @@ impl<T> Sheet<T> {
     /// The slice that was given to [`Sheet::new`] is still borrowed for this, and no other part meets this one.
     #[allow(clippy::mut_from_ref)] // parts are apart
     #[inline(always)]
-    pub(super) unsafe fn part(&self, at: usize, count: usize) -> &mut [T] {
+    pub(crate) unsafe fn part(&self, at: usize, count: usize) -> &mut [T] {
         assert!(at.checked_add(count).is_some_and(|end| end <= self.len));
         // SAFETY: inside, and the caller's promise.
         unsafe { core::slice::from_raw_parts_mut(self.start.add(at), count) }

@@ -42,6 +42,7 @@ mod scratch;
 use crate::route::Route;
 use crate::{Error, Image, Layout, Result};
 pub use launch::{launch, launch_backward, launch_step};
+pub(crate) use reference::softplus;
 pub use reference::{backward, forward};
 pub use scratch::{workspace, workspace_backward};
 

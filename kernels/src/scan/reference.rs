@@ -18,7 +18,7 @@ struct Channel {
 }
 
 /// `ln(1 + exp(x))`, without loss of digits for small ones; `x` above 20.
-fn softplus(x: f64) -> f64 {
+pub(crate) fn softplus(x: f64) -> f64 {
     if x > 20.0 {
         return x;
     }

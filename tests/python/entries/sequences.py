@@ -1,4 +1,4 @@
-"""Causal convolution and selective scan against numpy."""
+"""Causal convolution, selective scan and state space dual against numpy."""
 
 import numpy as np
 from interface import close, same
@@ -120,4 +120,61 @@ def scan(c, draw):
     close("scan_step state", state, want[1])
 
 
-CHECKS = [conv1d, scan]
+def dual(t):
+    """y and last of an ssd in f64, of the inputs by the names of LatensSsd."""
+    t = {name: np.asarray(of, np.float64) for name, of in t.items()}
+    (batch, length, heads), (_, _, head_dim, states) = t["delta"].shape, t["initial"].shape
+    delta = np.log1p(np.exp(t["delta"] + t["bias"]))
+    x = t["x"].reshape(batch, length, heads, head_dim)
+    groups = lambda of: of.reshape(batch, length, -1, states)
+    spread = lambda of: np.repeat(groups(of), heads // groups(of).shape[2], 2)
+    b, c = spread(t["b"]), spread(t["c"])
+    y, h = np.zeros((batch, length, heads, head_dim)), t["initial"].copy()
+    for row in range(length):
+        d = delta[:, row, :, None, None]
+        h = np.exp(d * t["a"][:, None, None]) * h + d * x[:, row, :, :, None] * b[:, row, :, None]
+        y[:, row] = (h * c[:, row, :, None]).sum(-1) + t["skip"][:, None] * x[:, row]
+    return y.reshape(batch, length, -1) * silu(t["gate"]), h
+
+
+def ssd(c, draw):
+    batch, length, heads, head_dim, states, keep = 2, 70, 4, 3, 5, []
+    inputs = {
+        "x": draw(batch, length, heads * head_dim),
+        "delta": draw(batch, length, heads),
+        "a": -np.exp(draw(heads)),
+        "b": draw(batch, length, 2 * states),
+        "c": draw(batch, length, 2 * states),
+        "skip": draw(heads),
+        "bias": draw(heads),
+        "gate": draw(batch, length, heads * head_dim),
+        "initial": draw(batch, heads, head_dim, states),
+    }
+    call = c.struct("Ssd", keep, groups=2, softplus=True, **inputs)
+    y, last = np.zeros_like(inputs["x"]), np.zeros_like(inputs["initial"])
+    c.ssd(call, y, last, c.workspace("ssd", call))
+    want = dual(inputs)
+    close("ssd", y, want[0])
+    close("ssd last", last, want[1])
+    dy, dlast = draw(*y.shape), draw(*last.shape)
+    gradients = {name: np.zeros_like(of) for name, of in inputs.items()}
+    to = c.struct("SsdGradients", keep, **gradients)
+    c.ssd_backward(call, dy, dlast, to, c.workspace("ssd_backward", call))
+    loss = lambda y, last: (y * dy).sum() + (last * dlast).sum()
+    for name, gradient in gradients.items():
+        of, towards = inputs[name].astype(float), draw(*gradient.shape)
+        step = 1e-5
+        up, down = (loss(*dual({**inputs, name: of + sign * step * towards})) for sign in (1, -1))
+        close(f"ssd_backward {name}", (gradient * towards).sum(), (up - down) / (2 * step), 1e-4)
+        assert np.isfinite(gradient).all() and gradient.any(), f"ssd_backward {name} is {gradient}"
+    # Row by row.
+    state = inputs.pop("initial").copy()
+    for row in range(length):
+        rows = {name: np.ascontiguousarray(of[:, row : row + 1]) if of.ndim == 3 else of for name, of in inputs.items()}
+        out = np.zeros((batch, 1, heads * head_dim), f32)
+        c.ssd_step(c.struct("Ssd", keep, groups=2, softplus=True, **rows), state, out)
+        close("ssd_step", out[:, 0], want[0][:, row], 1e-5)
+    close("ssd_step state", state, want[1], 1e-5)
+
+
+CHECKS = [conv1d, scan, ssd]
