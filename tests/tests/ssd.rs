@@ -43,7 +43,7 @@ const CASES: &[Sizes] = &[
     Sizes { len: 20, heads: 2, head_dim: 70, states: 130, full: true, ..PLAIN },
     Sizes { len: 70, heads: 1, head_dim: 3, states: 256, full: true, ..PLAIN },
     Sizes { len: 197, heads: 5, head_dim: 16, states: 16, full: true, ..PLAIN },
-    Sizes { len: 197, heads: 3, head_dim: 64, states: 128, groups: 3, full: true, ..PLAIN },
+    Sizes { len: 197, heads: 2, head_dim: 64, states: 128, groups: 2, full: true, ..PLAIN },
     Sizes { len: 13, heads: 4, head_dim: 5, bounds: Some(&[0, 0, 1, 3, 3, 9, 13, 13]), full: true, ..PLAIN },
     Sizes { len: 300, head_dim: 9, states: 16, bounds: Some(&[0, 64, 65, 66, 192, 197, 300]), full: true, ..PLAIN },
     Sizes { len: 150, heads: 6, groups: 2, bounds: Some(&[0, 70, 150]), full: true, padding: 3, ..PLAIN },
