@@ -76,7 +76,7 @@ fn searching(bench: &mut Family<'_>) {
             ("search of bf16", &|| scan(&queries, &corpus, &half, k), 2),
         ] {
             verify(what, slice(&scan()), &want, 1e-10);
-            bench.flops(what, &size, flops, p.bytes(bytes), scan);
+            bench.flops(what, &size, flops, p.bytes(bytes), || Ok(scan()));
         }
     }
 }
