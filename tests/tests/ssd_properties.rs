@@ -228,8 +228,8 @@ fn extremes() {
             let got = wide(&numbers(&ssd(&call).unwrap().0));
             let slopes = ssd_backward(&call, three(&dy, width).view(), None).unwrap();
             let (got_x, got_delta) = (wide(&numbers(&slopes.x)), wide(&numbers(&slopes.delta)));
-            for head in 0..heads {
-                let what = format!("a {} softplus {softplus}", decays[head]);
+            for (head, decay) in decays.iter().enumerate() {
+                let what = format!("a {decay} softplus {softplus}");
                 close(&format!("{what} y"), &by_head(&got, head_dim, head), &by_head(&y, head_dim, head), 1e-10);
                 close(&format!("{what} dx"), &by_head(&got_x, head_dim, head), &by_head(&dx, head_dim, head), 1e-10);
                 close(&format!("{what} ddelta"), &by_head(&got_delta, 1, head), &by_head(&ddelta, 1, head), 1e-10);

@@ -39,7 +39,7 @@ pub struct ScanGradientsMut<'a, T: Float> {
     pub initial: Option<ViewMut<'a, T::Acc, 3>>,
 }
 
-/// The gradients of [`scan()`] from `dy`, that of its output, and perhaps that of its last state.
+/// The gradients of [`scan()`](super::scan()) from `dy`, that of its output, and perhaps that of its last state.
 pub fn scan_backward<T: Float>(
     call: &Scan<'_, T>,
     dy: View<'_, T, 3>,
