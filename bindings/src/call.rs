@@ -86,6 +86,15 @@ impl Call {
         Ok(unsafe { std::slice::from_raw_parts(from, count) }.to_vec())
     }
 
+    /// A yes or no of a caller's struct, which may hold anything.
+    pub(crate) fn whether(&self, arg: &'static str, from: u8) -> Result<bool, Failure> {
+        match from {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.no_choice(arg, "0 or 1")),
+        }
+    }
+
     /// An argument that is none of the choices.
     pub(crate) fn no_choice(&self, arg: &'static str, want: &'static str) -> Failure {
         Error::Value { op: self.op, arg, want }.into()

@@ -21,16 +21,17 @@ pub struct LatensConv1d {
     pub orders: *const LatensTensor,
     /// \[sequences, width - 1, channels\] T, or null for zeros: what precedes each sequence.
     pub initial: *const LatensTensor,
-    /// Whether SiLU follows.
-    pub silu: bool,
+    /// Whether SiLU follows: 0 or 1.
+    pub silu: u8,
 }
 
 fn read<'a, T: Float>(call: &'a Call, from: &LatensConv1d) -> Result<Conv1d<'a, T>, Failure> {
+    let silu = call.whether("silu", from.silu)?;
     Ok(Conv1d {
         x: call.input("x", from.x)?,
         weight: call.input("weight", from.weight)?,
         bias: call.optional("bias", from.bias)?,
-        silu: from.silu,
+        silu,
         bounds: call.optional("bounds", from.bounds)?,
         orders: call.optional("orders", from.orders)?,
         initial: call.optional("initial", from.initial)?,

@@ -37,8 +37,8 @@ pub struct LatensScan {
     pub orders: *const LatensTensor,
     /// \[sequences, channels, states\] A, or null for zeros: the state before each sequence.
     pub initial: *const LatensTensor,
-    /// Whether softplus is taken of `delta`.
-    pub softplus: bool,
+    /// Whether softplus is taken of `delta`: 0 or 1.
+    pub softplus: u8,
 }
 
 /// Where the gradients of a scan go: each in the shape of its input, without gaps. One that is null is not written.
@@ -66,6 +66,7 @@ pub struct LatensScanGradients {
 }
 
 fn read<'a, T: Float>(call: &'a Call, from: &LatensScan) -> Result<Scan<'a, T>, Failure> {
+    let softplus = call.whether("softplus", from.softplus)?;
     let taps = call.optional("taps", from.taps)?;
     let (bias, window) = (call.optional("taps_bias", from.taps_bias)?, call.optional("window", from.window)?);
     if taps.is_none() && (bias.is_some() || window.is_some()) {
@@ -80,7 +81,7 @@ fn read<'a, T: Float>(call: &'a Call, from: &LatensScan) -> Result<Scan<'a, T>, 
         skip: call.optional("skip", from.skip)?,
         bias: call.optional("bias", from.bias)?,
         gate: call.optional("gate", from.gate)?,
-        softplus: from.softplus,
+        softplus,
         taps: taps.map(|weight| Taps { weight, bias, window }),
         bounds: call.optional("bounds", from.bounds)?,
         orders: call.optional("orders", from.orders)?,

@@ -30,8 +30,8 @@ pub struct LatensSsd {
     pub initial: *const LatensTensor,
     /// Groups of neighbouring heads that share `b` and `c`.
     pub groups: usize,
-    /// Whether softplus is taken of `delta`.
-    pub softplus: bool,
+    /// Whether softplus is taken of `delta`: 0 or 1.
+    pub softplus: u8,
 }
 
 /// Where the gradients of an ssd go: each in the shape of its input, without gaps. One that is null is not written.
@@ -59,6 +59,7 @@ pub struct LatensSsdGradients {
 }
 
 fn read<'a, T: Float>(call: &'a Call, from: &LatensSsd) -> Result<Ssd<'a, T>, Failure> {
+    let softplus = call.whether("softplus", from.softplus)?;
     Ok(Ssd {
         x: call.input("x", from.x)?,
         delta: call.input("delta", from.delta)?,
@@ -69,7 +70,7 @@ fn read<'a, T: Float>(call: &'a Call, from: &LatensSsd) -> Result<Ssd<'a, T>, Fa
         skip: call.optional("skip", from.skip)?,
         bias: call.optional("bias", from.bias)?,
         gate: call.optional("gate", from.gate)?,
-        softplus: from.softplus,
+        softplus,
         bounds: call.optional("bounds", from.bounds)?,
         initial: call.optional("initial", from.initial)?,
     })

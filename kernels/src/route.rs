@@ -11,7 +11,8 @@
 //!
 //! **A bad table** (bounds that do not ascend from 0 to `len`, an order that is no permutation of the rows) is an error on
 //! the host, before anything is written; on CUDA, where the host does not look at it, all outputs are NaN.
-//! **Errors** `Size` if an order is not as long as the rows, `Value` for bounds with another batch than one.
+//! **Errors** `Size` if an order is not as long as the rows or there are rows but no sequence, `Value` for bounds with another
+//! batch than one.
 use crate::{Chip, Error, Image, Launch, Layout, Result, Span, SpanMut};
 use alloc::{vec, vec::Vec};
 
@@ -71,10 +72,11 @@ impl Route {
         if bounds.is_some() && batch != 1 {
             return Err(Error::Value { op, arg: "bounds", want: "given for a batch of one only" });
         }
-        let sequences = bounds.map(|bounds| bounds.len().checked_sub(1)).map(|count| {
-            let none = Error::Size { op, arg: "bounds", want: 1, got: 0 };
-            count.ok_or(none)
-        });
+        // Rows are in a sequence.
+        let (want, got) = (1 + usize::from(len > 0), bounds.map(Layout::len));
+        if let Some(got) = got.filter(|&got| got < want) {
+            return Err(Error::Size { op, arg: "bounds", want, got });
+        }
         if let Some(orders) = orders {
             let [count, got] = orders.dims();
             if got != len {
@@ -84,7 +86,7 @@ impl Route {
                 return Err(Error::Size { op, arg: "orders", want: 1, got: 0 });
             }
         }
-        Ok(Self { batch, len, sequences: sequences.transpose()?, orders: orders.copied() })
+        Ok(Self { batch, len, sequences: got.map(|got| got - 1), orders: orders.copied() })
     }
 
     /// Batch entries.

@@ -103,6 +103,15 @@ static void overlaps(void) {
   REFUSED(latens_topk(device, &X, 2, &V, &I, &w), OVERLAP, "topk: workspace shares memory with x");
 }
 
+/* A struct that was not cleared: a yes or no that is neither. */
+static void settings(void) {
+  LatensScan scan;
+  memset(&scan, 0, sizeof scan);
+  scan.u = scan.delta = scan.a = scan.b = scan.c = &X;
+  scan.softplus = 7;
+  REFUSED(latens_scan(device, &scan, &V, NULL, NULL), VALUE, "softplus");
+}
+
 /* What is allowed, though it looks odd. */
 static void odd(void) {
   int64_t one[2] = {1, 4}, never[2] = {-99, 1}, out[2] = {1, 2}, none[2] = {0, 4}, empty[2] = {0, 2};
@@ -220,6 +229,7 @@ int main(void) {
   handles();
   tensors();
   overlaps();
+  settings();
   odd();
   trainers();
   random_calls();

@@ -28,23 +28,32 @@ impl Case {
     }
 
     fn check(&self, what: &str) {
-        if !Level::best().screens() {
-            skipped("no products of 16 bits: nothing is screened");
-        }
         let [rows, n] = [self.x.len() / DIM, self.bias.len()];
         let layouts = [[rows, DIM], [n, DIM]].map(|dims| Layout::packed(dims).unwrap());
         let p = family::plan(&layouts[0], &layouts[1], &Layout::packed([n]).unwrap(), self.k).unwrap();
         let outputs = || (vec![f32::NAN; rows * self.k], vec![7; rows * self.k]);
         let ((mut want_values, mut want), (mut values, mut latents)) = (outputs(), outputs());
         family::forward(&p, &self.x, &self.w, &self.bias, &mut want_values, &mut want);
-        cpu::forward(&p, &self.x, &self.w, &self.bias, &mut values, &mut latents);
-        for r in 0..rows {
-            let row = r * self.k..(r + 1) * self.k;
-            assert_eq!(latents[row.clone()], want[row.clone()], "{what}: row {r}");
-            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(&values[row.clone()]), bits(&want_values[row]), "{what}: row {r}");
+        for level in levels() {
+            values.fill(f32::NAN);
+            cpu::forward_at(level, &p, &self.x, &self.w, &self.bias, &mut values, &mut latents);
+            for r in 0..rows {
+                let row = r * self.k..(r + 1) * self.k;
+                assert_eq!(latents[row.clone()], want[row.clone()], "{level:?}, {what}: row {r}");
+                let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&values[row.clone()]), bits(&want_values[row]), "{level:?}, {what}: row {r}");
+            }
         }
     }
+}
+
+/// All that screen, each in its own way.
+fn levels() -> Vec<Level> {
+    let levels: Vec<_> = Level::all().into_iter().filter(|level| level.screens()).collect();
+    if levels.is_empty() {
+        skipped("no products of 16 bits: nothing is screened");
+    }
+    levels
 }
 
 proptest! {
@@ -144,8 +153,11 @@ impl Case {
         let outputs = || (vec![f32::NAN; rows * self.k], vec![7; rows * self.k]);
         let ((mut want, mut want_latents), (mut values, mut latents)) = (outputs(), outputs());
         family::forward(&p, &self.x, &self.w, &self.bias, &mut want, &mut want_latents);
-        cpu::forward(&p, &self.x, &self.w, &self.bias, &mut values, &mut latents);
-        for r in 0..rows {
+        for (level, r) in levels().into_iter().flat_map(|level| (0..rows).map(move |r| (level, r))) {
+            if r == 0 {
+                values.fill(f32::NAN);
+                cpu::forward_at(level, &p, &self.x, &self.w, &self.bias, &mut values, &mut latents);
+            }
             let ranked = |values: &[f32]| {
                 let mut row = values[r * self.k..(r + 1) * self.k].to_vec();
                 row.sort_by(f32::total_cmp);

@@ -238,6 +238,50 @@ fn extremes() {
     }
 }
 
+/// What is no number in `b` or `c` reaches what the reference says, and nothing else: gradients of earlier or later rows that
+/// make no pair with it stay numbers.
+#[test]
+fn what_is_not_a_number_in_b_and_c_stays_in_its_pairs() {
+    let [len, heads, head_dim, states] = SIZES;
+    let width = heads * head_dim;
+    let at = |row: usize, state: usize| row * states + state;
+    for (in_b, in_c) in [(Some(at(20, 3)), None), (None, Some(at(90, 5))), (Some(at(70, 0)), Some(at(70, 1)))] {
+        let numbers = |count: usize, seed: u64, strange: Option<usize>| {
+            let mut x = normal::<f32>(count, 1.0, seed);
+            strange.into_iter().for_each(|at| x[at] = f32::NAN);
+            x
+        };
+        let (x, b, c) = (numbers(len * width, 1, None), numbers(len * states, 4, in_b), numbers(len * states, 5, in_c));
+        let (delta, a) = (uniform::<f32>(len * heads, 0.01, 0.6, 2), uniform::<f32>(heads, -3.0, 0.0, 3));
+        let dy = numbers(len * width, 6, None);
+        let want = nans::<f64>(
+            [&x, &delta, &a, &b, &c, &dy].map(|x| x.iter().map(|&x| f64::from(x)).collect()),
+            SIZES,
+            &Device::Host,
+        );
+        assert!(want.iter().all(|of| of.iter().any(|nan| !nan)) && want.iter().flatten().any(|&nan| nan));
+        for device in devices() {
+            let got = nans::<f32>([&x, &delta, &a, &b, &c, &dy].map(|x| x.clone()), SIZES, &device);
+            for (what, (got, want)) in ["y", "dx", "ddelta", "db", "dc"].iter().zip(got.iter().zip(&want)) {
+                let off = got.iter().zip(want).position(|(got, want)| got != want);
+                assert_eq!(off, None, "{what}, b {in_b:?}, c {in_c:?}");
+            }
+        }
+    }
+}
+
+/// Where the output and the gradients of `x`, `delta`, `b` and `c` are no numbers.
+fn nans<T: Float<Acc = T>>([x, delta, a, b, c, dy]: [Vec<T>; 6], sizes: [usize; 4], device: &Device) -> [Vec<bool>; 5] {
+    let [len, heads, head_dim, states] = sizes;
+    let three = |x: &[T], n: usize| packed(x, [1, len, n], device);
+    let (x, delta, b, c) = (three(&x, heads * head_dim), three(&delta, heads), three(&b, states), three(&c, states));
+    let (a, dy) = (packed(&a, [heads], device), three(&dy, heads * head_dim));
+    let call = Ssd::new(x.view(), delta.view(), a.view(), b.view(), c.view());
+    let (y, slopes) = (ssd(&call).unwrap().0, ssd_backward(&call, dy.view(), None).unwrap());
+    [&y, &slopes.x, &slopes.delta, &slopes.b, &slopes.c]
+        .map(|of| of.to_vec().unwrap().into_iter().map(|x| x.wide().is_nan()).collect())
+}
+
 /// Wrong calls are errors that name the argument.
 #[test]
 fn wrong_calls() {
@@ -269,6 +313,8 @@ fn wrong_calls() {
         let bounds = packed(&bounds, [4], &device);
         assert_eq!(named(Ssd { bounds: Some(bounds.view()), ..call }), "bounds");
     }
+    let none = packed(&[0_u32], [1], &device);
+    assert_eq!(named(Ssd { bounds: Some(none.view()), ..call }), "bounds");
     let dy = packed(&[0.0_f32; 48], [1, 6, 8], &device);
     assert!(ssd_backward(&call, dy.view(), None).is_err(), "dy of other rows");
     let mut state = packed(&[0.0_f32; 48], [1, 4, 2, 6], &device);

@@ -45,6 +45,8 @@ pub(super) struct Search<'a, T: Float> {
 
 /// Latents for each one wanted from which on screening pays.
 const WORTH: usize = 64;
+/// The longest rows that are screened: sums of more squares could be off by more than is allowed for.
+const LONGEST: usize = 1 << 20;
 
 impl<'a, T: Float> Search<'a, T> {
     pub(super) fn new(level: Level, p: &Plan, x: &'a [T], w: &'a [T], bias: &'a [T::Acc]) -> Self {
@@ -54,7 +56,8 @@ impl<'a, T: Float> Search<'a, T> {
 
     /// The same, for the `k` largest of each row.
     pub(super) fn largest(self, k: usize) -> Self {
-        let pays = self.level.screens() && T::DTYPE == DType::F32 && k > 0 && self.n >= WORTH * k;
+        let pays =
+            self.level.screens() && T::DTYPE == DType::F32 && k > 0 && self.n >= WORTH * k && self.dim <= LONGEST;
         Self { screened: pays.then_some(k), ..self }
     }
 
@@ -82,9 +85,13 @@ impl<'a, T: Float> Search<'a, T> {
     fn split(&self) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
         let threads = threads();
         let screened = self.screened.is_some();
-        let size = if screened { 2 } else { size_of::<T>() };
+        // Of a row, or its list of products in doubt if that is larger.
+        let size = match self.screened {
+            Some(k) => (2 * self.dim).max(Screen::<T>::list(k)),
+            None => size_of::<T>() * self.dim,
+        };
         let bytes = if screened && !self.level.pairs() { 2 * CACHED } else { CACHED };
-        let cached = (bytes / (size * self.dim).max(1)).max(ROWS);
+        let cached = (bytes / size.max(1)).max(ROWS);
         let panels = self.rows.div_ceil(ROWS);
         let blocks = self.rows.div_ceil(cached).next_multiple_of(threads).clamp(1, panels.max(1));
         let ranges = threads.div_ceil(blocks).min(self.n.div_ceil(LATENTS)).max(1);

@@ -120,7 +120,7 @@ pub(crate) trait Lane: Copy {
     #[inline(always)]
     fn softplus(self) -> Self {
         const P: [f32; 4] = [0.140_124_05, 0.139_995_38, 0.200_108_51, 0.333_332_06];
-        let (zero, one) = (Self::splat(0.0), Self::splat(1.0));
+        let zero = Self::splat(0.0);
         // max(x, 0) + ln(1 + e), e = exp(-|x|); ln(1 + e) = 2 artanh(s), s = e / (2 + e).
         let e = Self::exp(self.below(zero, self, zero.sub(self)));
         let s = e.div(Self::splat(2.0).add(e));
@@ -132,7 +132,7 @@ pub(crate) trait Lane: Copy {
         let twice = s.add(s);
         let log = twice.mul_add(p.mul(square), twice);
         let soft = self.below(zero, log, self.add(log));
-        Self::splat(20.0).below(self, self, soft.mul(one))
+        Self::splat(20.0).below(self, self, soft)
     }
 
     /// Add the sum over the lanes of each to a number.

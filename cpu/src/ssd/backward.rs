@@ -92,9 +92,11 @@ struct Work<'a, T: Float> {
     pairs: Matrix,
     pair_sums: Matrix,
     turned: Matrix,
-    /// Gradients of `b` and `c` of a chunk, turned over.
+    /// What later and earlier chunks give to the gradients of `b` and `c` of a chunk, turned over.
     db: Matrix,
     dc: Matrix,
+    /// One of them by row.
+    share: Matrix,
 }
 
 /// Sums by row of a chunk and head, over its entries: by the gradient of `x` but for `delta` and skip, by the part of that
@@ -131,6 +133,7 @@ impl<'a, T: Float> Work<'a, T> {
             turned: square,
             db: by_state.clone(),
             dc: by_state,
+            share: Matrix::new(CHUNK, states),
         }
     }
 
@@ -361,17 +364,20 @@ impl<'a, T: Float> Work<'a, T> {
         }
     }
 
-    /// The gradients of `b` and `c` of a chunk, with the pairs of all heads.
+    /// The gradients of `b` and `c` of a chunk, with the pairs of all heads. By row, so that a row meets only those that it
+    /// makes a pair with: what is no number elsewhere stays there.
     fn shares(&mut self, rows: &Rows, sums: &mut Sums) {
         let (level, states, count) = (self.call.level, self.call.p.states(), rows.count);
-        let (once, sizes) = (Start::Times(1.0), [states, count]);
-        product(level, &mut self.db, once, sizes, &self.shared.c_turned, &self.pair_sums, Terms::All);
         self.turned.turn(&self.pair_sums, CHUNK, CHUNK);
-        product(level, &mut self.dc, once, sizes, &self.shared.b_turned, &self.turned, Terms::All);
-        for (to, from) in [(&mut sums.b, &self.db), (&mut sums.c, &self.dc)] {
+        for (to, from, pairs, other, terms) in [
+            (&mut sums.b, &self.db, &self.turned, &self.shared.c, Terms::FromRow),
+            (&mut sums.c, &self.dc, &self.pair_sums, &self.shared.b, Terms::UpToRow),
+        ] {
+            self.share.turn(from, count, states);
+            product(level, &mut self.share, Start::Times(1.0), [count, count], pairs, other, terms);
             let to = &mut to[rows.first * states..][..count * states];
             for (i, to) in to.chunks_mut(states).enumerate() {
-                to.iter_mut().enumerate().for_each(|(n, to)| *to = from.row(n)[i]);
+                to.copy_from_slice(&self.share.row(i)[..states]);
             }
         }
     }

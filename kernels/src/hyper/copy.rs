@@ -91,9 +91,10 @@ fn copy<T: Float, C: Copied>(
     [scale, math::sqrt(off) as f32, math::sqrt(all) as f32]
 }
 
-/// The largest size; NaN if one is.
+/// The largest size; NaN if one is. What `f32` would take for 0 is not.
 fn largest<T: Float>(x: &[T]) -> f32 {
-    x.iter().map(|x| x.to_f32().abs()).fold(0.0, |top, x| if x > top || x.is_nan() { x } else { top })
+    let size = |x: &T| if x.to_f32() == 0.0 && x.wide() != 0.0 { f32::MIN_POSITIVE } else { x.to_f32().abs() };
+    x.iter().map(size).fold(0.0, |top, x| if x > top || x.is_nan() { x } else { top })
 }
 
 /// Whether numbers of this largest size are copied.

@@ -10,6 +10,7 @@ import numpy as np
 
 NUMBERS = {
     "size_t": ctypes.c_size_t,
+    "uint8_t": ctypes.c_uint8,
     "int32_t": ctypes.c_int32,
     "uint32_t": ctypes.c_uint32,
     "uint64_t": ctypes.c_uint64,

@@ -177,3 +177,18 @@ fn bounds_hold_at_any_size() {
         }
     }
 }
+
+/// Numbers of `f64` that `f32` takes for 0 are not 0: nothing is proved of them by bounds of 0.
+#[test]
+fn what_f32_cannot_hold_is_not_proved() {
+    let host = &Device::Host;
+    let of = |x: &[f64]| Tensor::from_slice(x, Layout::packed([x.len(), 1]).unwrap(), host).unwrap();
+    let (corpus, query) = (of(&[1e-60, 2e-60, 3e-60]), of(&[1.0]));
+    let best = hyper_search(query.view(), corpus.view(), 1).unwrap().1.to_vec().unwrap();
+    assert_eq!(best, [2]);
+    for candidates in 1..=3 {
+        let copy: Compressed<i8> = hyper_compress(corpus.view()).unwrap();
+        let (_, ids, complete) = hyper_search_compressed(query.view(), corpus.view(), &copy, 1, candidates).unwrap();
+        assert!(complete.to_vec().unwrap() == [0] || ids.to_vec().unwrap() == best, "{candidates} candidates");
+    }
+}
