@@ -228,8 +228,7 @@ fn launches_of_sizes_that_no_test_can_hold() {
     let to = gradients([wide, wide, channels * states, shared, shared, 0].map(write));
     let bytes = family::workspace_backward(&p).unwrap();
     let all = family::launch_backward(&p, &CHIP, x(channels * states), read(wide), None, to, workspace(bytes)).unwrap();
-    let find =
-        |name: &str| all.iter().filter(|launch| launch.entry().0 == name && launch.grid()[0] > 0).last().unwrap();
+    let find = |name: &str| all.iter().rfind(|launch| launch.entry().0 == name && launch.grid()[0] > 0).unwrap();
     let back = find("scan_backward");
     let tiles = channels / 4; // 128 threads, 32 to a channel
     assert_eq!(back.grid(), [(tiles * chunks) as u32, 1, 1]);

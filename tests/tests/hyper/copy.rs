@@ -11,6 +11,9 @@ use latens_tests::{Cases, Fenced, Poison, close, devices, normal, place, same};
 /// Values, ids and what is proved.
 type Found<A> = (Vec<A>, Vec<u32>, Vec<u32>);
 
+/// Writes all three.
+type Search<'a, A> = dyn Fn(&mut [A], &mut [u32], &mut [u32]) + 'a;
+
 /// All rows are candidates, then some.
 pub fn check<T: Float<Acc: Poison> + Poison, C: Copied + Poison>(problem: &Problem<T>, cases: &mut Cases) {
     let Problem { layouts: [of_queries, of_corpus], queries, corpus, k, what, .. } = problem;
@@ -25,7 +28,7 @@ pub fn check<T: Float<Acc: Poison> + Poison, C: Copied + Poison>(problem: &Probl
     for candidates in [n, n.min(k + 20)] {
         let [of_codes, of_bounds] = [[n, dim], [n, 3]].map(|dims| Layout::packed(dims).unwrap());
         let p = family::plan_compressed(of_queries, of_corpus, &of_codes, &of_bounds, *k, candidates).unwrap();
-        let run = |f: &dyn Fn(&mut [T::Acc], &mut [u32], &mut [u32])| {
+        let run = |f: &Search<T::Acc>| {
             let (mut values, mut ids) = problem.out(&Device::Host);
             let mut complete = Fenced::<u32, 1>::new([count], &Device::Host);
             f(values.slice(), ids.slice(), complete.slice());
