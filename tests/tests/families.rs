@@ -37,6 +37,17 @@ fn all(folder: &Path, end: &str) -> String {
 }
 
 #[test]
+fn every_family_is_in_every_room() {
+    for family in families() {
+        for room in ["cpu/src", "core/src", "bindings/src", "tests/tests"] {
+            let place = root().join(room);
+            let there = place.join(format!("{family}.rs")).is_file() || place.join(&family).is_dir();
+            assert!(there, "{family}: neither {room}/{family}.rs nor {room}/{family}/");
+        }
+    }
+}
+
+#[test]
 fn every_family_has_a_benchmark() {
     let manifest = read("benches/Cargo.toml");
     for family in families() {

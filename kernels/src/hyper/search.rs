@@ -17,7 +17,7 @@
 //! [`compress`]: codes to the nearest, of `i8` with `scale = max |x| / 127`, of `bf16` with 1. A row with a number that is
 //! not finite, or larger than 2^40, gets codes of 0 and an infinite distance, so that it is always a candidate.
 //!
-//! [`compressed`]: the copy gives an upper bound of each score, with all roundings in it: see [`copy`](super::copy). The
+//! [`compressed`]: the copy gives an upper bound of each score, with all roundings in it: see [`copy`]. The
 //! `candidates` rows of largest bound are scored exactly, and the best `k` of those are the answer. It is the answer of
 //! `forward` if the `k`-th exact score is above the bound of the last candidate (or all rows are candidates): `complete`
 //! says so, for each query.
