@@ -106,13 +106,13 @@ impl Fused {
 #[inline(always)]
 pub(crate) fn prefetch<T>(row: &[T], at: usize) {
     if at < row.len() {
-        prefetch_at(row[at..].as_ptr());
+        prefetch_line(row[at..].as_ptr());
     }
 }
 
 /// Ask for the line of memory at an address, of whatever is there.
 #[inline(always)]
-pub(crate) fn prefetch_at<T>(at: *const T) {
+pub(crate) fn prefetch_line<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use core::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

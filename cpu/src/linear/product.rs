@@ -4,7 +4,7 @@
 //! rows stays in the first-level cache meanwhile. No sum is shared between tasks, so threads cannot change its order.
 #![allow(unsafe_code)]
 use crate::cast::cast;
-use crate::level::{Level, prefetch_at};
+use crate::level::{Level, prefetch_line};
 use crate::tile::pack::{Matrix, in_pairs, lanes, rows, steps};
 use crate::tile::{LANES, Panels, ROWS, floats};
 use alloc::{vec, vec::Vec};
@@ -124,7 +124,7 @@ impl<O> Out<'_, O> {
     /// Ask for the memory of the tile's part of a row: rows lie far apart, and writing to them would wait for each.
     fn ahead(&self, row: usize, column: usize) {
         for line in (0..LANES * size_of::<O>()).step_by(64) {
-            prefetch_at(self.start.wrapping_add(row * self.n + column).wrapping_byte_add(line));
+            prefetch_line(self.start.wrapping_add(row * self.n + column).wrapping_byte_add(line));
         }
     }
 

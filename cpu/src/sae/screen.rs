@@ -9,8 +9,8 @@
 //!
 //! so a rounded product has a low and a high end. What is below the `k`-th largest low end of its row, even at its high
 //! end, is no candidate. The rest, a few more than `k`, is computed in `f32` at last, so what is chosen, and every value,
-//! is as exact as without the screen, but for the order in which the terms of a sum are added. A row that holds what these numbers or norms cannot (NaN, infinity, magnitudes near the ends
-//! of `f32`) has an infinite error: all of it is computed.
+//! is as exact as without the screen, but for the order in which the terms of a sum are added. A row that holds what these
+//! numbers or norms cannot (NaN, infinity, magnitudes near the ends of `f32`) has an infinite error: all of it is computed.
 mod round;
 
 use super::gather;
