@@ -1,19 +1,21 @@
 //! The product of two matrices of any strides.
 //!
-//! A task takes some panels of columns, packs them for its second-level cache, and passes every row over them: a tile of
-//! rows stays in the first-level cache meanwhile. No sum is shared between tasks, so threads cannot change its order.
+//! A task takes some panels of columns and packs them, then takes as many rows as its second-level cache holds beside a
+//! panel, and passes them over every panel. No sum is shared between tasks, so threads cannot change its order.
 #![allow(unsafe_code)]
 use crate::cast::cast;
 use crate::level::{Level, prefetch_line};
 use crate::tile::pack::{Matrix, in_pairs, lanes, rows, steps};
-use crate::tile::{LANES, Panels, ROWS, floats};
+use crate::tile::{LANES, Panels, ROWS, Tile, floats};
 use alloc::{vec, vec::Vec};
-use core::{array::from_fn, marker::PhantomData};
+use core::{array::from_fn, marker::PhantomData, ops::Range};
 use latens_kernels::Float;
 
-/// Entries of the packed panels of a task: a quarter of a megabyte, half of the second-level cache of Zen 3. As many
-/// as filled it took 1.1 to 1.2 of the time there.
-const PANELS: usize = 1 << 16;
+/// The most panels of a task.
+const PANELS: usize = 12;
+/// Entries of the rows that are passed over its panels at a time: 160 KB, beside which a panel of the usual sizes fits in
+/// half a megabyte. With three panels instead of twelve, and twelve rows at a time, products took 1.1 of the time (Zen 3).
+const BLOCK: usize = 40 << 10;
 
 /// `out = a·b + bias`, or `out += ..`; `out` is packed. The order of a sum depends on the sizes only.
 pub(super) fn product<T: Float, O: Float>(
@@ -29,59 +31,92 @@ pub(super) fn product<T: Float, O: Float>(
     if out.is_empty() {
         return;
     }
-    let bias: Option<Vec<f32>> = bias.map(|bias| bias[..n].iter().map(|x| x.to_f32()).collect());
     let steps = steps::<T>(level, k);
     // Rows of f32 are read where they lie.
     let plain = cast::<T, f32>(a.data).filter(|_| a.across == 1);
-    let packed = if plain.is_some() { Vec::new() } else { packed(level, a, steps) };
-
-    let panels = n.div_ceil(LANES);
-    let group = (PANELS / (LANES * steps).max(1)).clamp(1, 8).min(panels.div_ceil(2 * crate::rows::threads()));
-    let (groups, tiles) = (panels.div_ceil(group), m.div_ceil(ROWS));
+    let product = Product {
+        level,
+        a,
+        plain,
+        packed: if plain.is_some() { Vec::new() } else { packed(level, a, steps) },
+        steps,
+        bias: bias.map(|bias| bias[..n].iter().map(|x| x.to_f32()).collect()),
+        add,
+        out: Out { start: out.as_mut_ptr(), n, len: out.len(), borrow: PhantomData },
+    };
+    let (panels, tiles, threads) = (n.div_ceil(LANES), m.div_ceil(ROWS), crate::rows::threads());
+    let group = PANELS.min(panels.div_ceil(2 * threads));
+    let groups = panels.div_ceil(group);
     // Few panels: rows are shared out as well, and panels packed more than once.
-    let parts = (4 * crate::rows::threads()).div_ceil(groups).min(tiles);
+    let parts = (4 * threads).div_ceil(groups).min(tiles);
     let part = tiles.div_ceil(parts);
-    let out = Out { start: out.as_mut_ptr(), n, len: out.len(), borrow: PhantomData };
-    let work = |task: usize| {
+    crate::rows::collect(groups * parts, |task| {
         let (first, start) = (task % groups * group, task / groups * part);
-        let mut right = Panels::new(group.min(panels - first) * LANES * steps);
-        for (panel, to) in right.chunks_exact_mut((LANES * steps).max(1)).enumerate() {
-            level.run(
+        product.run(b, first..panels.min(first + group), start..tiles.min(start + part));
+    });
+}
+
+/// What tasks share.
+struct Product<'a, T: Float, O> {
+    level: Level,
+    a: Matrix<'a, T>,
+    plain: Option<&'a [f32]>,
+    packed: Vec<u32>,
+    /// Words of a packed row.
+    steps: usize,
+    bias: Option<Vec<f32>>,
+    add: bool,
+    out: Out<'a, O>,
+}
+
+impl<T: Float, O: Float> Product<'_, T, O> {
+    /// The product of some tiles of rows with some panels, which no other task has.
+    fn run(&self, b: Matrix<'_, T>, panels: Range<usize>, tiles: Range<usize>) {
+        let size = LANES * self.steps;
+        let mut right = Panels::new(panels.len() * size);
+        for (panel, to) in panels.clone().zip(right.chunks_exact_mut(size.max(1))) {
+            self.level.run(
                 #[inline(always)]
-                |_| lanes(level, b, (first + panel) * LANES, to),
+                |_| lanes(self.level, b, panel * LANES, to),
             );
         }
+        let block = (BLOCK / (ROWS * self.steps).max(1)).max(1);
         let mut tile = [[0.0; LANES]; ROWS];
-        for top in (start..(start + part).min(tiles)).map(|tile| tile * ROWS) {
-            for panel in 0..group.min(panels - first) {
-                let row = |i: usize| (top + i).min(m - 1);
-                let right = &right[panel * LANES * steps..][..LANES * steps];
-                let left = (first + panel) * LANES;
-                for row in top..(top + ROWS).min(m) {
-                    out.ahead(row, left);
-                }
-                if let Some(data) = plain {
-                    level.wide(floats(right), from_fn(|i| &data[row(i) * a.down..][..k]), &mut tile);
-                } else {
-                    let from: [&[u32]; ROWS] = from_fn(|i| &packed[row(i) * steps..][..steps]);
-                    match in_pairs::<T>(level) {
-                        true => level.paired(right, from, &mut tile),
-                        false => level.wide(floats(right), from.map(floats), &mut tile),
-                    }
-                }
-                for (row, sums) in tile.iter().enumerate().take(m - top) {
-                    // SAFETY: tasks differ in `first` or in `start`, so no other one writes these entries.
-                    let to = unsafe { out.row(top + row, left, (n - left).min(LANES)) };
-                    let bias = bias.as_deref().map(|bias| &bias[left..]);
-                    level.run(
-                        #[inline(always)]
-                        |_| finish(sums, bias, add, to),
-                    );
+        for start in tiles.clone().step_by(block) {
+            for (at, panel) in panels.clone().enumerate() {
+                for rows in start..tiles.end.min(start + block) {
+                    self.tile(&right[at * size..][..size], rows * ROWS, panel * LANES, &mut tile);
                 }
             }
         }
-    };
-    crate::rows::collect(groups * parts, work);
+    }
+
+    /// One tile, from row `top` and column `left` on.
+    fn tile(&self, right: &[u32], top: usize, left: usize, tile: &mut Tile) {
+        let (m, n, level) = (self.a.rows, self.out.n, self.level);
+        let row = |i: usize| (top + i).min(m - 1);
+        for row in top..(top + ROWS).min(m) {
+            self.out.ahead(row, left);
+        }
+        if let Some(data) = self.plain {
+            level.wide(floats(right), from_fn(|i| &data[row(i) * self.a.down..][..self.steps]), tile);
+        } else {
+            let from: [&[u32]; ROWS] = from_fn(|i| &self.packed[row(i) * self.steps..][..self.steps]);
+            match in_pairs::<T>(level) {
+                true => level.paired(right, from, tile),
+                false => level.wide(floats(right), from.map(floats), tile),
+            }
+        }
+        for (row, sums) in tile.iter().enumerate().take(m - top) {
+            // SAFETY: tasks differ in their panels or in their rows, so no other one writes these entries.
+            let to = unsafe { self.out.row(top + row, left, (n - left).min(LANES)) };
+            let bias = self.bias.as_deref().map(|bias| &bias[left..]);
+            level.run(
+                #[inline(always)]
+                |_| finish(sums, bias, self.add, to),
+            );
+        }
+    }
 }
 
 /// The rows of `a`, each in `steps` words.

@@ -1,6 +1,6 @@
 //! Tiles in registers of 8 lanes, a quarter at a time.
 #![allow(unsafe_code)]
-use super::{LANES, ROWS, Tile};
+use super::{HALF, LANES, ROWS, Tile};
 use core::arch::x86_64::*;
 
 /// Rows of a quarter: by two registers they are 12 sums, which with two of the lanes and one number fit in 16.
@@ -15,13 +15,16 @@ macro_rules! quarters {
         /// Every row is as long as the lanes, and the processor has the instructions.
         #[target_feature(enable = "avx2,fma")]
         pub(super) unsafe fn $name(lanes: &[$term], rows: [&[$term]; ROWS], tile: &mut [[$sum; LANES]; ROWS]) {
-            for (first, half) in [(0, 0), (PART, 0), (0, 16), (PART, 16)] {
-                let (from, rows): (_, [_; PART]) = (lanes.as_ptr(), core::array::from_fn(|i| rows[first + i].as_ptr()));
+            let k = lanes.len() / LANES;
+            for (first, half) in [(0, 0), (PART, 0), (PART, HALF), (0, HALF)] {
+                let rows: [_; PART] = core::array::from_fn(|i| rows[first + i].as_ptr());
+                // SAFETY: both halves have k entries of so many lanes.
+                let from = unsafe { lanes.as_ptr().add(half * k) };
                 let mut sums = [[$zero(); 2]; PART];
-                for c in 0..lanes.len() / LANES {
+                for c in 0..k {
                     // SAFETY: c is less than the length of every row.
                     unsafe {
-                        let at = from.add(c * LANES + half);
+                        let at = from.add(c * HALF);
                         let (low, high) = ($load(at.cast()), $load(at.add(8).cast()));
                         for (sums, row) in sums.iter_mut().zip(rows) {
                             let x = $splat(*row.add(c));
@@ -89,7 +92,7 @@ pub(super) unsafe fn transpose16(from: &[u32], stride: usize, to: &mut [u32]) {
             let high = _mm256_permute2f128_ps::<0x31>(four[i], four[4 + i]);
             for (column, x) in [(c + i, low), (c + 4 + i, high)] {
                 // SAFETY: the caller vouches for 16 numbers in each of 16 columns.
-                unsafe { _mm256_storeu_ps(to.as_mut_ptr().add(column * LANES + r).cast(), x) };
+                unsafe { _mm256_storeu_ps(to.as_mut_ptr().add(column * HALF + r).cast(), x) };
             }
         }
     }

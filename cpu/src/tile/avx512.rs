@@ -1,6 +1,6 @@
 //! Tiles in registers of 16 lanes.
 #![allow(unsafe_code)]
-use super::{LANES, ROWS, Tile};
+use super::{HALF, LANES, ROWS, Tile};
 use core::arch::x86_64::*;
 
 #[target_feature(enable = "avx512f")]
@@ -20,11 +20,11 @@ pub(super) fn compare<const HOLDS: i32>(tile: &Tile, limits: &Tile) -> [u32; ROW
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn wide(lanes: &[f32], rows: [&[f32]; ROWS], tile: &mut Tile) {
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    let (from, rows) = (lanes.as_ptr(), rows.map(<[f32]>::as_ptr));
-    for c in 0..lanes.len() / LANES {
+    let (from, k, rows) = (lanes.as_ptr(), lanes.len() / LANES, rows.map(<[f32]>::as_ptr));
+    for c in 0..k {
         // SAFETY: c is less than the length of every row.
         unsafe {
-            let (low, high) = (_mm512_loadu_ps(from.add(c * LANES)), _mm512_loadu_ps(from.add(c * LANES + 16)));
+            let (low, high) = (_mm512_loadu_ps(from.add(c * HALF)), _mm512_loadu_ps(from.add((k + c) * HALF)));
             for (sums, row) in sums.iter_mut().zip(rows) {
                 let x = _mm512_set1_ps(*row.add(c));
                 *sums = [_mm512_fmadd_ps(x, low, sums[0]), _mm512_fmadd_ps(x, high, sums[1])];
@@ -39,12 +39,12 @@ pub(super) unsafe fn wide(lanes: &[f32], rows: [&[f32]; ROWS], tile: &mut Tile) 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
 pub(super) unsafe fn paired(lanes: &[u32], rows: [&[u32]; ROWS], tile: &mut Tile) {
     let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    let (from, rows) = (lanes.as_ptr(), rows.map(<[u32]>::as_ptr));
-    for c in 0..lanes.len() / LANES {
+    let (from, k, rows) = (lanes.as_ptr(), lanes.len() / LANES, rows.map(<[u32]>::as_ptr));
+    for c in 0..k {
         // SAFETY: c is less than the length of every row; a register of numbers may be named as one of pairs.
         unsafe {
             let pairs = |at: usize| -> __m512bh { core::mem::transmute(_mm512_loadu_si512(from.add(at).cast())) };
-            let (low, high) = (pairs(c * LANES), pairs(c * LANES + 16));
+            let (low, high) = (pairs(c * HALF), pairs((k + c) * HALF));
             for (sums, row) in sums.iter_mut().zip(rows) {
                 let x: __m512bh = core::mem::transmute(_mm512_set1_epi32(*row.add(c) as i32));
                 *sums = [_mm512_dpbf16_ps(sums[0], x, low), _mm512_dpbf16_ps(sums[1], x, high)];
@@ -88,7 +88,7 @@ pub(super) unsafe fn transpose16(from: &[u32], stride: usize, to: &mut [u32]) {
         let (d, e) = (odd(quad[c], quad[4 + c]), odd(quad[8 + c], quad[12 + c]));
         for (column, x) in [(c, even(a, b)), (4 + c, even(d, e)), (8 + c, odd(a, b)), (12 + c, odd(d, e))] {
             // SAFETY: the caller vouches for 16 numbers in each of 16 columns.
-            unsafe { _mm512_storeu_si512(to.as_mut_ptr().add(column * LANES).cast(), x) };
+            unsafe { _mm512_storeu_si512(to.as_mut_ptr().add(column * HALF).cast(), x) };
         }
     }
 }

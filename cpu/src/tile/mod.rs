@@ -1,7 +1,11 @@
 //! What a product of matrices does in registers: a tile of sums, and the transposition of 16 by 16 numbers.
 //!
-//! Lanes run along the columns of the result, which are packed (entry (c, lane) at `c * LANES + lane`); a row is read
-//! where it lies, one number for all lanes. Terms are added in their order whatever the instructions.
+//! Lanes run along the columns of the result, which are packed: entry c of all lanes of the first [`HALF`], one entry after
+//! the other, then the same of the second. A row is read where it lies, one number for all lanes. Terms are added in their
+//! order whatever the instructions.
+//!
+//! Halves lie apart since two registers of 8 lanes are all that a sum of many rows has room for: a pass over one half reads
+//! every line of memory that it asks for. With both side by side products took 1.1 to 1.2 of the time (Zen 3).
 #![allow(unsafe_code)]
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod avx2;
@@ -19,6 +23,8 @@ use core::ops::{Deref, DerefMut};
 
 /// Columns of a tile.
 pub(crate) const LANES: usize = 32;
+/// Of them, those that lie side by side.
+pub(crate) const HALF: usize = LANES / 2;
 /// Rows of a tile: by two registers they are 24 sums, which with a column of the lanes and one number fit in 32.
 pub(crate) const ROWS: usize = 12;
 
@@ -87,9 +93,9 @@ impl Level {
             _ => {
                 for (row, sums) in rows.into_iter().zip(tile) {
                     *sums = [0.0; LANES];
-                    for (lanes, &x) in lanes.as_chunks::<LANES>().0.iter().zip(row) {
-                        for (sum, &lane) in sums.iter_mut().zip(lanes) {
-                            *sum += x * lane;
+                    for (lanes, sums) in lanes.chunks_exact((HALF * k).max(1)).zip(sums.chunks_exact_mut(HALF)) {
+                        for (lanes, &x) in lanes.as_chunks::<HALF>().0.iter().zip(row) {
+                            sums.iter_mut().zip(lanes).for_each(|(sum, &lane)| *sum += x * lane);
                         }
                     }
                 }
@@ -150,11 +156,11 @@ impl Level {
         compare(tile, limits, |x, limit| x < limit)
     }
 
-    /// `to[c * LANES + r] = from[r * stride + c]` for 16 of either; `false`, and nothing done, at a lesser level.
+    /// `to[c * HALF + r] = from[r * stride + c]` for [`HALF`] of either; `false`, and nothing done, at a lesser level.
     pub(crate) fn transpose16(self, from: &[u32], stride: usize, to: &mut [u32]) -> bool {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         if self.0 >= Kind::Avx2 {
-            assert!(from.len() >= 15 * stride + 16 && to.len() >= 15 * LANES + 16);
+            assert!(from.len() >= (HALF - 1) * stride + HALF && to.len() >= HALF * HALF);
             // SAFETY: the level is proof of the instructions, and the slices are long enough.
             unsafe {
                 if self.0 == Kind::Avx2 {

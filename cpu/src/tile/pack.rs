@@ -1,6 +1,7 @@
 //! The two inputs of a product as a tile wants them.
-use super::LANES;
+use super::{HALF, LANES};
 use crate::{cast::cast, level::Level};
+use core::ops::Range;
 use latens_kernels::{DType, Float, bf16};
 
 /// A matrix: entry (i, j) is `data[i * down + j * across]`.
@@ -79,7 +80,7 @@ pub(crate) fn rows<T: Float>(level: Level, a: Matrix<'_, T>, first: usize, to: &
     }
 }
 
-/// The columns of `b` from `first` on, at most [`LANES`]: entry (c, lane) at `c * LANES + lane`, zeros past the last.
+/// The columns of `b` from `first` on, at most [`LANES`], as a tile wants them; zeros past the last.
 #[inline(always)]
 pub(crate) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mut [u32]) {
     let count = (b.columns - first).min(LANES);
@@ -87,11 +88,22 @@ pub(crate) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: 
         return;
     }
     let pairs = in_pairs::<T>(level);
-    let each = if pairs { 2 } else { 1 };
     to.fill(0);
-    for (c, to) in to.chunks_exact_mut(LANES).enumerate() {
+    for (half, to) in to.chunks_exact_mut((HALF * steps::<T>(level, b.rows)).max(1)).enumerate() {
+        let (first, count) = (first + half * HALF, count.saturating_sub(half * HALF).min(HALF));
+        if count > 0 {
+            half_of_lanes(pairs, b, first..first + count, to);
+        }
+    }
+}
+
+/// So many columns of `b`, entry (c, lane) at `c * HALF + lane`.
+#[inline(always)]
+fn half_of_lanes<T: Float>(pairs: bool, b: Matrix<'_, T>, columns: Range<usize>, to: &mut [u32]) {
+    let each = if pairs { 2 } else { 1 };
+    for (c, to) in to.chunks_exact_mut(HALF).enumerate() {
         if b.across == 1 {
-            let row = |c: usize| &b.data[c * b.down + first..][..count];
+            let row = |c: usize| &b.data[c * b.down..][columns.clone()];
             let low = to.iter_mut().zip(row(each * c));
             if pairs && 2 * c + 1 < b.rows {
                 low.zip(row(2 * c + 1)).for_each(|((to, &x), &y)| *to = entry(true, x, Some(y)));
@@ -99,9 +111,9 @@ pub(crate) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: 
                 low.for_each(|(to, &x)| *to = entry(pairs, x, None));
             }
         } else {
-            for (lane, to) in to[..count].iter_mut().enumerate() {
-                let second = (each * c + 1 < b.rows).then(|| b.at((each * c + 1).min(b.rows - 1), first + lane));
-                *to = entry(pairs, b.at(each * c, first + lane), second);
+            for (column, to) in columns.clone().zip(to) {
+                let second = (each * c + 1 < b.rows).then(|| b.at((each * c + 1).min(b.rows - 1), column));
+                *to = entry(pairs, b.at(each * c, column), second);
             }
         }
     }
@@ -110,16 +122,15 @@ pub(crate) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: 
 /// [`lanes`] where the terms of a sum lie one after the other: 16 by 16 numbers at a time, the rest one by one.
 #[inline(always)]
 fn lanes_of_rows<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mut [u32]) -> bool {
-    const STEP: usize = 16;
-    let pairs = in_pairs::<T>(level);
+    let (pairs, steps) = (in_pairs::<T>(level), steps::<T>(level, b.rows));
     let each = if pairs { 2 } else { 1 };
-    let whole = b.rows / (each * STEP) * STEP;
-    let mut block = [0; STEP * STEP];
-    for half in [0, STEP] {
-        for c in (0..whole).step_by(STEP) {
-            let start = |r: usize| (first + half + r) * b.across + each * c;
-            for (r, to) in block.chunks_exact_mut(STEP).enumerate() {
-                let row = &b.data[start(r)..][..each * STEP];
+    let whole = b.rows / (each * HALF) * HALF;
+    let mut block = [0; HALF * HALF];
+    for (half, to) in to.chunks_exact_mut((HALF * steps).max(1)).enumerate() {
+        let first = first + half * HALF;
+        for c in (0..whole).step_by(HALF) {
+            for (r, to) in block.chunks_exact_mut(HALF).enumerate() {
+                let row = &b.data[(first + r) * b.across + each * c..][..each * HALF];
                 if let Some(row) = cast::<T, f32>(row) {
                     for (to, x) in to.iter_mut().zip(row) {
                         *to = x.to_bits();
@@ -134,31 +145,26 @@ fn lanes_of_rows<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mu
                     }
                 }
             }
-            if !level.transpose16(&block, STEP, &mut to[c * LANES + half..]) {
+            if !level.transpose16(&block, HALF, &mut to[c * HALF..]) {
                 return false;
             }
         }
-    }
-    for (c, to) in to.chunks_exact_mut(LANES).enumerate().skip(whole) {
-        for (lane, to) in to.iter_mut().enumerate() {
-            let second = (each * c + 1 < b.rows).then(|| b.at((each * c + 1).min(b.rows - 1), first + lane));
-            *to = entry(pairs, b.at(each * c, first + lane), second);
-        }
+        let rest = Matrix { data: &b.data[each * whole..], rows: b.rows - each * whole, ..b };
+        half_of_lanes(pairs, rest, first..first + HALF, &mut to[whole * HALF..]);
     }
     true
 }
 
-/// Rows of packed entries as lanes: entry (c, lane) at `c * LANES + lane` is entry c of row `lane`.
+/// Rows of packed entries as lanes.
 pub(crate) fn turned(level: Level, rows: &[u32], to: &mut [u32]) {
-    const STEP: usize = 16;
     let steps = rows.len() / LANES;
-    for half in [0, STEP] {
-        for c in (0..steps).step_by(STEP) {
-            let from = &rows[half * steps + c..];
-            let whole = c + STEP <= steps;
-            if !(whole && level.transpose16(from, steps, &mut to[c * LANES + half..])) {
-                for (c, r) in (c..steps.min(c + STEP)).flat_map(|c| (0..STEP).map(move |r| (c, r))) {
-                    to[c * LANES + half + r] = rows[(half + r) * steps + c];
+    let halves = rows.chunks_exact((HALF * steps).max(1)).zip(to.chunks_exact_mut((HALF * steps).max(1)));
+    for (rows, to) in halves {
+        for c in (0..steps).step_by(HALF) {
+            let whole = c + HALF <= steps;
+            if !(whole && level.transpose16(&rows[c..], steps, &mut to[c * HALF..])) {
+                for (c, r) in (c..steps.min(c + HALF)).flat_map(|c| (0..HALF).map(move |r| (c, r))) {
+                    to[c * HALF + r] = rows[r * steps + c];
                 }
             }
         }
