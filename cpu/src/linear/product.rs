@@ -107,15 +107,16 @@ impl<T: Float, O: Float> Product<'_, T, O> {
                 false => level.wide(floats(right), from.map(floats), tile),
             }
         }
-        for (row, sums) in tile.iter().enumerate().take(m - top) {
-            // SAFETY: tasks differ in their panels or in their rows, so no other one writes these entries.
-            let to = unsafe { self.out.row(top + row, left, (n - left).min(LANES)) };
-            let bias = self.bias.as_deref().map(|bias| &bias[left..]);
-            level.run(
-                #[inline(always)]
-                |_| finish(sums, bias, self.add, to),
-            );
-        }
+        level.run(
+            #[inline(always)]
+            |_| {
+                for (row, sums) in tile.iter_mut().enumerate().take(m - top) {
+                    // SAFETY: tasks differ in their panels or in their rows, so no other one writes these entries.
+                    let to = unsafe { self.out.row(top + row, left, (n - left).min(LANES)) };
+                    finish(sums, self.bias.as_deref().map(|bias| &bias[left..]), self.add, to);
+                }
+            },
+        );
     }
 }
 
@@ -133,15 +134,14 @@ fn packed<T: Float>(level: Level, a: Matrix<'_, T>, steps: usize) -> Vec<u32> {
 
 /// Sums of one row, with its bias, to the output.
 #[inline(always)]
-fn finish<O: Float>(sums: &[f32; LANES], bias: Option<&[f32]>, add: bool, to: &mut [O]) {
-    let mut sums = *sums;
+fn finish<O: Float>(sums: &mut [f32; LANES], bias: Option<&[f32]>, add: bool, to: &mut [O]) {
     if let Some(bias) = bias {
         sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
     }
     if add {
         sums.iter_mut().zip(&*to).for_each(|(sum, old)| *sum += old.to_f32());
     }
-    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = O::from_f32(sum));
+    to.iter_mut().zip(sums).for_each(|(to, sum)| *to = O::from_f32(*sum));
 }
 
 /// An output whose parts are written by several threads.
@@ -168,6 +168,7 @@ impl<O> Out<'_, O> {
     /// # Safety
     /// No two such parts that are alive at once meet.
     #[allow(clippy::mut_from_ref)] // that is the promise
+    #[inline(always)]
     unsafe fn row(&self, row: usize, column: usize, count: usize) -> &mut [O] {
         let at = row * self.n + column;
         assert!(at + count <= self.len);

@@ -72,6 +72,12 @@ pub(crate) fn floats(bits: &[u32]) -> &[f32] {
     unsafe { core::slice::from_raw_parts(bits.as_ptr().cast(), bits.len()) }
 }
 
+/// The bits of numbers.
+pub(crate) fn bits(numbers: &[f32]) -> &[u32] {
+    // SAFETY: of the same size and alignment, and all bits are a number.
+    unsafe { core::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len()) }
+}
+
 /// Numbers by halves, in the order of memory.
 pub(crate) fn halves(bits: &mut [u32]) -> &mut [u16] {
     // SAFETY: twice as many of half the size, and all bits are a number.

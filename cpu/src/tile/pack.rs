@@ -126,16 +126,19 @@ fn lanes_of_rows<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mu
     let each = if pairs { 2 } else { 1 };
     let whole = b.rows / (each * HALF) * HALF;
     let mut block = [0; HALF * HALF];
+    let plain = cast::<T, f32>(b.data).map(super::bits);
     for (half, to) in to.chunks_exact_mut((HALF * steps).max(1)).enumerate() {
         let first = first + half * HALF;
         for c in (0..whole).step_by(HALF) {
+            if let Some(data) = plain {
+                if !level.transpose16(&data[first * b.across + c..], b.across, &mut to[c * HALF..]) {
+                    return false;
+                }
+                continue;
+            }
             for (r, to) in block.chunks_exact_mut(HALF).enumerate() {
                 let row = &b.data[(first + r) * b.across + each * c..][..each * HALF];
-                if let Some(row) = cast::<T, f32>(row) {
-                    for (to, x) in to.iter_mut().zip(row) {
-                        *to = x.to_bits();
-                    }
-                } else if let Some(row) = cast::<T, bf16>(row).filter(|_| pairs) {
+                if let Some(row) = cast::<T, bf16>(row).filter(|_| pairs) {
                     for (to, x) in to.iter_mut().zip(row.as_chunks::<2>().0) {
                         *to = u32::from(x[0].to_bits()) | u32::from(x[1].to_bits()) << 16;
                     }

@@ -49,7 +49,7 @@ impl Run<'_> {
         held.activations(model, self.site, 0, &mut unseen, |rows| bar.inc(rows as u64))?;
         bar.finish();
         let quality = quality(sae, unseen.view())?;
-        let pca = Pca::fit(&on_host(rows(buffer, usize::MAX)?)?, sae.d(), self.options.k);
+        let pca = Pca::fit(&on_host(rows(buffer, usize::MAX)?)?, sae.d(), self.options.k)?;
         let fvu_pca = pca.fvu(&on_host(unseen.view())?);
         let spliced = Contexts { ids: held.ids[..SPLICED * CONTEXT].to_vec(), length: CONTEXT };
         let bar = progress("spliced predictions", 4 * spliced.ids.len());

@@ -19,7 +19,7 @@ use std::{
 /// Tokens of a context.
 const CONTEXT: usize = 128;
 /// Contexts to judge by.
-const HELD: usize = 128;
+const HELD: usize = 64;
 /// Activations in memory at once.
 const ROOM: usize = 2048 * (CONTEXT - Contexts::SKIPPED);
 /// Activations that training begins with.
@@ -50,7 +50,7 @@ struct Options {
     #[arg(long, default_value_t = 200_000)]
     tokens: usize,
     /// Steps of 1024 activations
-    #[arg(long, default_value_t = 1200)]
+    #[arg(long, default_value_t = 1000)]
     steps: usize,
     /// Seed of everything that is drawn
     #[arg(long, default_value_t = 0)]

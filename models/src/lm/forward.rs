@@ -30,8 +30,19 @@ pub(super) struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// Begin with the embeddings of `ids` `[batch, t]`, after those that `cache` has seen.
     pub(super) fn new(model: &'a Llama, ids: &Tensor<u32, 2>, cache: Option<&'a mut Cache>) -> Result<Self> {
+        let x = embed(model.weights.embedding.view(), ids.view().reshape([ids.dims().iter().product()])?)?;
+        Self::with(model, ids.dims(), x, cache)
+    }
+
+    /// Begin with the residual `x` of `batch` contexts of `t` tokens each.
+    pub(super) fn with(
+        model: &'a Llama,
+        [batch, t]: [usize; 2],
+        x: Tensor<f32, 2>,
+        cache: Option<&'a mut Cache>,
+    ) -> Result<Self> {
         let Config { dim, hidden, heads, kv_heads, head_dim, context, .. } = model.config;
-        let ([batch, t], seen) = (ids.dims(), cache.as_ref().map_or(0, |cache| cache.length));
+        let seen = cache.as_ref().map_or(0, |cache| cache.length);
         if seen + t > context {
             return Err(Error::setting("context", format!("{} tokens, but the model takes {context}", seen + t)));
         }
@@ -39,7 +50,7 @@ impl<'a> Pass<'a> {
         let positions = (0..tokens).map(|token| (seen + token % t) as u32).collect();
         Ok(Self {
             positions: Tensor::from_vec(positions, [tokens], device)?,
-            x: embed(model.weights.embedding.view(), ids.view().reshape([tokens])?)?,
+            x,
             normed: Tensor::empty([tokens, dim], device)?,
             heads: Tensor::empty([tokens, heads + 2 * kv_heads, head_dim], device)?,
             found: Tensor::empty([batch, t, heads, head_dim], device)?,
@@ -53,10 +64,10 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Run to `until`, and give the activations there.
-    pub(super) fn run(mut self, until: Site, hooks: &mut Hooks<'_>) -> Result<Tensor<f32, 2>> {
+    /// Run the layers from `first` to that of `until`, and give the activations there.
+    pub(super) fn run(mut self, first: usize, until: Site, hooks: &mut Hooks<'_>) -> Result<Tensor<f32, 2>> {
         hooks.check(self.model.config.layers)?;
-        for (at, layer) in self.model.weights.layers.iter().enumerate().take(until.layer + 1) {
+        for (at, layer) in self.model.weights.layers.iter().enumerate().take(until.layer + 1).skip(first) {
             self.attend(at, layer)?;
             hooks.run(Site::attention(at), &mut self.change)?;
             if until == Site::attention(at) {

@@ -125,7 +125,7 @@ impl Llama {
     /// No ids, or no room for them in the cache.
     pub fn extend(&self, ids: Vec<u32>, cache: &mut Cache, hooks: &mut Hooks<'_>) -> Result<Vec<f32>> {
         let (t, last) = (ids.len(), Site::residual(self.config.layers - 1));
-        let x = Pass::new(self, &self.ids(ids, 1)?, Some(cache))?.run(last, hooks)?;
+        let x = Pass::new(self, &self.ids(ids, 1)?, Some(cache))?.run(0, last, hooks)?;
         Ok(self.unembed(&self.last(&x, 1, t)?)?.to_vec()?)
     }
 }

@@ -1,7 +1,7 @@
 use super::weights::{GGUF, HUGGING_FACE, Names, Source, Weights};
 use super::{Config, Hooks, Site, forward::Pass};
 use crate::io::{Error, Result, gguf::Gguf, safetensors::Safetensors};
-use crate::{Device, IGNORED, Tensor, cross_entropy_into, linear, linear_into, rms_norm};
+use crate::{Device, Error as Fault, IGNORED, Tensor, cross_entropy_into, linear, linear_into, rms_norm};
 use latens_core::Accumulate;
 
 /// A Llama on a device: weights and activations in f32. It is read only, so threads may share it.
@@ -91,7 +91,7 @@ impl Llama {
     /// A layer that is not there, contexts that are too long, and errors of hooks.
     pub fn activations(&self, ids: &Tensor<u32, 2>, site: Site, hooks: &mut Hooks<'_>) -> Result<Tensor<f32, 2>> {
         site.check(self.config.layers)?;
-        Pass::new(self, ids, None)?.run(site, hooks)
+        Pass::new(self, ids, None)?.run(0, site, hooks)
     }
 
     /// The residual after all layers.
@@ -141,9 +141,38 @@ impl Llama {
     /// # Errors
     /// As [`Llama::activations`].
     pub fn losses(&self, ids: &Tensor<u32, 2>, hooks: &mut Hooks<'_>) -> Result<Tensor<f32, 2>> {
-        const ROWS: usize = 256; // logits of so many rows stay in reach of the cache
-        let [batch, t] = ids.dims();
         let x = self.residual(ids, hooks)?;
+        self.surprise(ids, x)
+    }
+
+    /// [`Llama::losses`] where the residual after `layer` is `x` `[batch * t, dim]`: only what lies above it runs, and only
+    /// hooks there are called. So one run up to a layer serves every change made there.
+    ///
+    /// # Errors
+    /// As [`Llama::activations`], and if `x` is of other sizes or lives elsewhere.
+    pub fn losses_from(
+        &self,
+        layer: usize,
+        x: Tensor<f32, 2>,
+        ids: &Tensor<u32, 2>,
+        hooks: &mut Hooks<'_>,
+    ) -> Result<Tensor<f32, 2>> {
+        Site::residual(layer).check(self.config.layers)?;
+        let want = [ids.dims().iter().product(), self.config.dim];
+        if let Some((want, got)) = want.into_iter().zip(x.dims()).find(|(want, got)| want != got) {
+            return Err(Fault::Size { op: "losses_from", arg: "x", want, got }.into());
+        }
+        let until = Site::residual(self.config.layers - 1);
+        let x = Pass::with(self, ids.dims(), x, None)?.run(layer + 1, until, hooks)?;
+        self.surprise(ids, x)
+    }
+
+    /// The losses of the next tokens, from the residual after all layers.
+    fn surprise(&self, ids: &Tensor<u32, 2>, x: Tensor<f32, 2>) -> Result<Tensor<f32, 2>> {
+        /// Logits in memory at once: 128 MB. Every product with the table packs it anew, so it is for many rows.
+        const LOGITS: usize = 1 << 25;
+        let [batch, t] = ids.dims();
+        let room = (LOGITS / self.config.vocabulary.max(1)).max(1);
         let x = rms_norm(x.view(), self.weights.norm.view(), self.config.epsilon)?;
         let mut next = ids.to_vec()?;
         for context in next.chunks_mut(t.max(1)) {
@@ -153,9 +182,9 @@ impl Llama {
         let (rows, table) = (batch * t, self.unembedding());
         let next = Tensor::from_vec(next, [rows], &self.device)?;
         let mut losses = Tensor::empty([rows], &self.device)?;
-        let mut logits = Tensor::empty([ROWS.min(rows), self.config.vocabulary], &self.device)?;
-        for start in (0..rows).step_by(ROWS) {
-            let end = rows.min(start + ROWS);
+        let mut logits = Tensor::empty([room.min(rows), self.config.vocabulary], &self.device)?;
+        for start in (0..rows).step_by(room) {
+            let end = rows.min(start + room);
             let x = x.view().narrow(0, start, end)?;
             linear_into(x, table.view(), None, Accumulate::Replace, logits.view_mut().narrow(0, 0, end - start)?)?;
             let (logits, next) = (logits.view().narrow(0, 0, end - start)?, next.view().narrow(0, start, end)?);

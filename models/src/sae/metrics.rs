@@ -1,7 +1,7 @@
 //! How good an autoencoder is, on text that it was not trained on.
 use super::{Contexts, Gate, Sae, initial};
 use crate::io::Result;
-use crate::lm::{Hooks, Llama, Site};
+use crate::lm::{Hooks, Llama, Point, Site};
 use crate::{Tensor, View, copy_into, sae_decode};
 
 /// How well rows are reconstructed.
@@ -105,21 +105,45 @@ pub fn spliced_loss(
     splice: Splice<'_>,
     mut tell: impl FnMut(usize),
 ) -> Result<f64> {
+    let [loss] = spliced_losses(model, site, contexts, [splice], &mut tell)?;
+    Ok(loss)
+}
+
+/// [`spliced_loss`] of several splices, which share the run of the model up to a residual.
+fn spliced_losses<const N: usize>(
+    model: &Llama,
+    site: Site,
+    contexts: &Contexts,
+    splices: [Splice<'_>; N],
+    tell: &mut impl FnMut(usize),
+) -> Result<[f64; N]> {
     const BATCH: usize = 8;
     let length = contexts.length;
-    let (mut sum, mut count) = (0.0, 0_usize);
+    let (mut sums, mut count) = ([0.0; N], 0_usize);
     for ids in contexts.ids.chunks(BATCH * length) {
         let batch = ids.len() / length;
         let ids = model.ids(ids.to_vec(), batch)?;
-        let mut hooks = Hooks::new().at(site, |x| replace(x, batch, splice));
-        let losses = model.losses(&ids, &mut hooks)?.to_vec()?;
-        for context in losses.chunks_exact(length) {
-            sum += context[Contexts::SKIPPED..length - 1].iter().map(|&loss| f64::from(loss)).sum::<f64>();
-            count += length - 1 - Contexts::SKIPPED;
+        let shared = match site.point {
+            Point::Residual => Some(model.activations(&ids, site, &mut Hooks::new())?),
+            Point::Attention | Point::Mlp => None,
+        };
+        for (sum, splice) in sums.iter_mut().zip(splices) {
+            let losses = if let Some(x) = &shared {
+                let mut other = Tensor::empty(x.dims(), &x.device())?;
+                copy_into(x.view(), other.view_mut())?;
+                replace(&mut other, batch, splice)?;
+                model.losses_from(site.layer, other, &ids, &mut Hooks::new())?
+            } else {
+                model.losses(&ids, &mut Hooks::new().at(site, |x| replace(x, batch, splice)))?
+            };
+            for context in losses.to_vec()?.chunks_exact(length) {
+                *sum += context[Contexts::SKIPPED..length - 1].iter().map(|&loss| f64::from(loss)).sum::<f64>();
+            }
+            tell(batch * length);
         }
-        tell(batch * length);
+        count += batch * (length - 1 - Contexts::SKIPPED);
     }
-    Ok(sum / count.max(1) as f64)
+    Ok(sums.map(|sum| sum / count.max(1) as f64))
 }
 
 fn replace(x: &mut Tensor<f32, 2>, contexts: usize, splice: Splice<'_>) -> Result<()> {
@@ -165,9 +189,9 @@ impl Losses {
         mean: &[f32],
         mut tell: impl FnMut(usize),
     ) -> Result<Self> {
-        let mut loss = |splice| spliced_loss(model, site, contexts, splice, &mut tell);
-        let (clean, sae) = (loss(Splice::Clean)?, loss(Splice::Sae(sae))?);
-        Ok(Self { clean, sae, zero: loss(Splice::Zero)?, mean: loss(Splice::Mean(mean))? })
+        let splices = [Splice::Clean, Splice::Sae(sae), Splice::Zero, Splice::Mean(mean)];
+        let [clean, sae, zero, mean] = spliced_losses(model, site, contexts, splices, &mut tell)?;
+        Ok(Self { clean, sae, zero, mean })
     }
 
     /// Share of the loss by zero that reconstruction gives back.

@@ -136,6 +136,46 @@ fn hooks_read_replace_and_add() {
 }
 
 #[test]
+fn losses_go_on_from_a_layer() {
+    let Some(lm) = smollm2() else { return };
+    let (model, ids) = (&lm.model, lm.ids("The heart pumps blood through the").unwrap());
+    for layer in [0, 15, 29] {
+        let site = Site::residual(layer);
+        let there = model.activations(&ids, site, &mut Hooks::new()).unwrap();
+        // As they are, and changed: what a hook there does to the whole run.
+        for factor in [1.0, -0.5] {
+            let other = || {
+                let x = there.to_vec().unwrap().into_iter().map(|x| factor * x).collect();
+                Tensor::from_vec(x, there.dims(), model.device()).unwrap()
+            };
+            let mut hooks = Hooks::new().at(site, |x| {
+                *x = other();
+                Ok(())
+            });
+            let whole = model.losses(&ids, &mut hooks).unwrap().to_vec().unwrap();
+            let mut seen = vec![];
+            let mut hooks = Hooks::new().at(site, |_| panic!("the layer itself does not run again")).at(
+                Site::attention(29),
+                |_| {
+                    seen.push(29);
+                    Ok(())
+                },
+            );
+            let rest = model.losses_from(layer, other(), &ids, &mut hooks).unwrap().to_vec().unwrap();
+            drop(hooks);
+            assert_eq!(rest, whole, "layer {layer}");
+            assert_eq!(seen.len(), usize::from(layer < 29));
+        }
+    }
+    let short = Tensor::zeros([ids.dims()[1] - 1, 576], model.device()).unwrap();
+    let wrong = model.losses_from(3, short, &ids, &mut Hooks::new()).unwrap_err().to_string();
+    assert!(wrong.contains("losses_from") && wrong.contains('x'), "{wrong}");
+    let none = Tensor::zeros([ids.dims()[1], 576], model.device()).unwrap();
+    let wrong = model.losses_from(30, none, &ids, &mut Hooks::new()).unwrap_err().to_string();
+    assert!(wrong.contains("30"), "{wrong}");
+}
+
+#[test]
 fn hooks_are_checked() {
     let Some(lm) = smollm2() else { return };
     let ids = lm.ids("Hello").unwrap();

@@ -1,0 +1,4 @@
+//! Language models: figures known beforehand, devices, files.
+mod devices;
+mod files;
+mod golden;

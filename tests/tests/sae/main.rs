@@ -1,0 +1,9 @@
+//! Sparse autoencoders: one table of cases for each operation; every implementation goes through it.
+mod encode;
+mod exact;
+mod exact_passes;
+mod forms;
+mod gradient;
+mod passes;
+mod screen;
+mod track;

@@ -1,0 +1,3 @@
+//! State space dual: one table of cases, and what holds of any input.
+mod cases;
+mod properties;
