@@ -57,6 +57,11 @@ pub(super) fn products(rows: Rows<'_>, lanes: &[[f32; LANES]], add: bool, tile: 
         // SAFETY: the processor has the instructions, and the last number of the last row is inside.
         return unsafe { add_products512(rows, starts, lanes, tile) };
     }
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        // SAFETY: as above.
+        return unsafe { add_products256(rows, starts, lanes, tile) };
+    }
     crate::simd::best(
         #[inline(always)]
         |fused| {
@@ -103,6 +108,48 @@ unsafe fn add_products512(rows: Rows<'_>, starts: [usize; ROWS], lanes: &[[f32; 
         unsafe {
             _mm512_storeu_ps(to.as_mut_ptr(), low);
             _mm512_storeu_ps(to.as_mut_ptr().add(16), high);
+        }
+    }
+}
+
+/// # Safety
+/// As [`add_products512`].
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn add_products256(rows: Rows<'_>, starts: [usize; ROWS], lanes: &[[f32; LANES]], tile: &mut Tile) {
+    /// Rows of a quarter: by two registers they are 12 sums, which with two of the lanes and one number fit in 16.
+    const PART: usize = ROWS / 2;
+    let [mut near, mut far] = rows.ahead.map(|ahead| ahead.from);
+    for (first, half) in [(0, 0), (PART, 0), (PART, LANES / 2), (0, LANES / 2)] {
+        // SAFETY: 8 numbers at `half` and at `half + 8`, of 32.
+        let pair = |row: &[f32; LANES]| unsafe {
+            [_mm256_loadu_ps(row.as_ptr().add(half)), _mm256_loadu_ps(row.as_ptr().add(half + 8))]
+        };
+        let mut sums: [[__m256; 2]; PART] = core::array::from_fn(|i| pair(&tile[first + i]));
+        // SAFETY: starts are inside, as the caller vouches.
+        let rows_at: [_; PART] = core::array::from_fn(|i| unsafe { rows.data.as_ptr().add(starts[first + i]) });
+        let mut at = 0;
+        for (c, lanes) in lanes.iter().enumerate() {
+            let [low, high] = pair(lanes);
+            // A quarter of what is asked for in each quarter.
+            if c % 4 == 0 {
+                _mm_prefetch::<_MM_HINT_T0>(near.cast());
+                _mm_prefetch::<_MM_HINT_T0>(far.cast());
+                (near, far) = (near.wrapping_add(rows.ahead[0].pace), far.wrapping_add(rows.ahead[1].pace));
+            }
+            for (sums, row) in sums.iter_mut().zip(rows_at) {
+                // SAFETY: `at` is a lane's multiple of `across`, as the caller vouches.
+                let x = _mm256_set1_ps(unsafe { *row.add(at) });
+                *sums = [_mm256_fmadd_ps(x, low, sums[0]), _mm256_fmadd_ps(x, high, sums[1])];
+            }
+            at += rows.across;
+        }
+        for ([low, high], to) in sums.into_iter().zip(&mut tile[first..]) {
+            // SAFETY: as for the loads.
+            unsafe {
+                _mm256_storeu_ps(to.as_mut_ptr().add(half), low);
+                _mm256_storeu_ps(to.as_mut_ptr().add(half + 8), high);
+            }
         }
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Search<'a, T: Float> {
 
 /// Latents for each one wanted from which on screening pays.
 const WORTH: usize = 64;
+/// Rows of `x` from which on whole numbers pay: every row of `w` is rounded for each block of them.
+const MANY: usize = 128;
 /// The longest rows that are screened: sums of more squares could be off by more than is allowed for.
 const LONGEST: usize = 1 << 20;
 
@@ -56,8 +58,9 @@ impl<'a, T: Float> Search<'a, T> {
 
     /// The same, for the `k` largest of each row.
     pub(super) fn largest(self, k: usize) -> Self {
-        let pays =
-            self.level.screens() && T::DTYPE == DType::F32 && k > 0 && self.n >= WORTH * k && self.dim <= LONGEST;
+        let enough = self.level.pairs() || self.rows >= MANY;
+        let fits = k > 0 && self.n >= WORTH * k && self.dim <= LONGEST;
+        let pays = self.level.screens() && T::DTYPE == DType::F32 && enough && fits;
         Self { screened: pays.then_some(k), ..self }
     }
 

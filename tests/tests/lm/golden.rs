@@ -168,10 +168,10 @@ fn losses_go_on_from_a_layer() {
         }
     }
     let short = Tensor::zeros([ids.dims()[1] - 1, 576], model.device()).unwrap();
-    let wrong = model.losses_from(3, short, &ids, &mut Hooks::new()).unwrap_err().to_string();
+    let wrong = model.losses_from(3, short, &ids, &mut Hooks::new()).err().unwrap().to_string();
     assert!(wrong.contains("losses_from") && wrong.contains('x'), "{wrong}");
     let none = Tensor::zeros([ids.dims()[1], 576], model.device()).unwrap();
-    let wrong = model.losses_from(30, none, &ids, &mut Hooks::new()).unwrap_err().to_string();
+    let wrong = model.losses_from(30, none, &ids, &mut Hooks::new()).err().unwrap().to_string();
     assert!(wrong.contains("30"), "{wrong}");
 }
 
