@@ -83,20 +83,18 @@ impl<'a, T: Float> Search<'a, T> {
         (blocks, found)
     }
 
-    /// Blocks of rows whose panels stay in the second-level cache while `w` streams past, and ranges of latents where
-    /// there are fewer blocks than threads. No number depends on the split.
+    /// Blocks of rows, and ranges of latents where there are fewer blocks than threads. No number depends on the split.
     fn split(&self) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
-        let threads = threads();
-        let screened = self.screened.is_some();
-        // Of a row, or its list of products in doubt if that is larger.
-        let size = match self.screened {
-            Some(k) => (2 * self.dim).max(Screen::<T>::list(k)),
-            None => size_of::<T>() * self.dim,
+        let (threads, panels) = (threads(), self.rows.div_ceil(ROWS).max(1));
+        let blocks = if self.screened.is_some() {
+            // Every block rounds the rows of `w` that it meets.
+            let wanted = self.rows.div_ceil(MOST).next_multiple_of(threads);
+            wanted.min(self.rows / FEW).max(1)
+        } else {
+            // Panels stay in the second-level cache while `w` streams past.
+            let cached = (CACHED / (size_of::<T>() * self.dim).max(1)).max(ROWS);
+            self.rows.div_ceil(cached).next_multiple_of(threads).clamp(1, panels)
         };
-        let bytes = if screened && !self.level.pairs() { 2 * CACHED } else { CACHED };
-        let cached = (bytes / size.max(1)).max(ROWS);
-        let panels = self.rows.div_ceil(ROWS);
-        let blocks = self.rows.div_ceil(cached).next_multiple_of(threads).clamp(1, panels.max(1));
         let ranges = threads.div_ceil(blocks).min(self.n.div_ceil(LATENTS)).max(1);
         (parts(self.rows, blocks, ROWS), parts(self.n, ranges, LATENTS))
     }
@@ -106,10 +104,10 @@ impl<'a, T: Float> Search<'a, T> {
         &self.w[latent * self.w_stride..][..self.dim]
     }
 
-    /// Ask for the rows of the tile from `first` on, as far as there are any: one of `parts` parts of it.
+    /// Ask for these rows of `w`: one of `parts` parts of them.
     #[inline]
-    pub(super) fn ahead(&self, first: usize, end: usize, part: usize, parts: usize) {
-        let count = LATENTS.min(end.saturating_sub(first));
+    pub(super) fn ahead(&self, latents: Range<usize>, part: usize, parts: usize) {
+        let (first, count) = (latents.start, latents.len());
         for latent in first + count * part / parts..first + count * (part + 1) / parts {
             let row = self.row(latent);
             (0..row.len()).step_by(64 / size_of::<T>()).for_each(|at| prefetch(row, at));
@@ -144,8 +142,9 @@ impl<'a, T: Float> Search<'a, T> {
             }
             let staged: [&[u32]; LATENTS] = from_fn(|j| &staged[j.min(count - 1) * steps..][..steps]);
             let all = block.len().div_ceil(ROWS);
+            let next = first + count..latents.end.min(first + count + LATENTS);
             for panel in 0..all {
-                self.ahead(first + LATENTS, latents.end, panel, all);
+                self.ahead(next.clone(), panel, all);
                 let lanes = &panels[panel * steps * ROWS..][..steps * ROWS];
                 match wide[0] {
                     Some(_) => level.wide(floats(lanes), wide.map(Option::unwrap_or_default), &mut tile),
@@ -153,7 +152,7 @@ impl<'a, T: Float> Search<'a, T> {
                     None => level.wide(floats(lanes), staged.map(floats), &mut tile),
                 }
                 add_bias(level, &mut tile, &bias);
-                let hits = level.reached(&tile, &[sink.bounds(panel * ROWS); LATENTS]);
+                let hits = level.reached(&tile, &sink.bounds(panel * ROWS));
                 for (j, mut hits) in hits.into_iter().enumerate().take(count) {
                     while hits != 0 {
                         let r = hits.trailing_zeros() as usize;
@@ -167,7 +166,7 @@ impl<'a, T: Float> Search<'a, T> {
 }
 
 /// `z += bias`, the same for a row of the tile.
-pub(super) fn add_bias(level: Level, tile: &mut Tile, bias: &[f32; LATENTS]) {
+fn add_bias(level: Level, tile: &mut Tile, bias: &[f32; LATENTS]) {
     level.run(
         #[inline(always)]
         |_| {
@@ -178,9 +177,12 @@ pub(super) fn add_bias(level: Level, tile: &mut Tile, bias: &[f32; LATENTS]) {
     );
 }
 
-/// Bytes of rows that one thread works on; twice as many where every block rounds all of `w` to whole numbers (Zen 3, 1 MB
-/// against 256 KB: 0.70 of the time for 4096 rows, no difference for 256 and 1024).
+/// Bytes of rows that one thread works on.
 const CACHED: usize = 512 << 10;
+/// Rows of a block that is screened, of which each has a list: so many at most.
+const MOST: usize = 1024;
+/// Fewer rows are not parted among threads but the latents are.
+const FEW: usize = 256;
 
 /// `0..len` in `count` parts of nearly equal length, each but the last a multiple of `unit`.
 fn parts(len: usize, count: usize, unit: usize) -> Vec<Range<usize>> {

@@ -4,11 +4,11 @@ use super::{HALF, LANES, ROWS, Tile};
 use core::arch::x86_64::*;
 
 #[target_feature(enable = "avx512f")]
-pub(super) fn compare<const HOLDS: i32>(tile: &Tile, limits: &Tile) -> [u32; ROWS] {
+pub(super) fn compare<const HOLDS: i32>(tile: &Tile, limits: &[f32; LANES]) -> [u32; ROWS] {
     core::array::from_fn(|j| {
         let half = |at: usize| {
             // SAFETY: 16 numbers at 0 and at 16, of 32.
-            let [x, limit] = [&tile[j], &limits[j]].map(|row| unsafe { _mm512_loadu_ps(row.as_ptr().add(at)) });
+            let [x, limit] = [&tile[j], limits].map(|row| unsafe { _mm512_loadu_ps(row.as_ptr().add(at)) });
             u32::from(_mm512_cmp_ps_mask::<HOLDS>(x, limit))
         };
         half(0) | half(16) << 16

@@ -30,8 +30,6 @@ pub(crate) const ROWS: usize = 12;
 
 /// Sums.
 pub(crate) type Tile = [[f32; LANES]; ROWS];
-/// Sums of whole numbers.
-pub(crate) type Sums = [[i32; LANES]; ROWS];
 
 /// Words of packed lanes. They begin where a line of memory does: loads of lanes that cross lines take 5 to 7 percent of a
 /// product's time with registers of 8 lanes (Zen 3).
@@ -123,21 +121,21 @@ impl Level {
     }
 
     /// The products of `rows` with the lanes, both of pairs of whole numbers of 16 bits: the earlier one in the low half.
-    /// Sums are exact as long as they and all their beginnings fit in 32 bits.
-    pub(crate) fn integers(self, lanes: &[u32], rows: [&[u32]; ROWS], sums: &mut Sums) {
+    /// Sums are exact, until they are rounded to the tile's numbers, as long as they and all their beginnings fit in 32 bits.
+    pub(crate) fn integers(self, lanes: &[u32], rows: [&[u32]; ROWS], tile: &mut Tile) {
         let k = lanes.len() / LANES;
         assert!(self.whole() && rows.iter().all(|row| row.len() >= k));
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         // SAFETY: the level is proof of the instructions, and every row has as many entries as the lanes.
         unsafe {
-            avx2::integers(lanes, rows, sums);
+            avx2::integers(lanes, rows, tile);
         }
         #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
-        let _ = sums;
+        let _ = tile;
     }
 
-    /// Which numbers of a tile reach their limits, which NaN does not: bit `lane` of `reached[row]`.
-    pub(crate) fn reached(self, tile: &Tile, limits: &Tile) -> [u32; ROWS] {
+    /// Which numbers of a tile reach the limits of their lanes, which NaN does not: bit `lane` of `reached[row]`.
+    pub(crate) fn reached(self, tile: &Tile, limits: &[f32; LANES]) -> [u32; ROWS] {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         match self.0 {
             Kind::Portable => {}
@@ -149,8 +147,8 @@ impl Level {
         compare(tile, limits, |x, limit| x >= limit)
     }
 
-    /// Which numbers of a tile are below their limits, which NaN is not.
-    pub(crate) fn below(self, tile: &Tile, limits: &Tile) -> [u32; ROWS] {
+    /// Which numbers of a tile are below the limits of their lanes, which NaN is not.
+    pub(crate) fn below(self, tile: &Tile, limits: &[f32; LANES]) -> [u32; ROWS] {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         match self.0 {
             Kind::Portable => {}
@@ -182,9 +180,9 @@ impl Level {
     }
 }
 
-fn compare(tile: &Tile, limits: &Tile, holds: impl Fn(f32, f32) -> bool) -> [u32; ROWS] {
+fn compare(tile: &Tile, limits: &[f32; LANES], holds: impl Fn(f32, f32) -> bool) -> [u32; ROWS] {
     core::array::from_fn(|j| {
-        let lanes = tile[j].iter().zip(&limits[j]).enumerate();
+        let lanes = tile[j].iter().zip(limits).enumerate();
         lanes.fold(0, |bits, (lane, (&x, &limit))| bits | u32::from(holds(x, limit)) << lane)
     })
 }
