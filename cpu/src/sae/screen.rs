@@ -11,6 +11,8 @@
 //! end, is no candidate. The rest, a few more than `k`, is computed in `f32` at last, so what is chosen, and every value,
 //! is as exact as without the screen, but for the order in which the terms of a sum are added. A row that holds what these
 //! numbers or norms cannot (NaN, infinity, magnitudes near the ends of `f32`) has an infinite error: all of it is computed.
+//! Where that comes to too much, as for rows with one entry far above the others, the latents that are still to come are
+//! searched without the screen.
 mod lists;
 mod round;
 
@@ -85,6 +87,11 @@ impl<'a, T: Float> Screen<'a, T> {
                 self.search.ahead(end..latents.end.min(end + tiles * LATENTS), panel, panels);
                 self.lists.ahead(panel * ROWS..self.block.len().min((panel + 1) * ROWS));
                 chunk.iter().for_each(|rounded| self.tile(panel, rounded));
+            }
+            if self.lists.vain() {
+                let (search, block) = (self.search, self.block.clone());
+                self.settle(sink);
+                return search.search(block, end..latents.end, sink);
             }
         }
         self.settle(sink);

@@ -115,7 +115,7 @@ impl<'a, T: Float> Search<'a, T> {
     }
 
     /// Every number of the product, compared with the bound of its row.
-    fn search(&self, block: Range<usize>, latents: Range<usize>, sink: &mut impl Sink) {
+    pub(super) fn search(&self, block: Range<usize>, latents: Range<usize>, sink: &mut impl Sink) {
         let (level, dim, steps) = (self.level, self.dim, steps::<T>(self.level, self.dim));
         let x = &self.x[block.start * self.x_stride..];
         let x = Matrix { data: x, rows: dim, columns: block.len(), down: 1, across: self.x_stride };

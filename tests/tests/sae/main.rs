@@ -6,4 +6,5 @@ mod forms;
 mod gradient;
 mod passes;
 mod screen;
+mod screen_edges;
 mod track;

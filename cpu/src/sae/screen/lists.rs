@@ -17,6 +17,8 @@ pub(super) struct Lists {
     limits: Vec<f32>,
     /// The low ends of a list, for [`least_of`].
     lows: Vec<f32>,
+    /// How often a list had to be decided by its values.
+    decided: usize,
 }
 
 /// A product between two ends. Where nothing is known they are NaN or infinite.
@@ -41,7 +43,7 @@ impl Lists {
     pub(super) fn new(level: Level, k: usize, rows: usize, bounds: Vec<f32>) -> Self {
         let doubts = vec![Doubt::default(); rows * capacity(k)];
         let limits = bounds.into_iter().map(below).collect();
-        Self { level, k, doubts, lens: vec![0; rows], limits, lows: vec![0.0; capacity(k)] }
+        Self { level, k, doubts, lens: vec![0; rows], limits, lows: vec![0.0; capacity(k)], decided: 0 }
     }
 
     pub(super) fn limits(&self, first: usize) -> &[f32] {
@@ -95,6 +97,7 @@ impl Lists {
     /// Errors are too large to part a list: keep the `k` largest by their values.
     #[cold]
     fn decide(&mut self, row: usize, value: impl Fn(u32) -> f32) {
+        self.decided += 1;
         let list = &mut self.doubts[row * capacity(self.k)..][..self.lens[row] as usize];
         for doubt in &mut *list {
             let value = value(doubt.latent);
@@ -104,6 +107,12 @@ impl Lists {
         list.sort_by(|a, b| f32::total_cmp(&number(b.low), &number(a.low)));
         self.lens[row] = self.k as u32;
         self.keep(row);
+    }
+
+    /// Whether errors are so large that products of `f32` are faster: about one list for each row had to be decided, of
+    /// which each takes as long as some 50 whole products.
+    pub(super) fn vain(&self) -> bool {
+        self.decided > self.lens.len()
     }
 
     /// The latents that are left for a row, in the order in which they came.
