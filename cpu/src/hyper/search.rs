@@ -1,9 +1,11 @@
 //! [`latens_kernels::hyper::search`] on the host: rows of the corpus are read once for all queries, and scores are looked
 //! through while they are in the nearest cache. Of a copy, its bytes are read instead.
 use super::{gather, integer::Parts};
-use crate::{level::Level, rows, topk::Best};
+use crate::tile::pack::{Matrix, lanes};
+use crate::tile::{LANES, Panels, ROWS as LINES, Tile, floats};
+use crate::{cast::cast, level::Level, rows, topk::Best};
 use alloc::{vec, vec::Vec};
-use core::cmp::Reverse;
+use core::{array::from_fn, cmp::Reverse};
 use latens_kernels::hyper::copy::{Codes, Copied, Integers, Lengths};
 use latens_kernels::hyper::search::{self, Plan};
 use latens_kernels::{DType, Float, order};
@@ -13,6 +15,9 @@ const BLOCK: usize = 256;
 /// Rows, and queries, of a tile of products that stays in registers.
 const ROWS: usize = 2;
 const QUERIES: usize = 4;
+
+/// Queries from which on the tiles of the dense product are faster, though they take 32 at a time.
+const MANY: usize = 8;
 
 /// The best of a part of the corpus, or of all of it.
 type Found = Vec<(u64, Reverse<u32>)>;
@@ -64,15 +69,61 @@ pub fn forward<T: Float>(p: &Plan, queries: &[T], corpus: &[T], values: &mut [T:
     }
     let queries = widened(p, queries);
     let query = |q: usize| &queries[q.min(count - 1) * dim..][..dim];
-    let found = over_blocks(p.n(), count, k, |first, some, scores| {
-        let line = |v: usize| row(&p.corpus(), corpus, first + v.min(some - 1));
-        score(count, some, query, line, scores);
-    });
+    let found = if count >= MANY {
+        tiled(p, &queries, corpus)
+    } else {
+        over_blocks(p.n(), count, k, |first, some, scores| {
+            let line = |v: usize| row(&p.corpus(), corpus, first + v.min(some - 1));
+            score(count, some, query, line, scores);
+        })
+    };
     for (q, found) in found.into_iter().enumerate() {
         put(p, found, &mut values[q * k..][..k], &mut ids[q * k..][..k], |id| {
             one(row(&p.corpus(), corpus, id), query(q))
         });
     }
+}
+
+/// The best rows of each query and a few more, by tiles of the dense product. The terms of a score are added in another
+/// order than by [`one`], so what is found is ranked again by that.
+fn tiled<T: Float>(p: &Plan, queries: &[f32], corpus: &[T]) -> Vec<Found> {
+    let (level, count, dim) = (Level::best(), p.count(), p.dim());
+    let matrix = Matrix { data: queries, rows: dim, columns: count, down: 1, across: dim };
+    let panels = (0..count).step_by(LANES).map(|first| {
+        let mut panel = Panels::new(dim * LANES);
+        lanes(level, matrix, first, &mut panel);
+        panel
+    });
+    let panels: Vec<_> = panels.collect();
+    /// Of rows whose scores differ by their last digits, either may come first.
+    const SPARE: usize = 16;
+    let found = over_blocks(p.n(), count, p.n().min(p.k() + SPARE), |first, some, scores| {
+        let (mut tile, mut staged): (Tile, _) = ([[0.0; LANES]; LINES], vec![0.0; LINES * dim]);
+        for v in (0..some).step_by(LINES) {
+            let line = |r: usize| row(&p.corpus(), corpus, first + (v + r).min(some - 1));
+            let wide: [Option<&[f32]>; LINES] = from_fn(|r| cast(line(r)));
+            if wide[0].is_none() {
+                for (r, to) in staged.chunks_exact_mut(dim.max(1)).enumerate() {
+                    to.iter_mut().zip(line(r)).for_each(|(to, x)| *to = x.to_f32());
+                }
+            }
+            let lines = from_fn(|r| wide[r].unwrap_or(&staged[r * dim..][..dim]));
+            for (panel, scores) in panels.iter().zip(scores.chunks_mut(LANES * BLOCK)) {
+                level.wide(floats(panel), lines, &mut tile);
+                for (lane, scores) in scores.chunks_exact_mut(BLOCK).enumerate() {
+                    scores[v..some].iter_mut().zip(&tile).for_each(|(score, tile)| *score = tile[lane]);
+                }
+            }
+        }
+    });
+    let again = |(q, found): (usize, Found)| {
+        let query = &queries[q * dim..][..dim];
+        let score = |id: u32| order(one(row(&p.corpus(), corpus, id as usize), query));
+        let mut found: Found = found.into_iter().map(|(_, Reverse(id))| (score(id), Reverse(id))).collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found
+    };
+    rows::each_of(found.into_iter().enumerate().collect(), again)
 }
 
 /// `scores[q * BLOCK + v]` of some rows.

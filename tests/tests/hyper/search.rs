@@ -14,6 +14,9 @@ const CASES: &[[usize; 5]] = &[
     [3, 33, 32, 33, 0],
     [2, 300, 65, 10, 3],
     [6, 600, 16, 60, 0],
+    [9, 300, 33, 10, 1],
+    [33, 70, 40, 5, 0],
+    [40, 15, 3, 15, 2],
 ];
 
 /// Whole numbers: their sums are exact in any order, and many are equal.
