@@ -165,7 +165,7 @@ fn rows(buffer: &Buffer, most: usize) -> latens::Result<View<'_, f32, 2>> {
     buffer.rows().narrow(0, 0, buffer.range().len().min(most))
 }
 
-/// The settings of the run: a rate ten times that of [`latens::sae::rate`] suits so short a one.
+/// The settings of the run: a rate five times that of [`latens::sae::rate`] for 4608 latents suits so short a one.
 fn settings(options: &Options, d: usize, data: String) -> Config {
     let base = Config::new(d, options.latents, options.k, options.steps);
     let after = (options.tokens / 2).try_into().unwrap_or(u32::MAX);

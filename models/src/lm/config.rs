@@ -85,6 +85,9 @@ impl Config {
                 return Err(wrong(format!("{key} is {}, which is not read", json[key])));
             }
         }
+        if let Some(act) = json["hidden_act"].as_str().filter(|act| *act != "silu") {
+            return Err(wrong(format!("hidden_act is {act:?}, expected \"silu\"")));
+        }
         let rope = &json["rope_parameters"];
         if let Some(kind) = rope["rope_type"].as_str().filter(|kind| *kind != "default") {
             return Err(wrong(format!("positions scaled by {kind} are not read")));

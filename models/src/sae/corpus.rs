@@ -76,7 +76,9 @@ fn documents(path: &Path) -> Result<Vec<String>> {
     let mut files = vec![path.to_owned()];
     if path.is_dir() {
         let entries = fs::read_dir(path).map_err(Error::system(path, "read"))?;
-        files = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).filter(|p| text(p)).collect();
+        let entries = entries.map(|entry| entry.map(|entry| entry.path()));
+        files = entries.collect::<std::io::Result<_>>().map_err(Error::system(path, "read"))?;
+        files.retain(|path| text(path));
         files.sort();
     }
     if files.is_empty() {
