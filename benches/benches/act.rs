@@ -1,8 +1,8 @@
-//! Activations of a language model's MLP. Floor: `gate` and `up` once in, `y` once out.
+//! Activations of a language model's MLP. Floor: `gate` and `up` once in, `y` once out; backward those and `dy` in, two out.
 use criterion::{Criterion, criterion_group, criterion_main};
 use latens_benches::family::{Family, packed, slice, tensor, verify};
-use latens_core::{Act, Float, bf16, gated, gelu};
-use latens_kernels::act::{forward, plan};
+use latens_core::{Act, Float, bf16, gated, gated_backward, gelu};
+use latens_kernels::act::{backward, forward, plan, plan_backward};
 
 fn sizes<T: Float>(family: &mut Family<'_>, dtype: &str, limit: f64) {
     for [rows, n] in [[4096, 1536], [512, 11_008]] {
@@ -20,6 +20,17 @@ fn sizes<T: Float>(family: &mut Family<'_>, dtype: &str, limit: f64) {
             forward(&p, slice(&gate), None, &mut want);
             verify(name, slice(&gelu(gate.view(), tanh).unwrap()), &want, limit);
             family.bytes(name, &size, p.bytes(size_of::<T>()), || gelu(gate.view(), tanh));
+        }
+
+        let (dy, mut second) = (tensor::<T, 2>([rows, n], 3), want.clone());
+        for (name, act) in [("gated silu backward", Act::Silu), ("gated gelu backward", Act::Gelu)] {
+            let p = plan_backward(act, &layout, Some(&layout), &layout, true).unwrap();
+            backward(&p, slice(&gate), Some(slice(&up)), slice(&dy), Some(&mut want), Some(&mut second));
+            let call = || gated_backward(gate.view(), up.view(), dy.view(), act);
+            let (dgate, dup) = call().unwrap();
+            verify(name, slice(&dgate), &want, limit);
+            verify(name, slice(&dup), &second, limit);
+            family.bytes(name, &size, p.bytes_backward(size_of::<T>()), call);
         }
     }
 }

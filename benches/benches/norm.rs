@@ -1,8 +1,8 @@
-//! RMS and layer norm over the rows of a prompt. Floor: `x` once in, `y` once out.
+//! RMS and layer norm over the rows of a prompt. Floor: `x` once in, `y` once out; backward `x` and `dy` in, `dx` out.
 use criterion::{Criterion, criterion_group, criterion_main};
 use latens_benches::family::{Family, packed, slice, tensor, verify};
-use latens_core::{Float, bf16, layer_norm, rms_norm};
-use latens_kernels::norm::{Norm, forward, plan};
+use latens_core::{Accumulate, Float, bf16, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
+use latens_kernels::norm::{Norm, backward, forward, plan, plan_backward};
 
 const EPS: f32 = 1e-5;
 
@@ -22,6 +22,25 @@ fn sizes<T: Float>(family: &mut Family<'_>, dtype: &str, limit: f64) {
         forward(&p, slice(&x), slice(&weight), Some(slice(&bias)), &mut want);
         verify("layer_norm", slice(&call().unwrap()), &want, limit);
         family.bytes("layer", &size, p.bytes(size_of::<T>()), call);
+
+        let (dy, [mut dweight, mut dbias]) =
+            (tensor::<T, 2>([rows, n], 4), [(); 2].map(|()| vec![T::Acc::default(); n]));
+        let layout = packed([rows, n]);
+        for (name, norm) in [("rms backward", Norm::Rms), ("layer backward", Norm::Layer)] {
+            let p = plan_backward(norm, &layout, &packed([n]), &layout, EPS, Accumulate::Replace).unwrap();
+            let to = (Some(&mut *want), Some(&mut *dweight), Some(&mut *dbias));
+            backward(&p, slice(&x), slice(&weight), slice(&dy), to.0, to.1, to.2);
+            let call = || match norm {
+                Norm::Rms => rms_norm_backward(x.view(), weight.view(), dy.view(), EPS),
+                Norm::Layer => {
+                    layer_norm_backward(x.view(), weight.view(), dy.view(), EPS).map(|(dx, dweight, _)| (dx, dweight))
+                }
+            };
+            let (dx, of_weight) = call().unwrap();
+            verify(name, slice(&dx), &want, limit);
+            verify(name, slice(&of_weight), &dweight, 1e-12);
+            family.bytes(name, &size, p.bytes_backward(size_of::<T>()), call);
+        }
     }
 }
 

@@ -219,11 +219,43 @@ inline void rms_norm(const Device &d, const Tensor &x, const Tensor &weight, flo
 inline void layer_norm(const Device &d, const Tensor &x, const Tensor &weight, const Tensor &bias, float eps, const Tensor &y) {
   check(latens_layer_norm(d.get(), x.raw(), weight.raw(), bias.raw(), eps, y.raw()));
 }
+inline std::size_t norm_backward_workspace(const Device &d, const Tensor &x) {
+  std::size_t bytes = 0;
+  check(latens_norm_backward_workspace(d.get(), x.raw(), &bytes));
+  return bytes;
+}
+inline void rms_norm_backward(const Device &d, const Tensor &x, const Tensor &weight, const Tensor &dy, float eps, const Tensor &dx,
+                              const Tensor &dweight, const Tensor &workspace = none,
+                              LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_rms_norm_backward(d.get(), x.raw(), weight.raw(), dy.raw(), eps, accumulate, dx.raw(), dweight.raw(), workspace.raw()));
+}
+inline void layer_norm_backward(const Device &d, const Tensor &x, const Tensor &weight, const Tensor &dy, float eps, const Tensor &dx,
+                                const Tensor &dweight, const Tensor &dbias, const Tensor &workspace = none,
+                                LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_layer_norm_backward(d.get(), x.raw(), weight.raw(), dy.raw(), eps, accumulate, dx.raw(), dweight.raw(), dbias.raw(),
+                                   workspace.raw()));
+}
 inline void rope(const Device &d, const Tensor &positions, double base, LatensPairing pairing, const Tensor &x) {
   check(latens_rope(d.get(), positions.raw(), base, pairing, x.raw()));
 }
-inline void attention(const Device &d, const Tensor &q, const Tensor &k, const Tensor &v, float scale, bool causal, const Tensor &y) {
-  check(latens_attention(d.get(), q.raw(), k.raw(), v.raw(), scale, causal, y.raw()));
+inline void rope_backward(const Device &d, const Tensor &positions, double base, LatensPairing pairing, const Tensor &dx) {
+  check(latens_rope_backward(d.get(), positions.raw(), base, pairing, dx.raw()));
+}
+// `block`: 1 is causal, 0 shows every key to every query.
+inline void attention(const Device &d, const Tensor &q, const Tensor &k, const Tensor &v, float scale, uint32_t block, const Tensor &y,
+                      const Tensor &lse = none) {
+  check(latens_attention(d.get(), q.raw(), k.raw(), v.raw(), scale, block, y.raw(), lse.raw()));
+}
+inline std::size_t attention_backward_workspace(const Device &d, const Tensor &q, const Tensor &k, const Tensor &v) {
+  std::size_t bytes = 0;
+  check(latens_attention_backward_workspace(d.get(), q.raw(), k.raw(), v.raw(), &bytes));
+  return bytes;
+}
+inline void attention_backward(const Device &d, const Tensor &q, const Tensor &k, const Tensor &v, float scale, uint32_t block, const Tensor &y,
+                               const Tensor &lse, const Tensor &dy, const Tensor &dq, const Tensor &dk, const Tensor &dv,
+                               const Tensor &workspace = none) {
+  check(latens_attention_backward(d.get(), q.raw(), k.raw(), v.raw(), scale, block, y.raw(), lse.raw(), dy.raw(), dq.raw(), dk.raw(), dv.raw(),
+                                  workspace.raw()));
 }
 // What conv1d reads; what stays `none` is left out.
 struct Conv1d {
@@ -365,11 +397,39 @@ inline void ssd_step(const Device &d, const Ssd &s, const Tensor &state, const T
 inline void act(const Device &d, const Tensor &gate, const Tensor &up, LatensAct act, const Tensor &y) {
   check(latens_act(d.get(), gate.raw(), up.raw(), act, y.raw()));
 }
+inline void act_backward(const Device &d, const Tensor &gate, const Tensor &up, const Tensor &dy, LatensAct act, const Tensor &dgate,
+                         const Tensor &dup = none) {
+  check(latens_act_backward(d.get(), gate.raw(), up.raw(), dy.raw(), act, dgate.raw(), dup.raw()));
+}
 inline void embed(const Device &d, const Tensor &table, const Tensor &ids, const Tensor &y) {
   check(latens_embed(d.get(), table.raw(), ids.raw(), y.raw()));
 }
-inline void cross_entropy(const Device &d, const Tensor &logits, const Tensor &targets, const Tensor &losses) {
-  check(latens_cross_entropy(d.get(), logits.raw(), targets.raw(), losses.raw()));
+inline std::size_t embed_backward_workspace(const Device &d, const Tensor &dy, std::size_t vocab) {
+  std::size_t bytes = 0;
+  check(latens_embed_backward_workspace(d.get(), dy.raw(), vocab, &bytes));
+  return bytes;
+}
+inline void embed_backward(const Device &d, const Tensor &dy, const Tensor &ids, const Tensor &dtable, const Tensor &workspace = none,
+                           LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_embed_backward(d.get(), dy.raw(), ids.raw(), accumulate, dtable.raw(), workspace.raw()));
+}
+inline void cross_entropy(const Device &d, const Tensor &logits, const Tensor &targets, const Tensor &losses, float smoothing = 0) {
+  check(latens_cross_entropy(d.get(), logits.raw(), targets.raw(), smoothing, losses.raw()));
+}
+inline void cross_entropy_backward(const Device &d, const Tensor &logits, const Tensor &targets, const Tensor &dlosses,
+                                   const Tensor &losses, const Tensor &dlogits, float smoothing = 0) {
+  check(latens_cross_entropy_backward(d.get(), logits.raw(), targets.raw(), dlosses.raw(), smoothing, losses.raw(), dlogits.raw()));
+}
+inline void cross_entropy_backward_in_place(const Device &d, const Tensor &logits, const Tensor &targets, const Tensor &dlosses,
+                                            const Tensor &losses, float smoothing = 0) {
+  check(latens_cross_entropy_backward_in_place(d.get(), logits.raw(), targets.raw(), dlosses.raw(), smoothing, losses.raw()));
+}
+inline void mse(const Device &d, const Tensor &x, const Tensor &y, const Tensor &losses, bool normalise = false) {
+  check(latens_mse(d.get(), x.raw(), y.raw(), normalise, losses.raw()));
+}
+inline void mse_backward(const Device &d, const Tensor &x, const Tensor &y, const Tensor &dlosses, const Tensor &losses, const Tensor &dx,
+                         bool normalise = false) {
+  check(latens_mse_backward(d.get(), x.raw(), y.raw(), dlosses.raw(), normalise, losses.raw(), dx.raw()));
 }
 inline void reduce(const Device &d, const Tensor &x, LatensReduce how, std::size_t axis, const Tensor &y) {
   check(latens_reduce(d.get(), x.raw(), how, axis, y.raw()));

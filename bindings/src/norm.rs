@@ -1,6 +1,8 @@
-use crate::call::Entry;
+use crate::call::{Entry, accumulation};
 use crate::{LatensDevice, LatensStatus, LatensTensor};
-use latens_core::{layer_norm_into, rms_norm_into};
+use latens_core::{
+    layer_norm_backward_into, layer_norm_into, norm_backward_workspace, rms_norm_backward_into, rms_norm_into,
+};
 
 /// y = x / sqrt(mean(x^2) + eps) * weight, row by row: `x`, `y` \[rows, n\] T, `weight` \[n\] A.
 ///
@@ -38,4 +40,81 @@ pub unsafe extern "C" fn latens_layer_norm(
     // SAFETY: the caller's promise.
     let entry = unsafe { Entry::new("layer_norm", device) };
     entry.run(|call| float!(call, "x" = x, T => layer_norm_into::<T>(call.input("x", x)?, call.input("weight", weight)?, call.optional("bias", bias)?, eps, call.output("y", y)?)))
+}
+
+/// The gradients of `latens_rms_norm` from `dy` \[rows, n\] T: `dx` \[rows, n\] T and `dweight` \[n\] A. One that is null is not
+/// computed. `accumulate` (a LatensAccumulate) is about both.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_rms_norm_backward(
+    device: *const LatensDevice,
+    x: *const LatensTensor,
+    weight: *const LatensTensor,
+    dy: *const LatensTensor,
+    eps: f32,
+    accumulate: i32,
+    dx: *const LatensTensor,
+    dweight: *const LatensTensor,
+    workspace: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("rms_norm_backward", device) };
+    entry.run(|call| {
+        let accumulate = accumulation(call, accumulate)?;
+        float!(call, "x" = x, T => rms_norm_backward_into::<T>(
+            call.input("x", x)?, call.input("weight", weight)?, call.input("dy", dy)?, eps, accumulate,
+            call.optional_output("dx", dx)?, call.optional_output("dweight", dweight)?, call.workspace(workspace)?,
+        ))
+    })
+}
+
+/// The gradients of `latens_layer_norm` from `dy` \[rows, n\] T: `dx` \[rows, n\] T, `dweight` and `dbias` \[n\] A. One that is
+/// null is not computed. `accumulate` (a LatensAccumulate) is about all of them.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_layer_norm_backward(
+    device: *const LatensDevice,
+    x: *const LatensTensor,
+    weight: *const LatensTensor,
+    dy: *const LatensTensor,
+    eps: f32,
+    accumulate: i32,
+    dx: *const LatensTensor,
+    dweight: *const LatensTensor,
+    dbias: *const LatensTensor,
+    workspace: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("layer_norm_backward", device) };
+    entry.run(|call| {
+        let accumulate = accumulation(call, accumulate)?;
+        float!(call, "x" = x, T => layer_norm_backward_into::<T>(
+            call.input("x", x)?, call.input("weight", weight)?, call.input("dy", dy)?, eps, accumulate,
+            call.optional_output("dx", dx)?, call.optional_output("dweight", dweight)?,
+            call.optional_output("dbias", dbias)?, call.workspace(workspace)?,
+        ))
+    })
+}
+
+/// Bytes of workspace that `latens_rms_norm_backward` and `latens_layer_norm_backward` ask for; for `dx` alone they need none.
+/// The memory of `x` is not touched and may be null.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_norm_backward_workspace(
+    device: *const LatensDevice,
+    x: *const LatensTensor,
+    bytes: *mut usize,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("norm_backward_workspace", device) };
+    entry.run(|call| call.give("bytes", bytes, || Ok(norm_backward_workspace(&call.layout("x", x)?, call.device())?)))
 }

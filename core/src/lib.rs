@@ -29,13 +29,18 @@ mod tensor;
 mod topk;
 mod view;
 
-pub use act::{Act, act_into, gated, gelu, silu};
-pub use attention::{attention, attention_into};
+pub use act::{Act, act_backward, act_backward_into, act_into, gated, gated_backward, gelu, silu};
+pub use attention::{
+    Attention, AttentionGradients, AttentionGradientsMut, attention, attention_backward, attention_backward_into,
+    attention_backward_workspace, attention_into,
+};
 pub use conv1d::{
     Conv1d, Conv1dGradients, Conv1dGradientsMut, conv1d, conv1d_backward, conv1d_backward_into,
     conv1d_backward_workspace, conv1d_into, conv1d_step_into, conv1d_workspace,
 };
-pub use embed::{embed, embed_into, gather_rows, gather_rows_into};
+pub use embed::{
+    embed, embed_backward, embed_backward_into, embed_backward_workspace, embed_into, gather_rows, gather_rows_into,
+};
 pub use entropy::{Entropy, EntropySettings, Estimator, Sampling, entropy, entropy_into, entropy_workspace};
 pub use hyper::{
     Compressed, Convolution, Copied, Degree, Hypergraph, Incidence, Walk, Weigh, hyper_compress, hyper_compress_into,
@@ -47,6 +52,7 @@ pub use hyper::{
     hyper_transpose_into, hyper_transpose_workspace, hyper_weigh, hyper_weigh_backward, hyper_weigh_backward_into,
     hyper_weigh_into,
 };
+pub use latens_kernels::attention::Mask;
 pub use latens_kernels::hyper::Shape as IncidenceShape;
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;
@@ -56,14 +62,20 @@ pub use latens_kernels::{
     Accumulate, DType, Element, Error, Float, Layout, Philox, Result, Segment, Segments, bf16, f16,
 };
 pub use linear::{linear, linear_backward, linear_backward_into, linear_into};
-pub use loss::{IGNORED, cross_entropy, cross_entropy_into};
+pub use loss::{
+    IGNORED, cross_entropy, cross_entropy_backward, cross_entropy_backward_in_place, cross_entropy_backward_into,
+    cross_entropy_into, mse, mse_backward, mse_backward_into, mse_into,
+};
 pub use lowrank::{
     lowrank_left, lowrank_left_into, lowrank_orthogonalise, lowrank_orthogonalise_into,
     lowrank_orthogonalise_workspace, lowrank_quantise, lowrank_quantise_into, lowrank_resize, lowrank_resize_into,
     lowrank_restore, lowrank_restore_into, lowrank_right, lowrank_right_into, lowrank_sum, lowrank_sum_into,
 };
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
-pub use norm::{layer_norm, layer_norm_into, rms_norm, rms_norm_into};
+pub use norm::{
+    layer_norm, layer_norm_backward, layer_norm_backward_into, layer_norm_into, norm_backward_workspace, rms_norm,
+    rms_norm_backward, rms_norm_backward_into, rms_norm_into,
+};
 pub use optim::{
     adamw_into, adamw_scheduled_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,
     decoder_step_scheduled_into,
@@ -73,7 +85,7 @@ pub use quant::{
     quant_sum, quant_sum_into,
 };
 pub use reduce::{Reduce, reduce, reduce_into};
-pub use rope::{Pairing, rope_into};
+pub use rope::{Pairing, rope_backward_into, rope_into};
 pub use sae::{
     Against, Code, Codes, Decoded, Gradients, sae_backward, sae_backward_into, sae_backward_workspace, sae_bias,
     sae_bias_backward, sae_bias_backward_into, sae_bias_backward_workspace, sae_bias_into, sae_dead_into, sae_decode,

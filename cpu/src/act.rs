@@ -52,3 +52,93 @@ fn apply<T: Float>(
         );
     });
 }
+
+/// See [`latens_kernels::act::backward`].
+pub fn backward<T: Float>(
+    p: &Plan,
+    gate: &[T],
+    up: Option<&[T]>,
+    dy: &[T],
+    dgate: Option<&mut [T]>,
+    dup: Option<&mut [T]>,
+) {
+    backward_at(Level::best(), p, gate, up, dy, dgate, dup);
+}
+
+/// [`backward`] with the instructions of `level`.
+pub fn backward_at<T: Float>(
+    level: Level,
+    p: &Plan,
+    gate: &[T],
+    up: Option<&[T]>,
+    dy: &[T],
+    dgate: Option<&mut [T]>,
+    dup: Option<&mut [T]>,
+) {
+    if T::DTYPE == DType::F64 {
+        return latens_kernels::act::backward(p, gate, up, dy, dgate, dup);
+    }
+    match p.act() {
+        Act::Silu => gradients(level, p, gate, up, dy, dgate, dup, math::silu_sloped),
+        Act::Gelu => gradients(level, p, gate, up, dy, dgate, dup, math::gelu_sloped),
+        Act::GeluTanh => gradients(level, p, gate, up, dy, dgate, dup, math::gelu_tanh_sloped),
+    }
+}
+
+fn gradients<T: Float>(
+    level: Level,
+    p: &Plan,
+    gate: &[T],
+    up: Option<&[T]>,
+    dy: &[T],
+    dgate: Option<&mut [T]>,
+    dup: Option<&mut [T]>,
+    act: impl Fn(Fused, f32) -> (f32, f32) + Sync,
+) {
+    let [rows, n] = p.out();
+    let gate = |r: usize| &gate[r * p.gate().strides()[0]..][..n];
+    let up = |r: usize| up.map(|up| &up[r * p.up().strides()[0]..][..n]);
+    let dy = |r: usize| &dy[r * p.dy().strides()[0]..][..n];
+    match (dgate, dup) {
+        (Some(dgate), Some(dup)) => rows::each(n, &mut dgate[..rows * n], &mut dup[..rows * n], |r, dgate, dup| {
+            level.run(
+                #[inline(always)]
+                |fused| {
+                    let inputs = gate(r).iter().zip(up(r).unwrap_or_default()).zip(dy(r));
+                    for ((dgate, dup), ((gate, up), dy)) in dgate.iter_mut().zip(dup).zip(inputs) {
+                        let ((y, slope), dy) = (act(fused, gate.to_f32()), dy.to_f32());
+                        (*dgate, *dup) = (T::from_f32(dy * up.to_f32() * slope), T::from_f32(dy * y));
+                    }
+                },
+            );
+        }),
+        (Some(dgate), None) => rows::each_one(n, &mut dgate[..rows * n], |r, dgate| {
+            level.run(
+                #[inline(always)]
+                |fused| match up(r) {
+                    Some(up) => {
+                        for (((dgate, gate), up), dy) in dgate.iter_mut().zip(gate(r)).zip(up).zip(dy(r)) {
+                            *dgate = T::from_f32(dy.to_f32() * up.to_f32() * act(fused, gate.to_f32()).1);
+                        }
+                    }
+                    None => {
+                        for ((dgate, gate), dy) in dgate.iter_mut().zip(gate(r)).zip(dy(r)) {
+                            *dgate = T::from_f32(dy.to_f32() * act(fused, gate.to_f32()).1);
+                        }
+                    }
+                },
+            );
+        }),
+        (None, Some(dup)) => rows::each_one(n, &mut dup[..rows * n], |r, dup| {
+            level.run(
+                #[inline(always)]
+                |fused| {
+                    for ((dup, gate), dy) in dup.iter_mut().zip(gate(r)).zip(dy(r)) {
+                        *dup = T::from_f32(dy.to_f32() * act(fused, gate.to_f32()).0);
+                    }
+                },
+            );
+        }),
+        (None, None) => {}
+    }
+}

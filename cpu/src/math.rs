@@ -33,9 +33,10 @@ pub(crate) fn silu(fused: Fused, x: f32) -> f32 {
     x / (1.0 + exp(fused, -x))
 }
 
-/// `x / 2 * (1 + erf(x / sqrt(2)))`, by the complement of the error function, so that nothing cancels for negative `x`.
+/// The part of a normal distribution below `x`, and its density there, by the complement of the error function, so that
+/// nothing cancels for negative `x`.
 #[inline(always)]
-pub(crate) fn gelu(fused: Fused, x: f32) -> f32 {
+fn normal(fused: Fused, x: f32) -> (f32, f32) {
     // erfc(z) = exp(-z^2) t p(2t - 1), t = 1 / (1 + z/2): p fitted to a relative error of 4e-7 on 0 <= z <= 23.
     const P: [f32; 8] = [
         3.706_965e-4,
@@ -53,15 +54,60 @@ pub(crate) fn gelu(fused: Fused, x: f32) -> f32 {
     for term in P {
         p = fused.mul_add(p, 2.0 * t - 1.0, term);
     }
-    let half = 0.5 * exp(fused, -0.5 * x * x) * t * p;
-    x * if x > 0.0 { 1.0 - half } else { half }
+    let power = exp(fused, -0.5 * x * x);
+    let half = 0.5 * power * t * p;
+    (if x > 0.0 { 1.0 - half } else { half }, 0.398_942_3 * power)
 }
+
+/// `x / 2 * (1 + erf(x / sqrt(2)))`.
+#[inline(always)]
+pub(crate) fn gelu(fused: Fused, x: f32) -> f32 {
+    x * normal(fused, x).0
+}
+
+/// `2 sqrt(2 / pi)`.
+const TWICE: f32 = 1.595_769_1;
 
 /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`.
 #[inline(always)]
 pub(crate) fn gelu_tanh(fused: Fused, x: f32) -> f32 {
-    const TWICE: f32 = 1.595_769_1; // 2 sqrt(2 / pi)
     x / (1.0 + exp(fused, -TWICE * (x + 0.044_715 * x * x * x)))
+}
+
+/// `1 / (1 + exp(-x))`, and what it lacks of 1: neither loses its digits where it is small.
+#[inline(always)]
+fn sigmoid(fused: Fused, x: f32) -> (f32, f32) {
+    let small = exp(fused, -x.abs());
+    let more = 1.0 / (1.0 + small);
+    if x < 0.0 { (small * more, more) } else { (more, small * more) }
+}
+
+/// `x` times a share of it, and the slope of that: the share changes by `rise * by / x`. Where it no longer rises, `by` may be
+/// infinite.
+#[inline(always)]
+fn sloped(x: f32, share: f32, rise: f32, by: f32) -> (f32, f32) {
+    (x * share, share + if rise == 0.0 { 0.0 } else { rise * by })
+}
+
+/// [`silu`], and its slope.
+#[inline(always)]
+pub(crate) fn silu_sloped(fused: Fused, x: f32) -> (f32, f32) {
+    let (share, rest) = sigmoid(fused, x);
+    sloped(x, share, share * rest, x)
+}
+
+/// [`gelu`], and its slope.
+#[inline(always)]
+pub(crate) fn gelu_sloped(fused: Fused, x: f32) -> (f32, f32) {
+    let (share, density) = normal(fused, x);
+    sloped(x, share, density, x)
+}
+
+/// [`gelu_tanh`], and its slope.
+#[inline(always)]
+pub(crate) fn gelu_tanh_sloped(fused: Fused, x: f32) -> (f32, f32) {
+    let (share, rest) = sigmoid(fused, TWICE * (x + 0.044_715 * x * x * x));
+    sloped(x, share, share * rest, x * TWICE * (1.0 + 0.134_145 * x * x))
 }
 
 /// The sum of `of(x)` over a row, in 32 partial sums: the same bits whatever the processor's width.
@@ -79,6 +125,24 @@ pub(crate) fn sum<T: Copy>(row: &[T], of: impl Fn(T) -> f32) -> f32 {
         *part += of(x);
     }
     fold(parts, |a, b| a + b)
+}
+
+/// Two sums of `of(a, b, c)` over three rows of one length, as [`sum`].
+#[inline(always)]
+pub(crate) fn sums<A: Copy, B: Copy, C: Copy>(a: &[A], b: &[B], c: &[C], of: impl Fn(A, B, C) -> [f32; 2]) -> [f32; 2] {
+    let (mut first, mut second) = ([0.0_f32; 32], [0.0_f32; 32]);
+    let ((a, a_rest), (b, b_rest), (c, c_rest)) = (a.as_chunks::<32>(), b.as_chunks::<32>(), c.as_chunks::<32>());
+    for ((a, b), c) in a.iter().zip(b).zip(c) {
+        for i in 0..32 {
+            let [x, y] = of(a[i], b[i], c[i]);
+            (first[i], second[i]) = (first[i] + x, second[i] + y);
+        }
+    }
+    for (i, ((&a, &b), &c)) in a_rest.iter().zip(b_rest).zip(c_rest).enumerate() {
+        let [x, y] = of(a, b, c);
+        (first[i], second[i]) = (first[i] + x, second[i] + y);
+    }
+    [first, second].map(|parts| fold(parts, |a, b| a + b))
 }
 
 /// The largest of `of(x)` over a row, NaN dropped; `-inf` of nothing.

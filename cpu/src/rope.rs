@@ -6,7 +6,7 @@ use latens_kernels::{
     rope::{Pairing, Plan},
 };
 
-/// See [`latens_kernels::rope::forward`]. Angles are counted in 2^-64 turns, where whole turns vanish by themselves: exact
+/// See [`latens_kernels::rope::forward`]; which way, the plan says. Angles are counted in 2^-64 turns, where whole turns vanish by themselves: exact
 /// for any position.
 pub fn forward<T: Float>(p: &Plan, x: &mut [T], positions: &[u32]) {
     forward_at(Level::best(), p, x, positions);
@@ -38,6 +38,9 @@ pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &mut [T], positions: &[u3
 
 /// `rate` radians in 2^-64 turns, whole turns dropped.
 fn turns(rate: f64) -> u64 {
+    if rate < 0.0 {
+        return turns(-rate).wrapping_neg();
+    }
     let turns = rate / core::f64::consts::TAU;
     let whole = turns as u64 as f64;
     // 2^64 times a fraction below 1, in two steps that are exact.

@@ -38,6 +38,7 @@ pub mod route;
 pub mod sae;
 pub mod scan;
 mod segments;
+mod sort;
 mod span;
 pub mod sparsify;
 pub mod ssd;

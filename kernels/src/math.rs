@@ -99,6 +99,19 @@ pub fn erf(x: f64) -> f64 {
     FRAC_2_SQRT_PI * exp(-x * x) * sum
 }
 
+/// What the error function lacks of 1; for large `x` it keeps its digits.
+pub fn erfc(x: f64) -> f64 {
+    if x.is_nan() || x < 2.0 {
+        return 1.0 - erf(x);
+    }
+    if x > 28.0 {
+        return 0.0; // below the least number
+    }
+    // exp(-x^2) / sqrt(pi) / (x + 1/2 / (x + 2/2 / (x + 3/2 / ..))), from its far end on.
+    let tail = (1..=100).rev().fold(x, |tail, n| x + 0.5 * f64::from(n) / tail);
+    0.5 * FRAC_2_SQRT_PI * exp(-x * x) / tail
+}
+
 /// `2^k`, a normal number.
 fn power_of_two(k: i64) -> f64 {
     f64::from_bits(((k + 1023) as u64) << 52)

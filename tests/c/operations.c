@@ -167,7 +167,7 @@ static void language(const Place *p) {
   TENSOR1(&ti, p, U32, ids, 2);
   TENSOR1(&tl, p, F32, losses, 2);
   OK(latens_embed(p->handle, &tx.dl, &ti.dl, &ty.dl));
-  OK(latens_cross_entropy(p->handle, &tx.dl, &ti.dl, &tl.dl));
+  OK(latens_cross_entropy(p->handle, &tx.dl, &ti.dl, 0, &tl.dl));
   fetch(&ty, p), fetch(&tl, p);
   SAME(y, -3, 4, 3, 4);
   SAME(losses, logf(1 + expf(-1)), 7 + logf(1 + expf(-7)));
@@ -186,7 +186,7 @@ static void language(const Place *p) {
   TENSOR4(&tk, p, F32, k, 1, 2, 1, 1);
   TENSOR4(&tv, p, F32, v, 1, 2, 1, 1);
   ty.dl.ndim = 4, ty.shape[0] = 1, ty.shape[1] = 2, ty.shape[2] = ty.shape[3] = 1;
-  OK(latens_attention(p->handle, &tq.dl, &tk.dl, &tv.dl, 1, 1, &ty.dl));
+  OK(latens_attention(p->handle, &tq.dl, &tk.dl, &tv.dl, 1, 1, &ty.dl, NULL));
   fetch(&ty, p);
   SAME(y, 2, 3);
   drop(&tx, p), drop(&tw, p), drop(&tb, p), drop(&ty, p), drop(&ti, p), drop(&tl, p);

@@ -1,12 +1,15 @@
-//! One table of cases; every implementation of attention goes through it.
+//! One table of cases; every implementation of attention and its gradients goes through it.
 use approx::assert_relative_eq;
-use latens_core::{Device, Error, Float, Layout, Tensor, attention, attention_into, bf16, f16};
+use latens_core::{
+    Attention, Device, Error, Float, Mask, Tensor, attention, attention_backward, attention_into, bf16, f16,
+};
 use latens_cpu::Level;
 use latens_kernels::attention as family;
-use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place, small};
+use latens_tests::attention::{Case, Kind};
+use latens_tests::{Cases, Fenced, Poison, devices, normal, place, small};
 use proptest::prelude::*;
 
-/// `[batch, t, s, heads, kv_heads, dim, padding between heads, causal]`.
+/// `[batch, t, s, heads, kv_heads, dim, padding between heads, block of the mask]`: 0 shows everything, 1 is causal.
 const CASES: &[[usize; 8]] = &[
     [0, 3, 3, 2, 1, 8, 0, 1],
     [1, 0, 3, 2, 1, 8, 0, 0],
@@ -22,72 +25,103 @@ const CASES: &[[usize; 8]] = &[
     [1, 40, 130, 4, 2, 20, 0, 1],
     [1, 70, 70, 50, 1, 4, 0, 1],
     [1, 3, 5, 1, 1, 256, 0, 0],
+    [1, 35, 40, 1, 1, 130, 2, 1],
     [1, 150, 150, 2, 1, 12, 0, 1],
+    [1, 13, 13, 2, 2, 6, 0, 4],
+    [2, 20, 11, 3, 1, 9, 1, 5],
+    [1, 6, 40, 2, 1, 10, 0, 64],
 ];
 
-fn layout([batch, t, heads, dim]: [usize; 4], padding: usize) -> Layout<4> {
-    let row = heads * (dim + padding);
-    Layout::strided([batch, t, heads, dim], [t * row, row, dim + padding, 1]).unwrap()
-}
-
-fn check<T: Float + Poison>(
-    special: bool,
-    [batch, t, s, heads, kv_heads, dim, padding, causal]: [usize; 8],
-    limit: f64,
-    cases: &mut Cases,
-) {
-    let what = format!("{batch} {t} {s} {heads}/{kv_heads} {dim} causal {causal}");
-    let (q_layout, k_layout) = (layout([batch, t, heads, dim], padding), layout([batch, s, kv_heads, dim], padding));
-    let [q, k, v] = [(q_layout, 1), (k_layout, 2), (k_layout, 3)].map(|(layout, seed)| match special {
-        true => numbers::<T>(layout.span(), seed),
-        false => normal::<T>(layout.span(), 1.5, seed),
-    });
-    let (scale, causal) = (if special { 0.125 } else { 1.0 / (dim.max(1) as f32).sqrt() }, causal == 1);
-    let p = family::plan(&q_layout, &k_layout, &k_layout, scale, causal).unwrap();
-    let mut want = vec![T::POISON; batch * t * heads * dim];
-    family::forward(&p, &q, &k, &v, &mut want);
-    cases.ran("reference");
-
-    for level in Level::all() {
-        let mut y = Fenced::<T, 4>::new(p.out(), &Device::Host);
-        latens_cpu::attention::forward_at(level, &p, &q, &k, &v, y.slice());
-        close(&format!("{level:?} {what}"), &y.full(), &want, limit);
-        cases.ran("cpu");
-    }
-
-    for device in devices() {
-        let what = format!("{} {what}", place(&device));
-        let q = Tensor::from_slice(&q, q_layout, &device).unwrap();
-        let [k, v] = [&k, &v].map(|x| Tensor::from_slice(x, k_layout, &device).unwrap());
-        let y = attention(q.view(), k.view(), v.view(), scale, causal).unwrap();
-        close(&what, &y.to_vec().unwrap(), &want, limit);
-        let mut into = Fenced::<T, 4>::new(p.out(), &device);
-        attention_into(q.view(), k.view(), v.view(), scale, causal, into.view_mut()).unwrap();
-        close(&what, &into.full(), &want, limit);
-        cases.ran(place(&device));
-    }
-}
-
-fn table<T: Float + Poison>(limit: f64) {
+fn table<T: Float<Acc: Poison> + Poison>() {
     let mut cases = Cases::of("attention");
-    for &case in CASES.iter().filter(|case| !small() || case[1] * case[2] * case[3] < 3000) {
-        check::<T>(false, case, limit, &mut cases);
-        // A NaN among values spoils the queries that see it, and no other.
-        check::<T>(true, case, limit, &mut cases);
+    for &sizes in CASES.iter().filter(|case| !small() || case[1] * case[2] * case[3] < 3000) {
+        // A NaN among values spoils the queries that see it, and no other; one in a query, the keys that it sees.
+        for kind in [Kind::Plain, Kind::Gaps, Kind::Special] {
+            let case = Case::<T>::new(sizes, kind);
+            let want = case.reference();
+            cases.ran("reference");
+            for level in Level::all() {
+                case.at(level, &want).near(&want, &format!("{level:?} {sizes:?} {kind:?}"));
+                cases.ran("cpu");
+            }
+            for device in devices() {
+                let got = case.core(&device, &want, [true; 3]);
+                got.near(&want, &format!("{} {sizes:?} {kind:?}", place(&device)));
+                let again = case.core(&device, &want, [true; 3]);
+                assert!(
+                    kind != Kind::Plain || got.bits() == again.bits(),
+                    "{} {sizes:?}: two runs differ",
+                    place(&device)
+                );
+                cases.ran(place(&device));
+            }
+        }
     }
 }
 
 #[test]
 fn f32_table() {
-    table::<f32>(1e-11);
+    table::<f32>();
 }
 #[test]
 fn f16_table() {
-    table::<f16>(1e-6);
+    table::<f16>();
 }
 #[test]
 fn bf16_table() {
-    table::<bf16>(5e-5);
+    table::<bf16>();
+}
+
+/// A gradient that nobody wants is not touched, and the others are the same.
+#[test]
+fn wanted_gradients() {
+    let case = Case::<f32>::new([1, 9, 12, 4, 2, 7, 1, 1], Kind::Plain);
+    let want = case.reference();
+    for device in devices() {
+        let all = case.core(&device, &want, [true; 3]).gradients();
+        for only in 0..3 {
+            let got = case.core(&device, &want, core::array::from_fn(|i| i == only)).gradients();
+            for i in 0..3 {
+                let untouched = vec![f32::POISON; all[i].len()];
+                let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&got[i]), bits(if i == only { &all[i] } else { &untouched }), "{only} {i}");
+            }
+        }
+    }
+}
+
+/// The gradients of the reference are the slopes of the reference.
+#[test]
+fn gradient() {
+    for block in [0, 1, 3] {
+        let case = Case::<f64>::new([2, 4, 5, 4, 2, 3, 1, block], Kind::Plain);
+        let (p, [q_layout, k_layout, _], [q, k, v, dy]) = (case.plan_backward(), case.layouts, &case.data);
+        // The sum of y times dy.
+        let sum = |q: &[f64], k: &[f64], v: &[f64]| -> f64 {
+            let mut y = vec![0.0; q_layout.len()];
+            family::forward(&p, q, k, v, &mut y, None);
+            let [batch, t, heads, dim] = p.out();
+            let [of_batch, token, head, _] = p.dy().strides();
+            let places = (0..batch * t * heads).map(|n| [n / heads / t, n / heads % t, n % heads]);
+            let at = places.flat_map(|[b, i, h]| (0..dim).map(move |d| b * of_batch + i * token + h * head + d));
+            y.iter().zip(at).map(|(y, at)| y * dy[at]).sum()
+        };
+        let gradients = case.reference().gradients();
+        for (which, (layout, got)) in [q_layout, k_layout, k_layout].iter().zip(&gradients).enumerate() {
+            let [_, _, heads, dim] = layout.dims();
+            for (n, &got) in got.iter().enumerate() {
+                let (row, h, d) = (n / dim / heads, n / dim % heads, n % dim);
+                let at = row * layout.strides()[1] + h * layout.strides()[2] + d;
+                let moved = |by: f64| {
+                    let mut inputs = [q.clone(), k.clone(), v.clone()];
+                    inputs[which][at] += by;
+                    sum(&inputs[0], &inputs[1], &inputs[2])
+                };
+                let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+                assert_relative_eq!(got, slope, epsilon = 1e-8, max_relative = 1e-6);
+            }
+        }
+    }
 }
 
 fn tensor(dims: [usize; 4], seed: u64, device: &Device) -> Tensor<f32, 4> {
@@ -107,7 +141,7 @@ proptest! {
             let all = |t: usize, first: usize| {
                 let q = q.view().narrow(1, first, t).unwrap();
                 let [k, v] = [&k, &v].map(|x| x.view().narrow(1, 0, t).unwrap());
-                attention(q, k, v, 0.3, true).unwrap().to_vec().unwrap()
+                attention(&Attention { scale: 0.3, ..Attention::new(q, k, v) }).unwrap().to_vec().unwrap()
             };
             let whole = all(t, 0);
             for i in 0..t {
@@ -130,7 +164,8 @@ proptest! {
                 Tensor::from_vec(all, [2, s, 2 * group, dim], &device).unwrap()
             });
             let [a, b] = [&shared, &repeated].map(|[k, v]| {
-                attention(q.view(), k.view(), v.view(), 0.5, false).unwrap().to_vec().unwrap()
+                let call = Attention { mask: Mask::Full, ..Attention::new(q.view(), k.view(), v.view()) };
+                attention(&call).unwrap().to_vec().unwrap()
             });
             assert_relative_eq!(&a[..], &b[..], epsilon = 1e-5, max_relative = 1e-4);
         }
@@ -142,10 +177,21 @@ proptest! {
 fn nothing_to_see_is_zero() {
     for device in devices() {
         let (q, k) = (tensor([1, 5, 2, 4], 1, &device), tensor([1, 2, 1, 4], 2, &device));
-        let y = attention(q.view(), k.view(), k.view(), 1.0, true).unwrap().to_vec().unwrap();
+        let call = Attention::new(q.view(), k.view(), k.view());
+        let (mut y, mut lse) =
+            (Fenced::<f32, 4>::new([1, 5, 2, 4], &device), Fenced::<f32, 3>::new([1, 5, 2], &device));
+        attention_into(&call, y.view_mut(), Some(lse.view_mut())).unwrap();
+        let (y, lse) = (y.full(), lse.full());
         assert!(y[..3 * 8].iter().all(|&y| y == 0.0) && y[3 * 8..].iter().all(|&y| y != 0.0));
+        assert!(lse[..6].iter().all(|&lse| lse == f32::NEG_INFINITY) && lse[6..].iter().all(|lse| lse.is_finite()));
+        // Their gradients are zeros.
+        let [y, dy] = [y, vec![1.0; 40]].map(|x| Tensor::from_vec(x, [1, 5, 2, 4], &device).unwrap());
+        let lse = Tensor::from_vec(lse, [1, 5, 2], &device).unwrap();
+        let dq = attention_backward(&call, y.view(), lse.view(), dy.view()).unwrap().q.to_vec().unwrap();
+        assert!(dq[..3 * 8].iter().all(|&dq| dq == 0.0) && dq.iter().all(|dq| dq.is_finite()));
         let none = k.view().narrow(1, 0, 0).unwrap();
-        assert_eq!(attention(q.view(), none, none, 1.0, false).unwrap().to_vec().unwrap(), [0.0; 40]);
+        let call = Attention { mask: Mask::Full, ..Attention::new(q.view(), none, none) };
+        assert_eq!(attention(&call).unwrap().to_vec().unwrap(), [0.0; 40]);
     }
 }
 
@@ -154,18 +200,34 @@ fn wrong_calls_are_errors() {
     for device in devices() {
         let at = |dims| Tensor::<f32, 4>::zeros(dims, &device).unwrap();
         let (q, k) = (at([1, 2, 3, 4]), at([1, 5, 1, 4]));
-        let call =
-            |k: &Tensor<f32, 4>, v: &Tensor<f32, 4>, scale| attention(q.view(), k.view(), v.view(), scale, true).err();
-        let size = |arg, want, got| Some(Error::Size { op: "attention", arg, want, got });
-        assert_eq!(call(&at([1, 5, 1, 3]), &k, 1.0), size("k", 4, 3));
-        assert_eq!(call(&at([2, 5, 1, 4]), &k, 1.0), size("k", 1, 2));
-        assert_eq!(call(&k, &at([1, 4, 1, 4]), 1.0), size("v", 5, 4));
-        let heads = Error::Value { op: "attention", arg: "heads", want: "a multiple of the number of key heads" };
-        assert_eq!(call(&at([1, 5, 2, 4]), &at([1, 5, 2, 4]), 1.0), Some(heads));
-        let scale = Error::Value { op: "attention", arg: "scale", want: "a finite number" };
-        assert_eq!(call(&k, &k, f32::NAN), Some(scale));
+        let call = |k: &Tensor<f32, 4>, v: &Tensor<f32, 4>, scale, mask| {
+            attention(&Attention { q: q.view(), k: k.view(), v: v.view(), scale, mask }).err()
+        };
+        let (size, causal) = (|arg, want, got| Some(Error::Size { op: "attention", arg, want, got }), Mask::Causal);
+        assert_eq!(call(&at([1, 5, 1, 3]), &k, 1.0, causal), size("k", 4, 3));
+        assert_eq!(call(&at([2, 5, 1, 4]), &k, 1.0, causal), size("k", 1, 2));
+        assert_eq!(call(&k, &at([1, 4, 1, 4]), 1.0, causal), size("v", 5, 4));
+        let value = |arg, want| Some(Error::Value { op: "attention", arg, want });
+        let heads = value("heads", "a multiple of the number of key heads");
+        assert_eq!(call(&at([1, 5, 2, 4]), &at([1, 5, 2, 4]), 1.0, causal), heads);
+        assert_eq!(call(&k, &k, f32::NAN, causal), value("scale", "a finite number"));
+        assert_eq!(call(&k, &k, 1.0, Mask::Blocks(0)), value("mask", "blocks of at least one position"));
         let long = at([1, 2, 1, 257]);
         let range = Error::Range { op: "attention", arg: "dim", max: 256, got: 257 };
-        assert_eq!(attention(long.view(), long.view(), long.view(), 1.0, true).err(), Some(range));
+        assert_eq!(attention(&Attention::new(long.view(), long.view(), long.view())).err(), Some(range));
+
+        let call = Attention::new(q.view(), k.view(), k.view());
+        let lse = |dims| Tensor::<f32, 3>::zeros(dims, &device).unwrap();
+        let back = |y: &Tensor<f32, 4>, lse: &Tensor<f32, 3>, dy: &Tensor<f32, 4>| {
+            attention_backward(&call, y.view(), lse.view(), dy.view()).err()
+        };
+        let (log, wide) = (lse([1, 2, 3]), at([1, 2, 4, 4]));
+        assert_eq!(back(&k, &log, &q), size("y", 2, 5));
+        assert_eq!(back(&q, &lse([1, 2, 2]), &q), size("lse", 3, 2));
+        assert_eq!(back(&q, &log, &k), size("dy", 2, 5));
+        let narrow = wide.view().narrow(2, 0, 3).unwrap();
+        let stride = Error::Stride { op: "attention", arg: "y", want: 24, got: 32 };
+        assert_eq!(attention_backward(&call, narrow, log.view(), q.view()).err(), Some(stride));
+        assert!(attention_backward(&call, q.view(), log.view(), narrow).is_ok());
     }
 }

@@ -48,3 +48,24 @@ fn error_function() {
     }
     assert_eq!([math::erf(f64::INFINITY), math::erf(-9.0)], [1.0, -1.0]);
 }
+
+/// Values of tables of its complement, far out as well.
+#[test]
+fn complement_of_the_error_function() {
+    let known = [
+        (-1.0, 1.842_700_792_949_715),
+        (0.0, 1.0),
+        (1.0, 0.157_299_207_050_285_13),
+        (2.0, 4.677_734_981_047_265e-3),
+        (3.0, 2.209_049_699_858_543_8e-5),
+        (5.0, 1.537_459_794_428_035_1e-12),
+        (10.0, 2.088_487_583_762_545e-45),
+        (25.0, 8.300_172_571_196_522e-274),
+    ];
+    for (x, y) in known {
+        let got = math::erfc(x);
+        assert!((got / y - 1.0).abs() < 1e-13, "{x} {got} {y}");
+    }
+    assert_eq!([math::erfc(f64::INFINITY), math::erfc(f64::NEG_INFINITY)], [0.0, 2.0]);
+    assert!(math::erfc(f64::NAN).is_nan());
+}

@@ -1,9 +1,11 @@
 //! One table of cases; every implementation of rotary positions goes through it.
 use approx::assert_abs_diff_eq;
-use latens_core::{Device, Error, Float, Layout, Pairing, Tensor, bf16, f16, rope_into};
+use latens_core::{
+    Device, Error, Float, Layout, Pairing, Tensor, View, ViewMut, bf16, f16, rope_backward_into, rope_into,
+};
 use latens_cpu::Level;
 use latens_kernels::rope as family;
-use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place};
+use latens_tests::{Cases, Fenced, Poison, close, devices, error, normal, numbers, place, vector};
 use proptest::prelude::*;
 
 /// `[tokens, heads, dim, first position]`.
@@ -23,10 +25,16 @@ fn check<T: Float + Poison>(
     x: &[T],
     [tokens, heads, dim, first]: [usize; 4],
     pairing: Pairing,
+    back: bool,
     limit: f64,
     cases: &mut Cases,
 ) {
-    let what = format!("{pairing:?} {tokens} {heads} {dim} {first}");
+    let what = format!("{pairing:?} {tokens} {heads} {dim} {first} {back}");
+    let plan = if back { family::plan_backward } else { family::plan };
+    let into = |y: ViewMut<'_, T, 3>, positions: View<'_, u32, 1>| {
+        let turn = if back { rope_backward_into } else { rope_into };
+        turn(y, positions, 10_000.0, pairing).unwrap();
+    };
     // The largest positions are compared more loosely: there the reference rounds angles of 4e9 radians to f64.
     let limit = if first > 1_000_000 { limit.max(1e-11) } else { limit };
     let positions: Vec<u32> = (0..tokens).map(|t| (first + t) as u32).collect();
@@ -36,7 +44,7 @@ fn check<T: Float + Poison>(
         let (head, token) = (dim + padding, heads * (dim + padding) + padding);
         let strides = if padding == 0 { [heads * dim, dim, 1] } else { [token, head, 1] };
         let Ok(layout) = Layout::strided([tokens, heads, dim], strides) else { unreachable!() };
-        let p = family::plan(&layout, &position_layout, 10_000.0, pairing).unwrap();
+        let p = plan(&layout, &position_layout, 10_000.0, pairing).unwrap();
         let mut want = x[..layout.span()].to_vec();
         family::forward(&p, &mut want, &positions);
         cases.ran("reference");
@@ -49,11 +57,11 @@ fn check<T: Float + Poison>(
         for device in devices() {
             let positions = Tensor::from_slice(&positions, position_layout, &device).unwrap();
             let mut y = Tensor::from_slice(&x[..layout.span()], layout, &device).unwrap();
-            rope_into(y.view_mut(), positions.view(), 10_000.0, pairing).unwrap();
+            into(y.view_mut(), positions.view());
             close(&format!("{} {what}", place(&device)), &y.to_vec().unwrap(), &want, limit);
             if padding == 0 {
                 let mut y = Fenced::<T, 3>::holding(&x[..layout.span()], [tokens, heads, dim], &device);
-                rope_into(y.view_mut(), positions.view(), 10_000.0, pairing).unwrap();
+                into(y.view_mut(), positions.view());
                 close(&format!("{} {what}", place(&device)), &y.take(), &want, limit);
             }
             cases.ran(place(&device));
@@ -66,8 +74,10 @@ fn table<T: Float + Poison>(limit: f64) {
     for (seed, &case @ [tokens, heads, dim, _]) in CASES.iter().enumerate() {
         let count = tokens * (heads * (dim + 6) + 6);
         for pairing in [Pairing::Interleaved, Pairing::Halves] {
-            check(&normal::<T>(count, 1.0, seed as u64), case, pairing, limit, &mut cases);
-            check(&numbers::<T>(count, seed as u64), [tokens, heads, dim, 0], pairing, limit, &mut cases);
+            for back in [false, true] {
+                check(&normal::<T>(count, 1.0, seed as u64), case, pairing, back, limit, &mut cases);
+                check(&numbers::<T>(count, seed as u64), [tokens, heads, dim, 0], pairing, back, limit, &mut cases);
+            }
         }
     }
 }
@@ -83,6 +93,45 @@ fn f16_table() {
 #[test]
 fn bf16_table() {
     table::<bf16>(5e-5);
+}
+
+/// Turned and turned back, everything is where it was, at any position.
+#[test]
+fn there_and_back() {
+    let (dims, positions) = ([4, 3, 10], [0, 1, 70_000, u32::MAX]);
+    let x = normal::<f32>(120, 1.0, 5);
+    for (device, pairing) in devices().iter().flat_map(|d| [(d, Pairing::Interleaved), (d, Pairing::Halves)]) {
+        let positions = vector(&positions, device);
+        let mut y = Tensor::from_slice(&x, Layout::packed(dims).unwrap(), device).unwrap();
+        rope_into(y.view_mut(), positions.view(), 10_000.0, pairing).unwrap();
+        assert!(error(&y.to_vec().unwrap(), &x) > 0.1, "not turned");
+        rope_backward_into(y.view_mut(), positions.view(), 10_000.0, pairing).unwrap();
+        close(place(device), &y.to_vec().unwrap(), &x, 1e-13);
+    }
+}
+
+/// The gradient of the reference is the slope of the reference.
+#[test]
+fn gradient() {
+    let (layout, positions) = (Layout::strided([3, 2, 6], [20, 8, 1]).unwrap(), [7, 0, 300]);
+    let (x, dy) = (normal::<f64>(layout.span(), 1.0, 1), normal::<f64>(layout.span(), 1.0, 2));
+    let inside = |at: usize| at % 20 % 8 < 6 && at % 20 < 16;
+    for pairing in [Pairing::Interleaved, Pairing::Halves] {
+        let [p, back] = [family::plan, family::plan_backward]
+            .map(|plan| plan(&layout, &Layout::packed([3]).unwrap(), 100.0, pairing).unwrap());
+        let loss = |at: usize, by: f64| -> f64 {
+            let mut y = x.clone();
+            y[at] += by;
+            family::forward(&p, &mut y, &positions);
+            (0..y.len()).filter(|&at| inside(at)).map(|at| y[at] * dy[at]).sum()
+        };
+        let mut dx = dy.clone();
+        family::forward(&back, &mut dx, &positions);
+        for at in (0..x.len()).filter(|&at| inside(at)) {
+            let slope = (loss(at, 1e-3) - loss(at, -1e-3)) / 2e-3;
+            assert!((dx[at] - slope).abs() < 1e-10, "{pairing:?} {at} {} {slope}", dx[at]);
+        }
+    }
 }
 
 proptest! {

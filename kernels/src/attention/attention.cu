@@ -4,30 +4,10 @@
 //   a block. Keys and values come 32 at a time into shared memory. A warp has four rows: lane j scores key j for all
 //   four; then largest, weights and sums move on (online softmax), and lane d adds up entries d, d + 32, .. of values.
 //   What a row sees is a prefix of the keys, and nothing past it is touched, so a NaN there stays there.
+//   Backward: backward.cuh.
 //
 // Not yet run on a device.
-#include "reduce.cuh"
-
-// Twins of the numbers in launch.rs.
-constexpr u32 THREADS = 128, WARPS = 4, ROWS = 16, KEYS = 32, OWN = ROWS / WARPS;
-
-struct Strides { u64 batch, token, head; };
-struct Shape { u32 t, s, group, kv_heads, dim, causal, tiles; };
-
-// Keys that query i sees, from the first on.
-__device__ inline u32 visible(const Shape& p, u32 i) {
-  if (!p.causal) return p.s;
-  u64 end = u64(p.s) + i + 1;
-  return end <= p.t ? 0 : min(p.s, u32(end - p.t));
-}
-
-// Rows of `dim` numbers as f32, a warp each: row r from source(r), nothing where that is null. The last row is `count`.
-template <class Source> __device__ inline void stage(f32* to, u32 pitch, u32 count, u32 dim, Source source) {
-  for (u32 r = threadIdx.x / 32; r < count; r += WARPS) {
-    auto from = source(r);
-    for (u32 d = threadIdx.x % 32; d < dim; d += 32) to[r * pitch + d] = from ? to_f32(from[d]) : 0.0f;
-  }
-}
+#include "backward.cuh"
 
 // The online softmax of one row moves on by 32 scores, one a lane; `factor` is what earlier weights lose.
 __device__ inline f32 weigh(f32 score, f32& largest, f32& total, f32& factor) {
@@ -42,7 +22,8 @@ __device__ inline f32 weigh(f32 score, f32& largest, f32& total, f32& factor) {
 
 // PARTS: a lane's entries of a head, 32 apart.
 template <u32 PARTS, class T>
-__device__ void attend(const T* q, const T* k, const T* v, T* y, Strides qs, Strides ks, Strides vs, Shape p, f32 scale) {
+__device__ void attend(const T* q, const T* k, const T* v, T* y, f32* lse, Strides qs, Strides ks, Strides vs, Shape p,
+                       f32 scale) {
   LATENS_SHARED(f32, shared);
   u32 dim = p.dim, pitch = dim | 1;  // odd, so that lanes reading one entry of 32 keys meet 32 banks
   f32 *queries = shared, *keys = queries + ROWS * dim, *values = keys + KEYS * pitch, *weights = values + KEYS * dim;
@@ -107,24 +88,49 @@ __device__ void attend(const T* q, const T* k, const T* v, T* y, Strides qs, Str
     u32 row = first + own + r;
     if (row >= rows) continue;
     u64 token = batch * p.t + row / p.group;
-    T* to = y + ((token * p.kv_heads + head) * p.group + row % p.group) * dim;
+    u64 at = (token * p.kv_heads + head) * p.group + row % p.group;
+    T* to = y + at * dim;
+    // Only -inf among the scores leaves nothing to divide by.
+    f32 log = largest[r] == -infinity() ? not_a_number() : largest[r] + logf(total[r]);
+    if (lse && lane == 0) lse[at] = seen[r] ? log : -infinity();
 #pragma unroll
     for (u32 c = 0; c < PARTS; ++c)
       if (lane + 32 * c < dim) to[lane + 32 * c] = from_f32<T>(seen[r] ? sum[r][c] / total[r] : 0.0f);
   }
 }
 
+#define CALL_ARGS(T)                                                                                            \
+  const T *q, const T *k, const T *v, u64 qb, u64 qt, u64 qh, u64 kb, u64 kt, u64 kh, u64 vb, u64 vt, u64 vh,   \
+      u32 t, u32 s, u32 group, u32 kv_heads, u32 dim, u32 block, u32 tiles, f32 scale
+#define STRIDES {qb, qt, qh}, {kb, kt, kh}, {vb, vt, vh}
+#define SHAPE {t, s, group, kv_heads, dim, block, tiles}
+#define BACK_ARGS(T) const T *dy, const f32 *lse, const f32 *whole, u64 db, u64 dt, u64 dh
+
+// Threads of a block, and blocks of a multiprocessor: left alone, the assembler spills to fit more of them.
+#ifdef LATENS_EMULATOR
+#define FORWARD THREADS
+#else
+#define FORWARD THREADS, 4
+#endif
+
 #define ENTRY(PARTS, DIM, T)                                                                                    \
-  LATENS_ENTRY(attention_##DIM##_##T, THREADS, const T* q, const T* k, const T* v, T* y, u64 qb, u64 qt,        \
-               u64 qh, u64 kb, u64 kt, u64 kh, u64 vb, u64 vt, u64 vh, u32 t, u32 s, u32 group, u32 kv_heads,   \
-               u32 dim, u32 causal, u32 tiles, f32 scale) {                                                     \
-    attend<PARTS>(q, k, v, y, {qb, qt, qh}, {kb, kt, kh}, {vb, vt, vh},                                         \
-                  {t, s, group, kv_heads, dim, causal, tiles}, scale);                                          \
+  LATENS_ENTRY(attention_##DIM##_##T, FORWARD, CALL_ARGS(T), T* y, f32* lse) {                                  \
+    attend<PARTS>(q, k, v, y, lse, STRIDES, SHAPE, scale);                                                      \
+  }                                                                                                             \
+  LATENS_ENTRY(attention_queries_##DIM##_##T, THREADS, CALL_ARGS(T), BACK_ARGS(T), T* dq) {                     \
+    of_queries<PARTS>(Back<T>{q, k, v, dy, lse, whole, STRIDES, {db, dt, dh}, SHAPE, scale}, dq);               \
+  }                                                                                                             \
+  LATENS_ENTRY(attention_keys_##DIM##_##T, THREADS, CALL_ARGS(T), BACK_ARGS(T), T* dk, T* dv) {                 \
+    of_keys<PARTS>(Back<T>{q, k, v, dy, lse, whole, STRIDES, {db, dt, dh}, SHAPE, scale}, dk, dv);              \
   }
-#define ENTRIES(T)      \
-  ENTRY(2, 64, T)       \
-  ENTRY(4, 128, T)      \
-  ENTRY(8, 256, T)
+#define ENTRIES(T)                                                                                              \
+  ENTRY(2, 64, T)                                                                                               \
+  ENTRY(4, 128, T)                                                                                              \
+  ENTRY(8, 256, T)                                                                                              \
+  LATENS_ENTRY(attention_whole_##T, THREADS, const T* y, const T* dy, u64 db, u64 dt, u64 dh, u32 t, u32 heads, \
+               u32 dim, u64 rows, f32* whole) {                                                                 \
+    wholes(y, dy, {db, dt, dh}, t, heads, dim, rows, whole);                                                    \
+  }
 ENTRIES(f32)
 ENTRIES(f16)
 ENTRIES(bf16)

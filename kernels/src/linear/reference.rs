@@ -1,10 +1,5 @@
 use super::Plan;
-use crate::{Accumulate, Float, Layout};
-
-/// `out` as it is after one more result.
-fn put<T: Float>(out: &mut T, accumulate: Accumulate, result: f64) {
-    *out = T::narrow(if accumulate == Accumulate::Add { out.wide() + result } else { result });
-}
+use crate::{Float, Layout};
 
 fn at(layout: Layout<2>, row: usize, column: usize) -> usize {
     row * layout.strides()[0] + column
@@ -15,7 +10,7 @@ pub fn forward<T: Float>(p: &Plan, x: &[T], w: &[T], bias: Option<&[T::Acc]>, y:
     let (m, n, k) = (p.m(), p.n(), p.k());
     for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
         let product: f64 = (0..k).map(|c| x[at(p.x, i, c)].wide() * w[at(p.w, j, c)].wide()).sum();
-        put(&mut y[i * n + j], p.accumulate, product + bias.map_or(0.0, |bias| bias[j].wide()));
+        p.accumulate.put(&mut y[i * n + j], product + bias.map_or(0.0, |bias| bias[j].wide()));
     }
 }
 
@@ -33,18 +28,18 @@ pub fn backward<T: Float>(
     if let Some(dx) = dx {
         for (i, c) in (0..m).flat_map(|i| (0..k).map(move |c| (i, c))) {
             let sum = (0..n).map(|j| dy[at(p.dy, i, j)].wide() * w[at(p.w, j, c)].wide()).sum();
-            put(&mut dx[i * k + c], p.accumulate, sum);
+            p.accumulate.put(&mut dx[i * k + c], sum);
         }
     }
     if let Some(dw) = dw {
         for (j, c) in (0..n).flat_map(|j| (0..k).map(move |c| (j, c))) {
             let sum = (0..m).map(|i| dy[at(p.dy, i, j)].wide() * x[at(p.x, i, c)].wide()).sum();
-            put(&mut dw[j * k + c], p.accumulate, sum);
+            p.accumulate.put(&mut dw[j * k + c], sum);
         }
     }
     if let Some(db) = db {
         for (j, db) in db[..n].iter_mut().enumerate() {
-            put(db, p.accumulate, (0..m).map(|i| dy[at(p.dy, i, j)].wide()).sum());
+            p.accumulate.put(db, (0..m).map(|i| dy[at(p.dy, i, j)].wide()).sum());
         }
     }
 }

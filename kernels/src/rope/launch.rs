@@ -5,7 +5,7 @@ const BLOCK: u32 = 128;
 /// Pairs of a block.
 const PAIRS: usize = 32;
 
-/// The launch of one call.
+/// The launch of one call; which way, the plan says.
 ///
 /// # Errors
 /// `Size` if a span is shorter than the plan needs, `Device` if they are of different devices.
@@ -29,6 +29,7 @@ pub fn launch<'a, T: Float>(
         .u64(p.strides[1])
         .u64(math::ln(p.base).to_bits() as usize)
         .u32(usize::from(p.pairing == Pairing::Halves))
+        .u32(usize::from(p.back))
         .u32(blocks)
         .over([all, 1, 1], BLOCK, 0, chip)?])
 }

@@ -9,10 +9,13 @@
 //! [`Pairing::Interleaved`] pairs entries `2i` and `2i + 1`, [`Pairing::Halves`] `i` and `i + dim / 2`. To turn only the
 //! first part of each head, narrow the view.
 //!
+//! **Backward** is the turn by the opposite angle: a plan of [`plan_backward`] makes of `dy`, in place, the gradient of `x`. Nothing
+//! of the forward call is needed but the positions.
+//!
 //! **NaN** spoils its pair. **Empty** nothing is written. **Determinism** stable; close to the reference within 1e-12
 //! normalised squared error in `f32`, for any position: angles are reduced before they are rounded.
 //! **Errors** `Size` if there are not as many positions as tokens, `Value` if `dim` is odd or `base` is not positive.
-//! **Moves** [`Plan::bytes`]. **Backward** is the turn by the opposite angle. **Source** Su et al. 2021.
+//! **Moves** [`Plan::bytes`]. **Source** Su et al. 2021.
 mod launch;
 mod reference;
 
@@ -32,7 +35,7 @@ pub enum Pairing {
     Halves,
 }
 
-/// A checked problem. Only [`plan`] makes one.
+/// A checked problem. Only [`plan`] and [`plan_backward`] make one.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     dims: [usize; 3],
@@ -40,6 +43,7 @@ pub struct Plan {
     span: usize,
     base: f64,
     pairing: Pairing,
+    back: bool,
 }
 
 /// Check a call.
@@ -60,7 +64,15 @@ pub fn plan(x: &Layout<3>, positions: &Layout<1>, base: f64, pairing: Pairing) -
     if !(base > 0.0 && base.is_finite()) {
         return Err(Error::Value { op: "rope", arg: "base", want: "a positive number" });
     }
-    Ok(Plan { dims, strides: [token, head], span: x.span(), base, pairing })
+    Ok(Plan { dims, strides: [token, head], span: x.span(), base, pairing, back: false })
+}
+
+/// Check a backward call: the same with opposite angles.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_backward(dy: &Layout<3>, positions: &Layout<1>, base: f64, pairing: Pairing) -> Result<Plan> {
+    Ok(Plan { back: true, ..plan(dy, positions, base, pairing)? })
 }
 
 impl Plan {
@@ -80,6 +92,10 @@ impl Plan {
     pub fn pairing(&self) -> Pairing {
         self.pairing
     }
+    /// Whether it turns back.
+    pub fn back(&self) -> bool {
+        self.back
+    }
     /// The two entries of pair `i` of a head.
     pub fn pair(&self, i: usize) -> [usize; 2] {
         match self.pairing {
@@ -87,9 +103,10 @@ impl Plan {
             Pairing::Halves => [i, i + self.dims[2] / 2],
         }
     }
-    /// Radians that pair `i` turns from one position to the next.
+    /// Radians that pair `i` turns from one position to the next, negative backward.
     pub fn rate(&self, i: usize) -> f64 {
-        math::pow(self.base, -2.0 * i as f64 / self.dims[2] as f64)
+        let rate = math::pow(self.base, -2.0 * i as f64 / self.dims[2] as f64);
+        if self.back { -rate } else { rate }
     }
     /// Bytes that any implementation must move at least, for elements of `size` bytes.
     pub fn bytes(&self, size: usize) -> usize {

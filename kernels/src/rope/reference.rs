@@ -1,7 +1,7 @@
 use super::Plan;
 use crate::{Float, math};
 
-/// The definition, a pair at a time.
+/// The definition, a pair at a time; which way, the plan says.
 pub fn forward<T: Float>(p: &Plan, x: &mut [T], positions: &[u32]) {
     let [tokens, heads, dim] = p.dims;
     for (t, &position) in positions[..tokens].iter().enumerate() {

@@ -1,7 +1,8 @@
 // rope: pairs of every head turned by the position of their token. Contract: mod.rs. Geometry: launch.rs.
 //
 //   A block takes 32 pairs of one token in every head: 32 threads side by side, four heads at once. A thread finds the
-//   sine and cosine of its pair once. Angles are counted in 2^-64 turns, where whole turns vanish by themselves.
+//   sine and cosine of its pair once. Angles are counted in 2^-64 turns, where whole turns vanish by themselves, and the
+//   opposite angle, for gradients, is the opposite number.
 //
 // Not yet run on a device.
 #include "latens.cuh"
@@ -31,12 +32,13 @@ __device__ inline void sin_cos(u64 turns, f32& sin, f32& cos) {
 
 template <class T>
 __device__ void turn(T* x, const u32* positions, u32 heads, u32 dim, u64 token_stride, u64 head_stride, u64 ln_base,
-                     u32 halves, u32 blocks) {
+                     u32 halves, u32 back, u32 blocks) {
   union { u64 bits; double value; } ln = {ln_base};  // an argument is no double
   u32 token = blockIdx.x / blocks, i = blockIdx.x % blocks * 32 + threadIdx.x % 32;
   if (i >= dim / 2) return;
   f32 sin, cos;
-  sin_cos(rate(i, dim, ln.value) * positions[token], sin, cos);
+  u64 angle = rate(i, dim, ln.value) * positions[token];
+  sin_cos(back ? 0 - angle : angle, sin, cos);
   u32 first = halves ? i : 2 * i, second = halves ? i + dim / 2 : 2 * i + 1;
   x += token * token_stride;
   for (u32 head = threadIdx.x / 32; head < heads; head += blockDim.x / 32) {
@@ -49,8 +51,8 @@ __device__ void turn(T* x, const u32* positions, u32 heads, u32 dim, u64 token_s
 
 #define ENTRIES(T)                                                                                              \
   LATENS_ENTRY(rope_turn_##T, 128, T* x, const u32* positions, u32 heads, u32 dim, u64 token_stride,            \
-               u64 head_stride, u64 ln_base, u32 halves, u32 blocks) {                                          \
-    turn(x, positions, heads, dim, token_stride, head_stride, ln_base, halves, blocks);                         \
+               u64 head_stride, u64 ln_base, u32 halves, u32 back, u32 blocks) {                                \
+    turn(x, positions, heads, dim, token_stride, head_stride, ln_base, halves, back, blocks);                   \
   }
 ENTRIES(f32)
 ENTRIES(f16)

@@ -1,7 +1,9 @@
 use super::llama::Layer;
 use super::{Cache, Config, Hooks, Llama, Point, Site};
 use crate::io::{Error, Result};
-use crate::{Act, Tensor, act_into, add_into, attention_into, copy_into, embed, linear_into, rms_norm_into, rope_into};
+use crate::{
+    Act, Attention, Tensor, act_into, add_into, attention_into, copy_into, embed, linear_into, rms_norm_into, rope_into,
+};
 use latens_core::Accumulate::Replace;
 
 /// One way through the layers: the residual, and memory for what is computed on the way, used again by every layer.
@@ -101,15 +103,14 @@ impl<'a> Pass<'a> {
 
         let part = |from, to| self.heads.view().reshape([batch, t, all, head_dim])?.narrow(2, from, to);
         let (query, key, value) = (part(0, heads)?, part(heads, heads + kv_heads)?, part(heads + kv_heads, all)?);
-        let scale = (head_dim as f32).sqrt().recip();
         if let Some(cache) = &mut self.cache {
             let (from, to) = (cache.length, cache.length + t);
             copy_into(key, cache.keys[at].view_mut().narrow(1, from, to)?)?;
             copy_into(value, cache.values[at].view_mut().narrow(1, from, to)?)?;
             let (keys, values) = (cache.keys[at].view().narrow(1, 0, to)?, cache.values[at].view().narrow(1, 0, to)?);
-            attention_into(query, keys, values, scale, true, self.found.view_mut())?;
+            attention_into(&Attention::new(query, keys, values), self.found.view_mut(), None)?;
         } else {
-            attention_into(query, key, value, scale, true, self.found.view_mut())?;
+            attention_into(&Attention::new(query, key, value), self.found.view_mut(), None)?;
         }
         let found = self.found.view().reshape([tokens, heads * head_dim])?;
         Ok(linear_into(found, layer.attention_output.view(), None, Replace, self.change.view_mut())?)

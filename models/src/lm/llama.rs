@@ -1,7 +1,7 @@
 use super::weights::{GGUF, HUGGING_FACE, Names, Source, Weights};
 use super::{Config, Hooks, Site, forward::Pass};
 use crate::io::{Error, Result, gguf::Gguf, safetensors::Safetensors};
-use crate::{Device, Error as Fault, IGNORED, Tensor, cross_entropy_into, linear, linear_into, rms_norm};
+use crate::{Device, Error as Fault, Float, IGNORED, Tensor, cross_entropy_into, linear, linear_into, rms_norm};
 use latens_core::Accumulate;
 
 /// A Llama on a device: weights and activations in f32. It is read only, so threads may share it.
@@ -14,15 +14,15 @@ pub struct Llama {
 }
 
 /// The weights of a layer. Those that read the same are one above another.
-pub(super) struct Layer {
-    pub attention_norm: Tensor<f32, 1>,
+pub(super) struct Layer<T: Float = f32> {
+    pub attention_norm: Tensor<T::Acc, 1>,
     /// Queries, keys, values.
-    pub attention_input: Tensor<f32, 2>,
-    pub attention_output: Tensor<f32, 2>,
-    pub mlp_norm: Tensor<f32, 1>,
+    pub attention_input: Tensor<T, 2>,
+    pub attention_output: Tensor<T, 2>,
+    pub mlp_norm: Tensor<T::Acc, 1>,
     /// Gate, up.
-    pub mlp_input: Tensor<f32, 2>,
-    pub mlp_output: Tensor<f32, 2>,
+    pub mlp_input: Tensor<T, 2>,
+    pub mlp_output: Tensor<T, 2>,
 }
 
 impl Llama {
@@ -188,7 +188,7 @@ impl Llama {
             let x = x.view().narrow(0, start, end)?;
             linear_into(x, table.view(), None, Accumulate::Replace, logits.view_mut().narrow(0, 0, end - start)?)?;
             let (logits, next) = (logits.view().narrow(0, 0, end - start)?, next.view().narrow(0, start, end)?);
-            cross_entropy_into(logits, next, losses.view_mut().narrow(0, start, end)?)?;
+            cross_entropy_into(logits, next, 0.0, losses.view_mut().narrow(0, start, end)?)?;
         }
         Ok(losses.reshape([batch, t])?)
     }

@@ -103,32 +103,92 @@ def norms(c, draw):
     c.layer_norm(x, weight, bias, 1e-5, y)
     off = x - x.mean(-1, keepdims=True)
     close("layer_norm", y, off / np.sqrt((off * off).mean(-1, keepdims=True) + 1e-5) * weight + bias)
+    dy, dx, dweight, dbias = draw(4, 9), np.zeros((4, 9), f32), np.zeros(9, f32), np.zeros(9, f32)
+    work = c.workspace("norm_backward", x)
+
+    def gradients(off, around):
+        root = np.sqrt((off * off).mean(-1, keepdims=True) + 1e-5)
+        unit, g = off / root, dy * weight
+        level = g.mean(-1, keepdims=True) if around else 0
+        return (g - level - unit * (g * unit).mean(-1, keepdims=True)) / root, (dy * unit).sum(0)
+
+    c.rms_norm_backward(x, weight, dy, 1e-5, 0, dx, dweight, work)
+    for name, got, want in zip(["dx", "dweight"], [dx, dweight], gradients(x, False)):
+        close("rms_norm_backward " + name, got, want)
+    before = [dx.copy(), dweight.copy()]
+    c.layer_norm_backward(x, weight, dy, 1e-5, 1, dx, dweight, dbias, work)
+    for name, got, was, want in zip(["dx", "dweight"], [dx, dweight], before, gradients(off, True)):
+        close("layer_norm_backward " + name, got, was + want)
+    close("layer_norm_backward dbias", dbias, dy.sum(0))
 
 
 def language(c, draw):
     gate, up, y = draw(4, 6), draw(4, 6), np.zeros((4, 6), f32)
     c.act(gate, up, c.constants["ACT_SILU"], y)
     close("act", y, silu(gate) * up)
+    dy, dgate, dup = draw(4, 6), np.zeros((4, 6), f32), np.zeros((4, 6), f32)
+    c.act_backward(gate, up, dy, c.constants["ACT_SILU"], dgate, dup)
+    share = 1 / (1 + np.exp(-gate))
+    close("act_backward dgate", dgate, dy * up * share * (1 + gate * (1 - share)))
+    close("act_backward dup", dup, dy * silu(gate))
     # Positions turn pairs by position / base^(2 i / dim).
     x, positions = draw(3, 2, 8), np.array([0, 5, 9], np.uint32)
     angle = positions[:, None, None] * 100.0 ** (-np.arange(4) / 4)
-    a, b = x[..., :4], x[..., 4:]
+    a, b = x[..., :4].copy(), x[..., 4:].copy()
     want = np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], -1)
     c.rope(positions, 100.0, c.constants["PAIRING_HALVES"], x)
     close("rope", x, want)
+    c.rope_backward(positions, 100.0, c.constants["PAIRING_HALVES"], x)
+    close("rope_backward", x, np.concatenate([a, b], -1))
     q, k, v, y = draw(2, 3, 4, 8), draw(2, 5, 2, 8), draw(2, 5, 2, 8), np.zeros((2, 3, 4, 8), f32)
-    c.attention(q, k, v, 0.3, 1, y)
+    lse, dy = np.zeros((2, 3, 4), f32), draw(2, 3, 4, 8)
+    c.attention(q, k, v, 0.3, 1, y, lse)
+    dq, dk, dv = np.zeros_like(q), np.zeros_like(k), np.zeros_like(v)
+    c.attention_backward(q, k, v, 0.3, 1, y, lse, dy, dq, dk, dv, c.workspace("attention_backward", q, k, v))
     k, v = np.repeat(k, 2, 2), np.repeat(v, 2, 2)
     scores = np.einsum("bthd,bshd->bhts", q, k) * 0.3
     scores[:, :, np.arange(3)[:, None] + 2 < np.arange(5)] = -np.inf
-    close("attention", y, np.einsum("bhts,bshd->bthd", softmax(scores), v))
+    weights = softmax(scores)
+    close("attention", y, np.einsum("bhts,bshd->bthd", weights, v))
+    close("attention lse", lse, np.log(np.exp(scores).sum(-1)).transpose(0, 2, 1))
+    slopes = np.einsum("bthd,bshd->bhts", dy, v)
+    slopes = weights * (slopes - (weights * slopes).sum(-1, keepdims=True)) * 0.3
+    shared = lambda of: of.reshape(2, 5, 2, 2, 8).sum(3)
+    close("attention dq", dq, np.einsum("bhts,bshd->bthd", slopes, k))
+    close("attention dk", dk, shared(np.einsum("bhts,bthd->bshd", slopes, q)))
+    close("attention dv", dv, shared(np.einsum("bhts,bthd->bshd", weights, dy)))
     table, ids, rows = draw(11, 4), np.array([3, 10, 0, 3], np.uint32), np.zeros((4, 4), f32)
     c.embed(table, ids, rows)
     same("embed", rows, table[ids])
-    logits, targets, losses = draw(4, 7), np.array([0, 6, 2**32 - 1, 3], np.uint32), np.zeros(4, f32)
-    c.cross_entropy(logits, targets, losses)
-    chosen = [-np.log(softmax(logits)[row, target]) if target < 7 else 0 for row, target in enumerate(targets)]
-    close("cross_entropy", losses, chosen)
+    dtable, want = draw(11, 4), np.zeros((11, 4))
+    np.add.at(want, ids, rows)
+    work = c.workspace("embed_backward", rows, 11)
+    for accumulate, held in [(1, dtable.copy()), (0, 0)]:
+        c.embed_backward(rows, ids, accumulate, dtable, work)
+        close("embed_backward", dtable, held + want)
+
+
+def surprise(c, draw):
+    logits, targets, counts = draw(4, 7), np.array([0, 6, 2**32 - 1, 3], np.uint32), np.array([1, 1, 0, 1])
+    dlosses, losses, again, dlogits = draw(4), np.zeros(4, f32), np.zeros(4, f32), np.zeros((4, 7), f32)
+    for smoothing in (0, 0.1):
+        wanted = (1 - smoothing) * np.eye(7)[targets % 7] + smoothing / 7
+        c.cross_entropy(logits, targets, smoothing, losses)
+        close("cross_entropy", losses, counts * -(wanted * np.log(softmax(logits))).sum(-1))
+        c.cross_entropy_backward(logits, targets, dlosses, smoothing, None, dlogits)
+        close("cross_entropy_backward", dlogits, (counts * dlosses)[:, None] * (softmax(logits) - wanted))
+        place = logits.copy()
+        c.cross_entropy_backward_in_place(place, targets, dlosses, smoothing, again)
+        same("cross_entropy_backward_in_place", place, dlogits)
+        same("its losses", again, losses)
+    x, y, dx = draw(4, 9), draw(4, 9), np.zeros((4, 9), f32)
+    brought = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, ddof=1, keepdims=True) + 1e-6)
+    for normalise, away in [(False, x - y), (True, x - brought)]:
+        c.mse(x, y, normalise, losses)
+        close("mse", losses, (away**2).mean(-1))
+        c.mse_backward(x, y, dlosses, normalise, again, dx)
+        close("mse_backward", dx, dlosses[:, None] * 2 / 9 * away)
+        same("its losses", again, losses)
 
 
 def optimisers(c, draw):
@@ -161,4 +221,4 @@ def optimisers(c, draw):
         close("clip", part, was * 0.5 / length, 1e-5)
 
 
-CHECKS = [devices, maps, topk, linear, norms, language, optimisers]
+CHECKS = [devices, maps, topk, linear, norms, language, surprise, optimisers]

@@ -1,6 +1,9 @@
 //! One table of cases; every implementation of the norms goes through it.
+mod backward;
+
 use latens_core::{
-    Device, Error, Float, Layout, Tensor, View, bf16, f16, layer_norm, layer_norm_into, rms_norm, rms_norm_into,
+    Device, Error, Float, Layout, Tensor, View, bf16, f16, layer_norm, layer_norm_backward, layer_norm_into, rms_norm,
+    rms_norm_backward, rms_norm_into,
 };
 use latens_cpu::Level;
 use latens_kernels::norm::{self as family, Norm};
@@ -134,6 +137,11 @@ fn wrong_calls_are_errors() {
         assert_eq!(call(weight.view(), -1.0), Some(value));
         let bias = layer_norm(x.view(), weight.view(), Some(short.view()), 0.0).err();
         assert_eq!(bias, Some(Error::Size { op: "layer_norm", arg: "bias", want: 4, got: 3 }));
+        let dy = Tensor::zeros([2, 3], &device).unwrap();
+        let rms = rms_norm_backward(x.view(), weight.view(), dy.view(), 0.0).err();
+        assert_eq!(rms, Some(Error::Size { op: "rms_norm", arg: "dy", want: 4, got: 3 }));
+        let layer = layer_norm_backward(x.view(), short.view(), x.view(), 0.0).err();
+        assert_eq!(layer, Some(Error::Size { op: "layer_norm", arg: "weight", want: 4, got: 3 }));
         let mut small = Fenced::<f32, 2>::new([2, 3], &device);
         let into = rms_norm_into(x.view(), weight.view(), 0.0, small.view_mut());
         assert_eq!(into, Err(Error::Size { op: "rms_norm", arg: "y", want: 4, got: 3 }));

@@ -3,10 +3,13 @@
 //! A block is up to `ROWS` pairs of a query and a head of one group, the heads that share their keys. Everything is kept
 //! transposed, a pair in each lane of a register: scores and results are products that broadcast numbers of `k` and `v`
 //! as they lie in memory, and the softmax never sums across lanes. Keys come in tiles, with the online softmax between.
+mod backward;
+
 use crate::level::Level;
 use crate::math;
 use crate::simd::{Fused, Lane, Task, run};
 use alloc::{vec, vec::Vec};
+pub use backward::{backward, backward_at};
 use latens_kernels::{DType, Float, attention::Plan};
 
 /// Pairs of a block: a multiple of every register tile.
@@ -15,24 +18,38 @@ const ROWS: usize = 48;
 const KEYS: usize = 64;
 
 /// See [`latens_kernels::attention::forward`].
-pub fn forward<T: Float>(p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T]) {
-    forward_at(Level::best(), p, q, k, v, y);
+pub fn forward<T: Float>(p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T], lse: Option<&mut [T::Acc]>) {
+    forward_at(Level::best(), p, q, k, v, y, lse);
 }
 
 /// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T]) {
+pub fn forward_at<T: Float>(
+    level: Level,
+    p: &Plan,
+    q: &[T],
+    k: &[T],
+    v: &[T],
+    y: &mut [T],
+    lse: Option<&mut [T::Acc]>,
+) {
     let [batch, t, heads, dim] = p.out();
     let y = &mut y[..batch * t * heads * dim];
-    if y.is_empty() {
-        return;
-    }
-    if T::DTYPE == DType::F64 {
-        return latens_kernels::attention::forward(p, q, k, v, y);
+    if y.is_empty() || T::DTYPE == DType::F64 {
+        // Without entries of y there may be sums all the same.
+        return latens_kernels::attention::forward(p, q, k, v, y, lse);
     }
     // A piece of y is a run of queries with all their heads; of a single query, the heads of one group.
     let (group, queries) = (p.group(), (ROWS / p.group()).clamp(1, t));
-    let (piece, groups) = if t == 1 { (group * dim, 1) } else { (queries * heads * dim, p.kv_heads()) };
-    let work = |scratch: &mut Scratch, b: usize, i: usize, y: &mut [T]| {
+    let (piece, groups) = if t == 1 { (group, 1) } else { (queries * heads, p.kv_heads()) };
+    let (mut none, wanted) = (Vec::new(), lse.is_some());
+    let lse = match lse {
+        Some(lse) => lse,
+        None => {
+            none.resize(batch * t * heads, T::Acc::default());
+            &mut none
+        }
+    };
+    let work = |scratch: &mut Scratch, b: usize, i: usize, y: &mut [T], lse: &mut [T::Acc]| {
         let first = if t == 1 { 0 } else { i * queries };
         for g in 0..groups {
             let g = if t == 1 { i } else { g };
@@ -41,23 +58,25 @@ pub fn forward_at<T: Float>(level: Level, p: &Plan, q: &[T], k: &[T], v: &[T], y
                 let block = Block { p, b, g, first, from, pairs: (pairs - from).min(ROWS) };
                 block.load(q, scratch);
                 run(level, Scan { block: &block, k, v, scratch });
-                block.store(scratch, y, if t == 1 { 0 } else { g });
+                block.store(scratch, y, wanted.then_some(&mut *lse), if t == 1 { 0 } else { g });
             }
         }
     };
+    let (of_y, of_lse) = (t * heads * dim, t * heads);
     #[cfg(feature = "std")]
     {
         use rayon::prelude::*;
-        y.par_chunks_mut(t * heads * dim).enumerate().for_each(|(b, y)| {
-            let pieces = y.par_chunks_mut(piece).enumerate();
-            pieces.for_each_init(|| Scratch::new(dim), |scratch, (i, y)| work(scratch, b, i, y));
+        y.par_chunks_mut(of_y).zip(lse.par_chunks_mut(of_lse)).enumerate().for_each(|(b, (y, lse))| {
+            let pieces = y.par_chunks_mut(piece * dim).zip(lse.par_chunks_mut(piece)).enumerate();
+            pieces.for_each_init(|| Scratch::new(dim), |scratch, (i, (y, lse))| work(scratch, b, i, y, lse));
         });
     }
     #[cfg(not(feature = "std"))]
     {
         let mut scratch = Scratch::new(dim);
-        for (b, y) in y.chunks_mut(t * heads * dim).enumerate() {
-            y.chunks_mut(piece).enumerate().for_each(|(i, y)| work(&mut scratch, b, i, y));
+        for (b, (y, lse)) in y.chunks_mut(of_y).zip(lse.chunks_mut(of_lse)).enumerate() {
+            let pieces = y.chunks_mut(piece * dim).zip(lse.chunks_mut(piece)).enumerate();
+            pieces.for_each(|(i, (y, lse))| work(&mut scratch, b, i, y, lse));
         }
     }
 }
@@ -123,17 +142,24 @@ impl Block<'_> {
         }
     }
 
-    /// The result of each pair by its sum; zeros where there was no key. `y` begins at the first query, and at the first
-    /// head of a piece, of which this is group `g`.
-    fn store<T: Float>(&self, from: &Scratch, y: &mut [T], g: usize) {
+    /// The result of each pair by its sum; zeros where there was no key. `y` and `lse` begin at the first query, and at the
+    /// first head of a piece, of which this is group `g`.
+    fn store<T: Float>(&self, from: &Scratch, y: &mut [T], mut lse: Option<&mut [T::Acc]>, g: usize) {
         let ([_, t, heads, dim], group) = (self.p.out(), self.p.group());
         for row in 0..self.pairs {
             let at = self.from + row;
             let head = if t == 1 { at % group } else { g * group + at % group };
-            let y = &mut y[(at / group * heads + head) * dim..][..dim];
-            let factor = if from.visible[row] == 0 { 0.0 } else { 1.0 / from.sum[row] };
-            for (d, y) in y.iter_mut().enumerate() {
+            let to = at / group * heads + head;
+            let seen = from.visible[row] != 0;
+            let factor = if seen { 1.0 / from.sum[row] } else { 0.0 };
+            for (d, y) in y[to * dim..][..dim].iter_mut().enumerate() {
                 *y = T::from_f32(from.y[d * ROWS + row] * factor);
+            }
+            if let Some(lse) = &mut lse {
+                let (largest, sum) = (f64::from(from.largest[row]), f64::from(from.sum[row]));
+                let log = largest + latens_kernels::math::ln(sum);
+                // Only `-inf` among the scores leaves nothing to divide by.
+                lse[to] = T::Acc::narrow(if seen && largest == f64::NEG_INFINITY { f64::NAN } else { log });
             }
         }
     }
@@ -165,8 +191,8 @@ impl<T: Float> Task for Scan<'_, T> {
             let Scratch { q, k, scores, .. } = &mut *scratch;
             let rows = keys.next_multiple_of(M);
             match few {
-                true => product::<L, M, 1>([rows, dim, L::N], k, [depth, 1], q, scores, false),
-                false => product::<L, M, C>([rows, dim, ROWS], k, [depth, 1], q, scores, false),
+                true => product::<L, M, 1>([rows, dim, L::N], k, [depth, 1], (q, ROWS), (scores, ROWS), false),
+                false => product::<L, M, C>([rows, dim, ROWS], k, [depth, 1], (q, ROWS), (scores, ROWS), false),
             }
             softmax(fused, scratch, first, keys, if few { L::N } else { ROWS });
             let Scratch { v, scores, y, visible, .. } = &mut *scratch;
@@ -175,8 +201,8 @@ impl<T: Float> Task for Scan<'_, T> {
                 continue;
             }
             match few {
-                true => product::<L, M, 1>([depth, keys, L::N], v, [1, depth], scores, y, true),
-                false => product::<L, M, C>([depth, keys, ROWS], v, [1, depth], scores, y, true),
+                true => product::<L, M, 1>([depth, keys, L::N], v, [1, depth], (scores, ROWS), (y, ROWS), true),
+                false => product::<L, M, C>([depth, keys, ROWS], v, [1, depth], (scores, ROWS), (y, ROWS), true),
             }
         }
     }
@@ -203,15 +229,18 @@ fn tile<T: Float>(
     strange == 0.0
 }
 
-/// `c[m, lanes] (+)= a[m, depth] b[depth, lanes]`, where `a` is any matrix in steps of `[m, depth]` and rows of `b` and `c`
-/// are [`ROWS`] apart. `m` is a multiple of `M`, `lanes` of `C` registers.
+/// Rows of numbers that lie this far apart.
+type Rows<X> = (X, usize);
+
+/// `c[m, lanes] (+)= a[m, depth] b[depth, lanes]`, where `a` is any matrix in steps of `[m, depth]`. `m` is a multiple of `M`,
+/// `lanes` of `C` registers.
 #[inline(always)]
 fn product<L: Lane, const M: usize, const C: usize>(
     [m, depth, lanes]: [usize; 3],
     a: &[f32],
     steps: [usize; 2],
-    b: &[f32],
-    c: &mut [f32],
+    (b, b_row): Rows<&[f32]>,
+    (c, c_row): Rows<&mut [f32]>,
     add: bool,
 ) {
     for column in (0..lanes).step_by(C * L::N) {
@@ -221,12 +250,12 @@ fn product<L: Lane, const M: usize, const C: usize>(
             if add {
                 for (i, sums) in sums.iter_mut().enumerate() {
                     for (j, sum) in sums.iter_mut().enumerate() {
-                        *sum = L::load(&c[(row + i) * ROWS + column + j * L::N..]);
+                        *sum = L::load(&c[(row + i) * c_row + column + j * L::N..]);
                     }
                 }
             }
             for d in 0..depth {
-                let b: [L; C] = core::array::from_fn(|j| L::load(&b[d * ROWS + column + j * L::N..]));
+                let b: [L; C] = core::array::from_fn(|j| L::load(&b[d * b_row + column + j * L::N..]));
                 for (i, sums) in sums.iter_mut().enumerate() {
                     let a = L::splat(a[i * steps[0] + d * steps[1]]);
                     for (sum, b) in sums.iter_mut().zip(b) {
@@ -236,7 +265,7 @@ fn product<L: Lane, const M: usize, const C: usize>(
             }
             for (i, sums) in sums.into_iter().enumerate() {
                 for (j, sum) in sums.into_iter().enumerate() {
-                    sum.store(&mut c[(row + i) * ROWS + column + j * L::N..]);
+                    sum.store(&mut c[(row + i) * c_row + column + j * L::N..]);
                 }
             }
         }
