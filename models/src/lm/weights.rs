@@ -1,6 +1,6 @@
 use super::{Config, llama::Layer};
 use crate::io::{Error, Result};
-use crate::{Device, Tensor};
+use crate::{Device, Float, Tensor};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -71,11 +71,11 @@ pub(super) struct Source<'a> {
 pub(super) type Read<'a> = dyn Fn(&str, &[usize]) -> Result<Vec<f32>> + Sync + 'a;
 
 /// All weights of a model.
-pub(super) struct Weights {
-    pub embedding: Tensor<f32, 2>,
-    pub norm: Tensor<f32, 1>,
-    pub output: Option<Tensor<f32, 2>>,
-    pub layers: Vec<Layer>,
+pub(super) struct Weights<T: Float = f32> {
+    pub embedding: Tensor<T, 2>,
+    pub norm: Tensor<T::Acc, 1>,
+    pub output: Option<Tensor<T, 2>>,
+    pub layers: Vec<Layer<T>>,
 }
 
 impl Source<'_> {
