@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import compression
+import models
 import sequence
 
 torch.set_num_threads(int(os.environ.get("LATENS_THREADS", os.cpu_count())))
@@ -149,6 +150,26 @@ def lowrank_orthogonalise(c):
     return run
 
 
+def entropy_inputs(c):
+    return c.load("logits", c.dims["rows"], c.dims["classes"]), c.ids("targets", c.dims["rows"])
+
+
+def cross_entropy(c):
+    logits, targets = entropy_inputs(c)
+    run = lambda: F.cross_entropy(logits, targets, reduction="none")
+    c.save("losses", run())
+    return run
+
+
+def cross_entropy_gradient(c):
+    """The mean over rows, and its gradient."""
+    logits, targets = entropy_inputs(c)
+    logits.requires_grad_()
+    run = lambda: torch.autograd.grad(F.cross_entropy(logits, targets), logits)[0]
+    c.save("dlogits", run())
+    return run
+
+
 class Cache(dict):
     """Keys and values by layer."""
 
@@ -174,7 +195,7 @@ class Llama:
         a, b = x[..., :half], x[..., half:]
         return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
-    def __call__(self, ids, cache=None):
+    def __call__(self, ids, cache=None, rows=slice(-1, None), watched=None):
         s, start = self.shape, 0 if not cache else cache[0][0].shape[-2]
         heads = lambda y, n: y.view(ids.shape[0], n, -1).transpose(0, 1)
         x = F.embedding(ids, self.w["embed"])
@@ -191,7 +212,9 @@ class Llama:
             x = x + y.transpose(0, 1).reshape(len(ids), -1) @ w("o").T
             h = self.norm(x, f"{layer}.ffn_norm")
             x = x + (F.silu(h @ w("gate").T) * (h @ w("up").T)) @ w("down").T
-        return self.norm(x[-1:], "norm") @ self.w["head" if "head" in self.w else "embed"].T
+            if layer == watched:
+                self.seen = x
+        return self.norm(x[rows], "norm") @ self.w["head" if "head" in self.w else "embed"].T
 
 
 @torch.inference_mode()
@@ -199,6 +222,26 @@ def lm_prefill(c):
     model, ids = Llama(c), c.ids("ids", c.dims["tokens"])
     run = torch.inference_mode()(lambda: model(ids))
     c.save("logits", run()[-1])
+    return run
+
+
+def lm_grad(c):
+    model, ids = Llama(c), c.ids("ids", c.dims["tokens"])
+    for w in model.w.values():
+        w.requires_grad_()
+
+    def run():
+        for w in model.w.values():
+            w.grad = None
+        loss = F.cross_entropy(model(ids, rows=slice(None, -1), watched=c.dims["layer"]), ids[1:])
+        model.seen.retain_grad()
+        loss.backward()
+        return loss
+
+    c.save("loss", run()[None])
+    c.save("residual", model.seen.grad)
+    for name, of in (("o", "0.o"), ("norm", "norm"), ("embed", "embed")):
+        c.save(name, model.w[of].grad)
     return run
 
 
@@ -222,8 +265,9 @@ def lm_decode(c):
     return run
 
 
-CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, lm_prefill, lm_decode,
-                                 lowrank_step, lowrank_orthogonalise)} | compression.CASES | sequence.CASES
+CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, lm_prefill, lm_decode, lm_grad,
+                                 cross_entropy, cross_entropy_gradient, lowrank_step, lowrank_orthogonalise)}
+CASES |= compression.CASES | models.CASES | sequence.CASES
 
 
 def main():

@@ -3,14 +3,16 @@
 //! `compare sae --torch DIR/env --json OUT` or `compare lm ...`; `DIR/env` is a shell file that puts a Python with PyTorch on the path;
 //! `compare hyper` and `compare entropy` need numpy and scipy there (`pip install scipy`).
 use clap::Parser;
-use latens_benches::{Result, conv1d, entropy, hyper, lm, lowrank, quant, report::Row, sae, scan, sparsify};
+use latens_benches::{
+    Result, conv1d, entropy, hyper, lm, loss, lowrank, models, quant, report::Row, sae, scan, sparsify,
+};
 use std::path::PathBuf;
 
 #[derive(Parser)]
 #[command(about = "Compare latens with PyTorch and candle on this machine")]
 struct Options {
     /// What to compare.
-    #[arg(value_parser = ["sae", "scan", "conv1d", "hyper", "entropy", "quant", "sparsify", "lowrank", "lm", "all"])]
+    #[arg(value_parser = ["sae", "scan", "conv1d", "hyper", "entropy", "quant", "sparsify", "lowrank", "models", "lm", "all"])]
     what: String,
     /// Shell file that puts a Python with PyTorch on the path.
     #[arg(long)]
@@ -56,6 +58,11 @@ fn main() -> Result<()> {
     }
     if asked("lowrank") {
         lowrank::compare(torch()?, &mut show)?;
+    }
+    if asked("models") {
+        models::compare(torch()?, &mut show)?;
+        loss::compare(torch()?, &mut show)?;
+        lm::compare_gradient(torch()?, options.model.as_deref(), &mut show)?;
     }
     if asked("lm") {
         lm::compare(options.torch.as_deref(), options.model.as_deref(), &mut show)?;

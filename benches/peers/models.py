@@ -1,0 +1,40 @@
+"""What language models are trained with: the torch side of `compare models`."""
+import torch
+import torch.nn.functional as F
+
+
+def heads(c):
+    length, dim = c.dims["len"], c.dims["dim"]
+    return [c.load(name, c.dims[of], length, dim)[None] for name, of in (("q", "heads"), ("k", "kv_heads"), ("v", "kv_heads"))]
+
+
+def attention(c):
+    q, k, v = heads(c)
+    run = torch.inference_mode()(lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True))
+    c.save("y", run())
+    return run
+
+
+def attention_backward(c):
+    q, k, v = (x.requires_grad_() for x in heads(c))
+    dy = c.load("dy", c.dims["heads"], c.dims["len"], c.dims["dim"])[None]
+
+    def run():
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return torch.autograd.grad(y, (q, k, v), dy)
+
+    for name, gradient in zip(("dq", "dk", "dv"), run()):
+        c.save(name, gradient)
+    return run
+
+
+def adamw(c):
+    w = torch.nn.Parameter(c.load("w", c.dims["numbers"]))
+    w.grad = c.load("g", c.dims["numbers"])
+    optimiser = torch.optim.AdamW([w], lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, fused=True)
+    optimiser.step()
+    c.save("w", w)
+    return optimiser.step
+
+
+CASES = {f.__name__: f for f in (attention, attention_backward, adamw)}
