@@ -218,6 +218,9 @@ impl<'m, T: Float> Tape<'m, T> {
     ///
     /// # Errors
     /// Those of [`rope_into`] and [`attention_into`].
+    ///
+    /// # Panics
+    /// As [`Tape::value`].
     pub fn attention(&mut self, x: Var, heads: Heads) -> Result<Var> {
         let rows = self.nodes[x.0].dims[0];
         let t = rows.checked_div(heads.batch).unwrap_or(0);
@@ -267,6 +270,9 @@ impl<'m, T: Float> Tape<'m, T> {
     ///
     /// # Errors
     /// Those of [`add_into`].
+    ///
+    /// # Panics
+    /// As [`Tape::value`].
     pub fn add(&mut self, a: Var, b: Var) -> Result<Var> {
         let mut y = self.nodes[b.0].value.take().expect("an activation that was used up");
         add_into(self.value(a).view(), y.view_mut())?;
@@ -278,6 +284,9 @@ impl<'m, T: Float> Tape<'m, T> {
     ///
     /// # Errors
     /// Those of `run`.
+    ///
+    /// # Panics
+    /// As [`Tape::value`]; on the way back, if `run` used up what it was given.
     pub fn again(&mut self, x: Var, run: impl Fn(&mut Self, Var) -> Result<Var> + 'm) -> Result<Var> {
         let mut inner = Self::new(&self.device);
         let from = inner.node(self.nodes[x.0].value.take().expect("an activation that was used up"), false);

@@ -16,7 +16,7 @@ const BLOCK: usize = 256;
 const ROWS: usize = 2;
 const QUERIES: usize = 4;
 
-/// Queries from which on the tiles of the dense product are faster, though they take 32 at a time.
+/// Queries from which on tiles of the dense product are taken, which are of 32: by their rates one at a time, not measured.
 const MANY: usize = 8;
 
 /// The best of a part of the corpus, or of all of it.

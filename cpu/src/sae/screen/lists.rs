@@ -109,8 +109,8 @@ impl Lists {
         self.keep(row);
     }
 
-    /// Whether errors are so large that products of `f32` are faster: about one list for each row had to be decided, of
-    /// which each takes as long as some 50 whole products.
+    /// Whether errors are so large that the screen may cost more than it saves: about one list for each row had to be
+    /// decided, product by product. Where to give up is a guess, not measured.
     pub(super) fn vain(&self) -> bool {
         self.decided > self.lens.len()
     }
@@ -136,7 +136,7 @@ fn number(low: f32) -> f32 {
 /// if so many numbers there are not.
 ///
 /// By halves of what is between, in the order of bits: counting takes a step for every eight numbers, and no branch hangs on
-/// them. Selecting, which branches on each, took 4 times as long.
+/// them, where selecting branches on each.
 fn least_of(level: Level, lows: &[f32], k: usize, from: f32) -> Option<f32> {
     level.run(
         #[inline(always)]
