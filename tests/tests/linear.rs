@@ -23,6 +23,10 @@ const CASES: &[[usize; 4]] = &[
     [67, 130, 19, 2],
     [13, 70, 100, 3],
     [9, 33, 95, 0],
+    // Sums that are made in parts: of y, of dx, of dw.
+    [13, 37, 4099, 3],
+    [14, 4102, 5, 1],
+    [4098, 14, 5, 0],
 ];
 
 fn limit<T: Float>() -> f64 {

@@ -3,7 +3,8 @@
 //! A part is a run of pairs, a query and a head of one group each, against all keys that they see. It makes scores and the
 //! gradients of weights in tiles of keys by pairs, and adds up what belongs to its queries and, by itself, to the keys; the
 //! sums over parts come last, in their order. How many parts there are depends on the shape alone.
-use super::{KEYS, ROWS, product, tile};
+use super::product::product;
+use super::{KEYS, ROWS, WIDE, tile};
 use crate::level::Level;
 use crate::simd::{Fused, Lane, Task, run};
 use crate::{math, rows};
@@ -193,8 +194,8 @@ impl<T: Float> Task for Part<'_, T> {
                 if block.visible.iter().all(|&visible| visible as usize <= first) {
                     continue;
                 }
-                product::<L, M, C>([m, dim, ROWS], &k, [depth, 1], (&block.q[1], ROWS), (&mut weights, ROWS), false);
-                product::<L, M, C>([m, dim, ROWS], &v, [depth, 1], (&block.dy[1], ROWS), (&mut slopes, ROWS), false);
+                product::<L, M, WIDE>([m, dim, ROWS], &k, [depth, 1], (&block.q[1], ROWS), (&mut weights, ROWS), false);
+                product::<L, M, WIDE>([m, dim, ROWS], &v, [depth, 1], (&block.dy[1], ROWS), (&mut slopes, ROWS), false);
                 shares(fused, block, first as u32, keys, &mut weights, &mut slopes);
                 let mut of_keys = sums.k.get_mut(first * depth..).filter(|_| of_k);
                 let mut of_values = sums.v.get_mut(first * depth..).filter(|_| of_v);
@@ -209,7 +210,7 @@ impl<T: Float> Task for Part<'_, T> {
                     columns::<L, M, C>([m, ROWS, depth], &slopes, &block.q[0], dk);
                 }
                 if of_q {
-                    product::<L, M, C>([depth, keys, ROWS], &k, [1, depth], (&slopes, ROWS), (dq, ROWS), true);
+                    product::<L, M, WIDE>([depth, keys, ROWS], &k, [1, depth], (&slopes, ROWS), (dq, ROWS), true);
                 }
             }
         }

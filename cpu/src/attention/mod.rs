@@ -4,6 +4,7 @@
 //! transposed, a pair in each lane of a register: scores and results are products that broadcast numbers of `k` and `v`
 //! as they lie in memory, and the softmax never sums across lanes. Keys come in tiles, with the online softmax between.
 mod backward;
+mod product;
 
 use crate::level::Level;
 use crate::math;
@@ -11,9 +12,12 @@ use crate::simd::{Fused, Lane, Task, run};
 use alloc::{vec, vec::Vec};
 pub use backward::{backward, backward_at};
 use latens_kernels::{DType, Float, attention::Plan};
+use product::product;
 
 /// Pairs of a block: a multiple of every register tile.
 const ROWS: usize = 48;
+/// Registers side by side in a product: with the rows of a tile and one number they are all that AVX2 has.
+const WIDE: usize = 2;
 /// Keys of a tile.
 const KEYS: usize = 64;
 
@@ -176,7 +180,7 @@ struct Scan<'a, T> {
 impl<T: Float> Task for Scan<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) {
+    fn run<L: Lane, const M: usize, const _C: usize>(self, fused: Fused) {
         let Self { block, k, v, scratch } = self;
         let ([_, _, _, dim], [_, k_layout, v_layout]) = (block.p.out(), block.p.layouts());
         let (depth, few) = (scratch.depth, block.pairs <= L::N);
@@ -192,7 +196,7 @@ impl<T: Float> Task for Scan<'_, T> {
             let rows = keys.next_multiple_of(M);
             match few {
                 true => product::<L, M, 1>([rows, dim, L::N], k, [depth, 1], (q, ROWS), (scores, ROWS), false),
-                false => product::<L, M, C>([rows, dim, ROWS], k, [depth, 1], (q, ROWS), (scores, ROWS), false),
+                false => product::<L, M, WIDE>([rows, dim, ROWS], k, [depth, 1], (q, ROWS), (scores, ROWS), false),
             }
             softmax(fused, scratch, first, keys, if few { L::N } else { ROWS });
             let Scratch { v, scores, y, visible, .. } = &mut *scratch;
@@ -202,7 +206,7 @@ impl<T: Float> Task for Scan<'_, T> {
             }
             match few {
                 true => product::<L, M, 1>([depth, keys, L::N], v, [1, depth], (scores, ROWS), (y, ROWS), true),
-                false => product::<L, M, C>([depth, keys, ROWS], v, [1, depth], (scores, ROWS), (y, ROWS), true),
+                false => product::<L, M, WIDE>([depth, keys, ROWS], v, [1, depth], (scores, ROWS), (y, ROWS), true),
             }
         }
     }
@@ -227,49 +231,6 @@ fn tile<T: Float>(
         strange += math::sum(row, |x| x * 0.0);
     }
     strange == 0.0
-}
-
-/// Rows of numbers that lie this far apart.
-type Rows<X> = (X, usize);
-
-/// `c[m, lanes] (+)= a[m, depth] b[depth, lanes]`, where `a` is any matrix in steps of `[m, depth]`. `m` is a multiple of `M`,
-/// `lanes` of `C` registers.
-#[inline(always)]
-fn product<L: Lane, const M: usize, const C: usize>(
-    [m, depth, lanes]: [usize; 3],
-    a: &[f32],
-    steps: [usize; 2],
-    (b, b_row): Rows<&[f32]>,
-    (c, c_row): Rows<&mut [f32]>,
-    add: bool,
-) {
-    for column in (0..lanes).step_by(C * L::N) {
-        for row in (0..m).step_by(M) {
-            let a = &a[row * steps[0]..];
-            let mut sums = [[L::splat(0.0); C]; M];
-            if add {
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    for (j, sum) in sums.iter_mut().enumerate() {
-                        *sum = L::load(&c[(row + i) * c_row + column + j * L::N..]);
-                    }
-                }
-            }
-            for d in 0..depth {
-                let b: [L; C] = core::array::from_fn(|j| L::load(&b[d * b_row + column + j * L::N..]));
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let a = L::splat(a[i * steps[0] + d * steps[1]]);
-                    for (sum, b) in sums.iter_mut().zip(b) {
-                        *sum = a.mul_add(b, *sum);
-                    }
-                }
-            }
-            for (i, sums) in sums.into_iter().enumerate() {
-                for (j, sum) in sums.into_iter().enumerate() {
-                    sum.store(&mut c[(row + i) * c_row + column + j * L::N..]);
-                }
-            }
-        }
-    }
 }
 
 /// Scores to weights, against the largest score so far; what was summed before is scaled to it.

@@ -1,11 +1,12 @@
 //! The product of two matrices of any strides.
 //!
 //! A task takes some panels of columns and packs them, then takes as many rows as its second-level cache holds beside a
-//! panel, and passes them over every panel. No sum is shared between tasks, so threads cannot change its order.
+//! panel, and passes them over every panel. Long sums are made part by part, each from zero: a part of a panel stays in the
+//! cache, and fewer terms are rounded into a large sum. No sum is shared between tasks, so threads cannot change its order.
 #![allow(unsafe_code)]
 use crate::cast::cast;
 use crate::level::{Level, prefetch_line};
-use crate::tile::pack::{Matrix, in_pairs, lanes, rows, steps};
+use crate::tile::pack::{self, Matrix, entries, in_pairs, rows, steps};
 use crate::tile::{LANES, Panels, ROWS, Tile, floats};
 use alloc::{vec, vec::Vec};
 use core::{array::from_fn, marker::PhantomData, ops::Range};
@@ -17,6 +18,8 @@ const PANELS: usize = 12;
 /// half a megabyte. With three panels, twelve rows at a time and halves of lanes side by side, products took 1.1 to 1.2
 /// of the time (Zen 3).
 const BLOCK: usize = 40 << 10;
+/// The longest sum that is made at once, in words of a row; longer ones have parts of at most half as many.
+const LONG: usize = 2048;
 
 /// `out = a·b + bias`, or `out += ..`; `out` is packed. The order of a sum depends on the sizes only.
 pub(super) fn product<T: Float, O: Float>(
@@ -41,6 +44,7 @@ pub(super) fn product<T: Float, O: Float>(
         plain,
         packed: if plain.is_some() { Vec::new() } else { packed(level, a, steps) },
         steps,
+        part: if steps > LONG { steps.div_ceil(steps.div_ceil(LONG / 2)) } else { steps },
         bias: bias.map(|bias| bias[..n].iter().map(|x| x.to_f32()).collect()),
         add,
         out: Out { start: out.as_mut_ptr(), n, len: out.len(), borrow: PhantomData },
@@ -65,6 +69,8 @@ struct Product<'a, T: Float, O> {
     packed: Vec<u32>,
     /// Words of a packed row.
     steps: usize,
+    /// Of them, those that are summed at once.
+    part: usize,
     bias: Option<Vec<f32>>,
     add: bool,
     out: Out<'a, O>,
@@ -73,42 +79,60 @@ struct Product<'a, T: Float, O> {
 impl<T: Float, O: Float> Product<'_, T, O> {
     /// The product of some tiles of rows with some panels, which no other task has.
     fn run(&self, b: Matrix<'_, T>, panels: Range<usize>, tiles: Range<usize>) {
-        let size = LANES * self.steps;
-        let mut right = Panels::new(panels.len() * size);
-        for (panel, to) in panels.clone().zip(right.chunks_exact_mut(size.max(1))) {
+        let block = (BLOCK / (ROWS * self.part).max(1)).max(1);
+        let mut right = Panels::new(panels.len() * LANES * self.part);
+        let parts = self.steps.div_ceil(self.part.max(1)).max(1);
+        let mut sums = vec![[[0.0; LANES]; ROWS]; if parts > 1 { panels.len() * tiles.len() } else { 0 }];
+        let mut tile = [[0.0; LANES]; ROWS];
+        for part in 0..parts {
+            let words = part * self.part..self.steps.min((part + 1) * self.part);
+            let size = LANES * words.len();
+            let (b, to) = (entries(self.level, b, &words), &mut right[..panels.len() * size]);
             self.level.run(
                 #[inline(always)]
-                |_| lanes(self.level, b, panel * LANES, to),
+                |_| pack::panels(self.level, b, panels.start * LANES, to, size.max(1)),
             );
-        }
-        let block = (BLOCK / (ROWS * self.steps).max(1)).max(1);
-        let mut tile = [[0.0; LANES]; ROWS];
-        for start in tiles.clone().step_by(block) {
-            for (at, panel) in panels.clone().enumerate() {
-                for rows in start..tiles.end.min(start + block) {
-                    self.tile(&right[at * size..][..size], rows * ROWS, panel * LANES, &mut tile);
+            for start in tiles.clone().step_by(block) {
+                for (at, panel) in panels.clone().enumerate() {
+                    for rows in start..tiles.end.min(start + block) {
+                        let (top, left, last) = (rows * ROWS, panel * LANES, part + 1 == parts);
+                        if last {
+                            (top..self.a.rows.min(top + ROWS)).for_each(|row| self.out.ahead(row, left));
+                        }
+                        self.tile(&right[at * size..][..size], top, words.clone(), &mut tile);
+                        if let Some(sums) = sums.get_mut(at * tiles.len() + rows - tiles.start) {
+                            let pairs = sums.as_flattened_mut().iter_mut().zip(tile.as_flattened());
+                            pairs.for_each(|(sum, x)| *sum += x);
+                            tile = *sums;
+                        }
+                        if last {
+                            self.store(&mut tile, top, left);
+                        }
+                    }
                 }
             }
         }
     }
 
-    /// One tile, from row `top` and column `left` on.
-    fn tile(&self, right: &[u32], top: usize, left: usize, tile: &mut Tile) {
-        let (m, n, level) = (self.a.rows, self.out.n, self.level);
+    /// One tile of sums over some words of the rows from `top` on.
+    fn tile(&self, right: &[u32], top: usize, words: Range<usize>, tile: &mut Tile) {
+        let (m, level) = (self.a.rows, self.level);
         let row = |i: usize| (top + i).min(m - 1);
-        for row in top..(top + ROWS).min(m) {
-            self.out.ahead(row, left);
-        }
         if let Some(data) = self.plain {
-            level.wide(floats(right), from_fn(|i| &data[row(i) * self.a.down..][..self.steps]), tile);
+            level.wide(floats(right), from_fn(|i| &data[row(i) * self.a.down..][words.clone()]), tile);
         } else {
-            let from: [&[u32]; ROWS] = from_fn(|i| &self.packed[row(i) * self.steps..][..self.steps]);
+            let from: [&[u32]; ROWS] = from_fn(|i| &self.packed[row(i) * self.steps..][words.clone()]);
             match in_pairs::<T>(level) {
                 true => level.paired(right, from, tile),
                 false => level.wide(floats(right), from.map(floats), tile),
             }
         }
-        level.run(
+    }
+
+    /// A tile to the output, from row `top` and column `left` on.
+    fn store(&self, tile: &mut Tile, top: usize, left: usize) {
+        let (m, n) = (self.a.rows, self.out.n);
+        self.level.run(
             #[inline(always)]
             |_| {
                 for (row, sums) in tile.iter_mut().enumerate().take(m - top) {
@@ -124,10 +148,10 @@ impl<T: Float, O: Float> Product<'_, T, O> {
 /// The rows of `a`, each in `steps` words.
 fn packed<T: Float>(level: Level, a: Matrix<'_, T>, steps: usize) -> Vec<u32> {
     let mut packed = vec![0; a.rows * steps];
-    each(packed.chunks_mut((ROWS * steps).max(1)), |at, to| {
+    crate::rows::each_one(4 * ROWS * steps, &mut packed, |at, to| {
         level.run(
             #[inline(always)]
-            |_| rows(level, a, at * ROWS, to),
+            |_| rows(level, a, at * 4 * ROWS, to),
         )
     });
     packed
@@ -176,17 +200,6 @@ impl<O> Out<'_, O> {
         // SAFETY: inside of the borrowed slice, and nobody else's by the promise.
         unsafe { core::slice::from_raw_parts_mut(self.start.add(at), count) }
     }
-}
-
-/// Call `work` for every part, on every core where there are threads.
-fn each<'a>(parts: core::slice::ChunksMut<'a, u32>, work: impl Fn(usize, &'a mut [u32]) + Sync) {
-    #[cfg(feature = "std")]
-    {
-        use rayon::prelude::*;
-        parts.enumerate().par_bridge().for_each(|(at, part)| work(at, part));
-    }
-    #[cfg(not(feature = "std"))]
-    parts.enumerate().for_each(|(at, part)| work(at, part));
 }
 
 /// [`product`] of `f64`, in plain loops: it is not for speed.

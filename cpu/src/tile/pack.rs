@@ -55,6 +55,9 @@ pub(crate) fn rows<T: Float>(level: Level, a: Matrix<'_, T>, first: usize, to: &
     let (pairs, steps) = (in_pairs::<T>(level), steps::<T>(level, a.columns));
     let each = if pairs { 2 } else { 1 };
     if a.across != 1 {
+        if a.down == 1 && !pairs && rows_of_columns(level, a, first, to) {
+            return;
+        }
         // Neighbours in memory are of neighbouring rows.
         let count = to.len() / steps.max(1);
         for (c, i) in (0..steps).flat_map(|c| (0..count).map(move |i| (c, i))) {
@@ -80,6 +83,36 @@ pub(crate) fn rows<T: Float>(level: Level, a: Matrix<'_, T>, first: usize, to: &
     }
 }
 
+/// [`rows`] where entries of neighbouring rows lie side by side: 16 by 16 numbers at a time.
+#[inline(always)]
+fn rows_of_columns<T: Float>(level: Level, a: Matrix<'_, T>, first: usize, to: &mut [u32]) -> bool {
+    let (steps, plain) = (a.columns, cast::<T, f32>(a.data).map(super::bits));
+    let (mut block, mut turned) = ([0; HALF * HALF], [0; HALF * HALF]);
+    for (stripe, to) in to.chunks_mut((HALF * steps).max(1)).enumerate() {
+        let (first, count) = (first + stripe * HALF, to.len() / steps.max(1));
+        for c in (0..steps).step_by(HALF) {
+            let (deep, from) = ((steps - c).min(HALF), c * a.across + first);
+            let done = match plain.filter(|_| count == HALF && deep == HALF) {
+                Some(data) => level.transpose16(&data[from..], a.across, &mut turned),
+                None => {
+                    for (r, to) in block.chunks_exact_mut(HALF).enumerate().take(deep) {
+                        let row = &a.data[from + r * a.across..][..count];
+                        to.iter_mut().zip(row).for_each(|(to, x)| *to = x.to_f32().to_bits());
+                    }
+                    level.transpose16(&block, HALF, &mut turned)
+                }
+            };
+            if !done {
+                return false;
+            }
+            for (to, row) in to.chunks_exact_mut(steps).zip(turned.chunks_exact(HALF)) {
+                to[c..c + deep].copy_from_slice(&row[..deep]);
+            }
+        }
+    }
+    true
+}
+
 /// The columns of `b` from `first` on, at most [`LANES`], as a tile wants them; zeros past the last.
 #[inline(always)]
 pub(crate) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mut [u32]) {
@@ -97,10 +130,50 @@ pub(crate) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: 
     }
 }
 
+/// [`lanes`] of as many panels as fit, one after another, each of `size` words. Where the columns of a row lie side by side, some
+/// rows are read along all panels, and then the next: one panel at a time, every line of a row would be on another page.
+#[inline(always)]
+pub(crate) fn panels<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mut [u32], size: usize) {
+    /// Rows that are read along.
+    const ALONG: usize = 16;
+    if b.across != 1 {
+        to.chunks_exact_mut(size).enumerate().for_each(|(at, to)| lanes(level, b, first + at * LANES, to));
+        return;
+    }
+    let (pairs, steps) = (in_pairs::<T>(level), steps::<T>(level, b.rows));
+    if b.columns < first + to.len() / size * LANES {
+        to.fill(0);
+    }
+    for start in (0..steps).step_by(ALONG) {
+        let words = start..steps.min(start + ALONG);
+        let b = entries(level, b, &words);
+        for (at, to) in to.chunks_exact_mut(HALF * steps).enumerate() {
+            let columns = (first + at * HALF).min(b.columns)..(first + (at + 1) * HALF).min(b.columns);
+            if !columns.is_empty() {
+                half_of_lanes(pairs, b, columns, &mut to[words.start * HALF..words.end * HALF]);
+            }
+        }
+    }
+}
+
+/// The rows of `b` that some words of the terms stand for.
+pub(crate) fn entries<'b, T: Float>(level: Level, b: Matrix<'b, T>, words: &Range<usize>) -> Matrix<'b, T> {
+    let each = if in_pairs::<T>(level) { 2 } else { 1 };
+    let (from, to) = (each * words.start, b.rows.min(each * words.end));
+    Matrix { data: &b.data[(from * b.down).min(b.data.len())..], rows: to - from, ..b }
+}
+
 /// So many columns of `b`, entry (c, lane) at `c * HALF + lane`.
 #[inline(always)]
 fn half_of_lanes<T: Float>(pairs: bool, b: Matrix<'_, T>, columns: Range<usize>, to: &mut [u32]) {
     let each = if pairs { 2 } else { 1 };
+    if b.across == 1 && columns.len() == HALF && !pairs {
+        for (to, row) in to.as_chunks_mut::<HALF>().0.iter_mut().zip(b.data.chunks(b.down.max(1))) {
+            let row = &row[columns.start..][..HALF];
+            to.iter_mut().zip(row).for_each(|(to, &x)| *to = entry(false, x, None));
+        }
+        return;
+    }
     for (c, to) in to.chunks_exact_mut(HALF).enumerate() {
         if b.across == 1 {
             let row = |c: usize| &b.data[c * b.down..][columns.clone()];
