@@ -4,7 +4,7 @@ use crate::report::Row;
 use crate::{Result, disagreement};
 use latens::assets::{SMOLLM2, SPEECHES};
 use latens::io::gguf::Gguf;
-use latens::lm::{Cache, Config, Hooks, LanguageModel, Part, Recording, Sampler, Sampling, Site};
+use latens::lm::{Cache, Config, Hooks, LanguageModel, Part, Positions, Recording, Sampler, Sampling, Site};
 use latens::tape::{Tape, Var};
 use latens_core::{Device, Pairing, Tensor};
 use serde_json::{Map, Value, json};
@@ -172,9 +172,10 @@ fn weights(file: &Gguf, config: &Config, dir: &Exchange) -> Result<()> {
         dir.put(&short, &file.read(name, &entry.dims)?)?;
         tensors.insert(short, json!(entry.dims));
     }
+    let Positions::Rotary(rotary) = config.positions else { return Err("this model does not turn its heads".into()) };
     let shape: Value = json!({
         "layers": config.layers, "heads": config.heads, "kv_heads": config.kv_heads, "eps": config.epsilon,
-        "rope_base": config.rope_base, "interleaved": config.pairing == Pairing::Interleaved, "tensors": tensors,
+        "rope_base": rotary.base, "interleaved": rotary.pairing == Pairing::Interleaved, "tensors": tensors,
     });
     std::fs::write(dir.path().join("llama.json"), shape.to_string())?;
     Ok(())

@@ -20,10 +20,10 @@
 //! ```
 mod backward;
 
-use crate::io::Result;
+use crate::io::{Error, Result};
 use crate::{
-    Act, Attention, Device, Float, Mask, Pairing, Tensor, View, act_into, add_into, attention_into, embed_into,
-    layer_norm_into, linear_into, rms_norm_into, rope_into,
+    Act, Attention, Device, Float, Mask, Pairing, Tensor, View, act_into, add_into, attention_into, copy_into,
+    embed_into, layer_norm_into, linear_into, rms_norm_into, rope_into,
 };
 use latens_core::Accumulate;
 use std::collections::BTreeMap;
@@ -57,6 +57,11 @@ impl<'m, T: latens_core::Element, const R: usize> Weight<'m, T, R> {
     pub fn trained(of: View<'m, T, R>, number: usize) -> Self {
         Self { of, number: Some(number) }
     }
+
+    /// Its sizes.
+    pub fn dims(&self) -> [usize; R] {
+        self.of.dims()
+    }
 }
 
 /// How an activation `[batch * t, (heads + 2 kv_heads) * dim]` is queries, keys and values, side by side.
@@ -72,8 +77,19 @@ pub struct Heads {
     pub dim: usize,
     /// Which keys a query sees.
     pub mask: Mask,
-    /// Base and pairs of the turn of queries and keys by their positions, if they are turned.
-    pub turn: Option<(f64, Pairing)>,
+    /// The turn of queries and keys by their positions, if they are turned.
+    pub turn: Option<Rotary>,
+}
+
+/// A turn of heads by their positions: see [`rope_into`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rotary {
+    /// Base of the angles.
+    pub base: f64,
+    /// Which entries of a head are turned together.
+    pub pairing: Pairing,
+    /// How many entries of a head are turned, the first ones.
+    pub dim: usize,
 }
 
 struct Node<T: Float> {
@@ -96,6 +112,7 @@ enum Step<'m, T: Float> {
     Attention { x: Var, heads: Heads, positions: Tensor<u32, 1>, lse: Tensor<T::Acc, 3> },
     Act { x: Var, act: Act, gated: bool },
     Add { a: Var, b: Var },
+    Join { a: Var, b: Var, batch: usize },
     Again { x: Var, run: Again<'m, T> },
 }
 
@@ -228,9 +245,10 @@ impl<'m, T: Float> Tape<'m, T> {
         let positions = Tensor::from_vec(positions, [rows], &self.device)?;
         let (width, dims) = (heads.heads + 2 * heads.kv_heads, [heads.batch, t, heads.heads]);
         let x_value = self.nodes[x.0].value.as_mut().expect("an activation that was used up");
-        if let Some((base, pairing)) = heads.turn {
+        if let Some(Rotary { base, pairing, dim }) = heads.turn {
             let all = x_value.view_mut().reshape([rows, width, heads.dim])?;
-            rope_into(all.narrow(1, 0, heads.heads + heads.kv_heads)?, positions.view(), base, pairing)?;
+            let turned = all.narrow(1, 0, heads.heads + heads.kv_heads)?.narrow(2, 0, dim)?;
+            rope_into(turned, positions.view(), base, pairing)?;
         }
         let mut lse = Tensor::empty(dims, &self.device)?;
         let mut y = self.empty([rows, heads.heads * heads.dim])?;
@@ -278,6 +296,32 @@ impl<'m, T: Float> Tape<'m, T> {
         add_into(self.value(a).view(), y.view_mut())?;
         let needed = self.needs(a) || self.needs(b);
         Ok(self.made(y, needed, Step::Add { a, b }))
+    }
+
+    /// Context by context, of `batch`, the rows of `a` and then those of `b`.
+    ///
+    /// # Errors
+    /// Rows that do not divide into contexts, or two widths.
+    ///
+    /// # Panics
+    /// As [`Tape::value`].
+    pub fn join(&mut self, a: Var, b: Var, batch: usize) -> Result<Var> {
+        let ([rows, n], [more, width]) = (self.nodes[a.0].dims, self.nodes[b.0].dims);
+        if batch == 0 || !rows.is_multiple_of(batch) || !more.is_multiple_of(batch) {
+            let what = format!("{rows} and {more} rows do not divide into {batch} contexts");
+            return Err(Error::setting("batch", what));
+        }
+        if n != width {
+            return Err(latens_core::Error::Size { op: "join", arg: "b", want: n, got: width }.into());
+        }
+        let mut y = self.empty([rows + more, n])?;
+        let (first, second) = (rows / batch, more / batch);
+        let split = y.view_mut().reshape([batch, first + second, n])?;
+        copy_into(self.value(a).view().reshape([batch, first, n])?, split.narrow(1, 0, first)?)?;
+        let split = y.view_mut().reshape([batch, first + second, n])?;
+        copy_into(self.value(b).view().reshape([batch, second, n])?, split.narrow(1, first, first + second)?)?;
+        let needed = self.needs(a) || self.needs(b);
+        Ok(self.made(y, needed, Step::Join { a, b, batch }))
     }
 
     /// What `run` makes of `x`, of which only the result is kept: the way back runs it again.

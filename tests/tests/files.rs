@@ -140,6 +140,8 @@ fn an_index_is_believed_only_if_true() {
     let one = r#"{"one":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
     fs::write(folder.join("a.safetensors"), safetensors(one, &f32s(&[1.0, 2.0]))).unwrap();
     fs::write(folder.join("b.safetensors"), safetensors(&one.replace("one", "two"), &f32s(&[3.0, 4.0]))).unwrap();
+    let both = r#"{"one":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"two":{"dtype":"F32","shape":[0],"data_offsets":[8,8]}}"#;
+    fs::write(folder.join("d.safetensors"), safetensors(both, &f32s(&[5.0, 6.0]))).unwrap();
     let open = |map: &str| {
         fs::write(folder.join("model.safetensors.index.json"), format!(r#"{{"weight_map":{map}}}"#)).unwrap();
         Safetensors::open(&folder)
@@ -153,6 +155,9 @@ fn an_index_is_believed_only_if_true() {
         (r#"{"one":3}"#, "no text"),
         ("3", "no weight_map"),
         (r#"{"one":"c.safetensors"}"#, "cannot open"),
+        (r#"{"one":"a.safetensors","two":"a.safetensors"}"#, "it says that two is in a.safetensors, where it is not"),
+        (r#"{"one":"d.safetensors"}"#, "two is in d.safetensors, of which it says nothing"),
+        (r#"{"one":"a.safetensors","two":"d.safetensors"}"#, "one is in d.safetensors, of which it says nothing"),
     ];
     for (map, what) in wrong {
         let said = open(map).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! The tape: its gradients are slopes, and the same on every device.
 use approx::assert_relative_eq;
 use latens::io::Result;
-use latens::tape::{Heads, Tape, Var, Weight};
+use latens::tape::{Heads, Rotary, Tape, Var, Weight};
 use latens_core::{Act, Device, Float, IGNORED, Mask, Pairing, Tensor};
 use latens_tests::{close, devices, normal, place};
 
@@ -62,7 +62,7 @@ impl<T: Float> Net<T> {
             kv_heads: 1,
             dim: 4,
             mask: Mask::Causal,
-            turn: Some((100.0, Pairing::Halves)),
+            turn: Some(Rotary { base: 100.0, pairing: Pairing::Halves, dim: 2 }),
         };
         let y = tape.layer_norm(x, self.vector(1, vector), Some(self.vector(2, vector)), 1e-5)?;
         let y = tape.linear(y, self.matrix(3, matrix), Some(self.vector(4, vector)))?;

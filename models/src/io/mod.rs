@@ -11,4 +11,4 @@ mod write;
 #[cfg(feature = "sae")]
 pub use digest::{sha256, sha256_of};
 pub use error::{Error, Result};
-pub use write::{replace, replace_all};
+pub use write::{Contents, replace, replace_all, replace_all_with};

@@ -3,7 +3,10 @@
 //! `length u64 | JSON header of that length | data`. The `safetensors` crate checks the header: that all tensors are of a known
 //! type, follow each other without gap or overlap, and have as many bytes as their sizes say. Checked here: that the header and
 //! the data fit the file, before memory is taken for them, and that no name occurs twice.
+mod write;
+
 use super::{Error, Result};
+use latens_core::Float;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, Metadata};
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -11,6 +14,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+pub use write::{Piece, bytes, dtype, save};
+
+/// The note by which files of one save know each other.
+const SAVE: &str = "save";
 
 /// Bytes of a header, as in the `safetensors` crate.
 const HEADER: u64 = 100_000_000;
@@ -48,14 +55,9 @@ impl Safetensors {
         }
         let mut all = Self { path: path.to_owned(), tensors: BTreeMap::new(), notes: BTreeMap::new() };
         if path.extension().is_some_and(|end| end == "json") {
-            for (file, names) in index(path)? {
-                let shard = path.with_file_name(&file);
-                all.add(&shard)?;
-                if let Some(name) =
-                    names.iter().find(|name| all.tensors.get(*name).is_none_or(|entry| entry.file != shard))
-                {
-                    return Err(Error::content(path, format!("it says that {name} is in {file}, where it is not")));
-                }
+            let (files, save) = index(path)?;
+            for (file, names) in files {
+                all.shard(&file, &names, save.as_deref())?;
             }
         } else {
             all.add(path)?;
@@ -83,17 +85,25 @@ impl Safetensors {
     /// # Errors
     /// [`Error::Content`] if it is missing, of other sizes, or not of f32, f16, bf16 or f64; [`Error::System`].
     pub fn read(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
+        self.read_as(name, dims)
+    }
+
+    /// The same, rounded once to another type.
+    ///
+    /// # Errors
+    /// As [`Safetensors::read`].
+    pub fn read_as<T: Float>(&self, name: &str, dims: &[usize]) -> Result<Vec<T>> {
         let missing = || Error::content(&self.path, format!("there is no tensor {name}"));
         let entry = self.tensors.get(name).ok_or_else(missing)?;
         if entry.dims != dims {
             let what = format!("tensor {name} has sizes {:?}, expected {dims:?}", entry.dims);
             return Err(Error::content(&entry.file, what));
         }
-        let decode: fn(&[u8]) -> f32 = match entry.dtype {
-            Dtype::F32 => |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]),
-            Dtype::F16 => |b| latens_core::f16::from_le_bytes([b[0], b[1]]).to_f32(),
-            Dtype::BF16 => |b| latens_core::bf16::from_le_bytes([b[0], b[1]]).to_f32(),
-            Dtype::F64 => |b| f64::from_le_bytes(std::array::from_fn(|i| b[i])) as f32,
+        let decode: fn(&[u8]) -> T = match entry.dtype {
+            Dtype::F32 => |b| T::narrow(f32::from_le_bytes([b[0], b[1], b[2], b[3]]).into()),
+            Dtype::F16 => |b| T::narrow(latens_core::f16::from_le_bytes([b[0], b[1]]).wide()),
+            Dtype::BF16 => |b| T::narrow(latens_core::bf16::from_le_bytes([b[0], b[1]]).wide()),
+            Dtype::F64 => |b| T::narrow(f64::from_le_bytes(std::array::from_fn(|i| b[i]))),
             other => {
                 let what = format!("tensor {name} is of type {other:?}, expected F32, F16, BF16 or F64");
                 return Err(Error::content(&entry.file, what));
@@ -104,6 +114,26 @@ impl Safetensors {
         let all = file.seek(SeekFrom::Start(entry.start)).and_then(|_| file.read_exact(&mut bytes));
         all.map_err(Error::system(&entry.file, "read"))?;
         Ok(bytes.par_chunks_exact(entry.dtype.bitsize() / 8).with_min_len(1 << 16).map(decode).collect())
+    }
+
+    /// Add a file that an index names, which must have these tensors and no others, and be of the same save.
+    fn shard(&mut self, file: &str, names: &HashSet<String>, save: Option<&str>) -> Result<()> {
+        let (path, wrong) = (self.path.with_file_name(file), |what: String| Err(Error::content(&self.path, what)));
+        let mut shard = Self { path: path.clone(), tensors: BTreeMap::new(), notes: BTreeMap::new() };
+        shard.add(&path)?;
+        if let Some(name) = names.iter().find(|name| !shard.tensors.contains_key(*name)) {
+            return wrong(format!("it says that {name} is in {file}, where it is not"));
+        }
+        if let Some(name) = shard.tensors.keys().find(|name| !names.contains(*name)) {
+            return wrong(format!("{name} is in {file}, of which it says nothing"));
+        }
+        let other = shard.notes.get(SAVE).map(String::as_str);
+        if let (Some(save), true) = (save, other != save) {
+            return wrong(format!("it belongs to the save {save}, but {file} to {}", other.unwrap_or("none")));
+        }
+        self.tensors.append(&mut shard.tensors);
+        self.notes.append(&mut shard.notes);
+        Ok(())
     }
 
     /// Add the tensors of one file.
@@ -144,23 +174,24 @@ impl Safetensors {
     }
 }
 
-/// The files that an index names, and the tensors it says are in each.
-fn index(path: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+/// The files that an index names, and the tensors it says are in each; and the save that it belongs to, if it says so.
+#[allow(clippy::type_complexity)] // two maps
+fn index(path: &Path) -> Result<(BTreeMap<String, HashSet<String>>, Option<String>)> {
     let text = std::fs::read(path).map_err(Error::system(path, "read"))?;
     let wrong =
         |what: &dyn std::fmt::Display| Error::content(path, format!("this is no index of safetensors files: {what}"));
     let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| wrong(&e))?;
     let map = json.get("weight_map").and_then(|map| map.as_object()).ok_or_else(|| wrong(&"it has no weight_map"))?;
-    let mut files = BTreeMap::<_, Vec<_>>::new();
+    let mut files = BTreeMap::<_, HashSet<_>>::new();
     for (name, file) in map {
         let file = file.as_str().ok_or_else(|| wrong(&format!("the file of {name} is no text")))?;
         let mut parts = Path::new(file).components();
         if !matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) {
             return Err(wrong(&format!("{file} is no plain file name")));
         }
-        files.entry(file.to_owned()).or_default().push(name.clone());
+        files.entry(file.to_owned()).or_default().insert(name.clone());
     }
-    Ok(files)
+    Ok((files, json["metadata"][SAVE].as_str().map(str::to_owned)))
 }
 
 /// Whether no name occurs twice in a JSON object; of two, a map would silently keep the last.

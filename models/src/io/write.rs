@@ -27,6 +27,19 @@ pub fn replace(path: &Path, contents: &[u8]) -> Result<()> {
 /// # Errors
 /// [`Error::System`]; what was written aside is then removed.
 pub fn replace_all(folder: &Path, files: &[(&Path, &[u8])]) -> Result<()> {
+    let contents: Vec<_> = files.iter().map(|(_, contents)| move |to: &mut dyn Write| to.write_all(contents)).collect();
+    let files: Vec<_> = files.iter().zip(&contents).map(|((name, _), write)| (*name, write as &Contents<'_>)).collect();
+    replace_all_with(folder, &files)
+}
+
+/// What writes the contents of a file.
+pub type Contents<'a> = dyn Fn(&mut dyn Write) -> io::Result<()> + 'a;
+
+/// [`replace_all`] of contents that are made while they are written.
+///
+/// # Errors
+/// As [`replace_all`].
+pub fn replace_all_with(folder: &Path, files: &[(&Path, &Contents<'_>)]) -> Result<()> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let paths: Vec<[PathBuf; 2]> =
         files.iter().map(|(name, _)| [folder.join(aside(name)), folder.join(name)]).collect();
@@ -59,10 +72,10 @@ fn turn(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(contents)?;
-    file.sync_all()
+fn write(path: &Path, contents: &Contents<'_>) -> io::Result<()> {
+    let mut file = io::BufWriter::new(File::create(path)?);
+    contents(&mut file)?;
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
 /// The name beside `name` under which its next contents are gathered. It begins with a dot, so that no reader of the

@@ -1,28 +1,23 @@
-use super::Llama;
-use crate::Tensor;
-use crate::io::{Error, Result};
+use super::Decoder;
+use crate::io::Result;
+use crate::{Float, Tensor};
 
 /// The keys and values of the tokens that a model has seen, so that the next need only their own.
-pub struct Cache {
+pub struct Cache<T: Float = f32> {
     /// `[batch, capacity, kv_heads, head_dim]` for each layer.
-    pub(super) keys: Vec<Tensor<f32, 4>>,
-    pub(super) values: Vec<Tensor<f32, 4>>,
+    pub(super) keys: Vec<Tensor<T, 4>>,
+    pub(super) values: Vec<Tensor<T, 4>>,
     pub(super) length: usize,
 }
 
-impl Cache {
+impl<T: Float> Cache<T> {
     /// Room for `capacity` tokens in each of `batch` contexts of `model`.
     ///
     /// # Errors
     /// More than the model was trained for, or than there is memory.
-    pub fn new(model: &Llama, batch: usize, capacity: usize) -> Result<Self> {
+    pub fn new(model: &Decoder<T>, batch: usize, capacity: usize) -> Result<Self> {
         let config = model.config();
-        if capacity > config.context {
-            return Err(Error::setting(
-                "context",
-                format!("{capacity} tokens, but the model takes {}", config.context),
-            ));
-        }
+        config.fits(capacity)?;
         let dims = [batch, capacity, config.kv_heads, config.head_dim];
         let all = || (0..config.layers).map(|_| Ok(Tensor::empty(dims, model.device())?)).collect::<Result<_>>();
         Ok(Self { keys: all()?, values: all()?, length: 0 })

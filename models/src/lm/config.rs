@@ -1,16 +1,20 @@
-use crate::Pairing;
-use crate::io::gguf::{Gguf, Value};
-use crate::io::{Error, Result};
-use std::path::Path;
+//! What a decoder is made of.
+mod gguf;
+mod json;
 
-/// The sizes and constants of a Llama.
+use super::Part;
+use crate::io::{Error, Result};
+use crate::tape::Rotary;
+use crate::{Act, Pairing};
+
+/// The sizes and constants of a decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Layers.
     pub layers: usize,
     /// Width of the residual.
     pub dim: usize,
-    /// Width of the gated layer.
+    /// Width inside the feed-forward half of a layer.
     pub hidden: usize,
     /// Heads of queries.
     pub heads: usize,
@@ -22,94 +26,168 @@ pub struct Config {
     pub vocabulary: usize,
     /// The longest context it was trained for.
     pub context: usize,
-    /// What is added to mean squares.
+    /// By what rows are brought to unit size.
+    pub norm: Norm,
+    /// What is added to mean squares or variances.
     pub epsilon: f32,
-    /// Base of the rotation.
-    pub rope_base: f64,
-    /// Which entries of a head the rotation pairs: the files' conventions differ.
-    pub pairing: Pairing,
+    /// How a token knows its place.
+    pub positions: Positions,
+    /// Whether both halves of a layer read the same residual; else the second reads what the first has added to.
+    pub parallel: bool,
+    /// The second half of a layer.
+    pub mlp: Mlp,
+    /// Whether queries, keys, values and what the heads found have biases.
+    pub attention_bias: bool,
+    /// Whether the products of the feed-forward half have biases.
+    pub mlp_bias: bool,
+    /// Whether tokens are written by the table they are read by.
+    pub tied: bool,
+}
+
+/// By what rows are brought to unit size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// Their root mean square.
+    Rms,
+    /// Their mean and variance; there is a bias.
+    Layer,
+}
+
+/// How a token knows its place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Positions {
+    /// By a row for each place, added to its embedding.
+    Learned,
+    /// By a turn of queries and keys.
+    Rotary(Rotary),
+}
+
+/// The feed-forward half of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mlp {
+    /// `down(act(gate(x)) * up(x))`.
+    Gated(Act),
+    /// `down(act(up(x)))`.
+    Plain(Act),
+}
+
+impl Mlp {
+    /// Its activation function.
+    pub fn act(self) -> Act {
+        let (Self::Gated(act) | Self::Plain(act)) = self;
+        act
+    }
+
+    /// Products that read the residual.
+    pub(super) fn inputs(self) -> usize {
+        if matches!(self, Self::Gated(_)) { 2 } else { 1 }
+    }
 }
 
 impl Config {
-    /// The configuration in the metadata of a GGUF file.
-    ///
-    /// # Errors
-    /// [`Error::Content`] if it is not of the Llama family, or its numbers make no sense.
-    pub fn from_gguf(file: &Gguf) -> Result<Self> {
-        let wrong = |what: String| Error::content(file.path(), what);
-        let family = file.get("general.architecture", Value::text)?;
-        if family != "llama" {
-            return Err(wrong(format!("this is a model of the family {family}, expected llama")));
+    /// A Llama: RMS norms, turned halves of heads, gated SiLU of 8/3 of the width in steps of 64, no biases, one table.
+    pub fn llama(layers: usize, dim: usize, heads: usize, vocabulary: usize, context: usize) -> Self {
+        let head_dim = dim / heads.max(1);
+        Self {
+            hidden: (dim.saturating_mul(8) / 3).next_multiple_of(64),
+            norm: Norm::Rms,
+            positions: Positions::Rotary(Rotary { base: 10_000.0, pairing: Pairing::Halves, dim: head_dim }),
+            mlp: Mlp::Gated(Act::Silu),
+            attention_bias: false,
+            mlp_bias: false,
+            ..Self::gpt2(layers, dim, heads, vocabulary, context)
         }
-        let size = |key: &str| file.get(&format!("llama.{key}"), Value::size);
-        let optional = |key: &str| file.find(&format!("llama.{key}"), Value::size);
-        if let Some(kind) = file.find("llama.rope.scaling.type", Value::text)?.filter(|kind| *kind != "none") {
-            return Err(wrong(format!("positions scaled by {kind} are not read")));
-        }
-        let (dim, heads) = (size("embedding_length")?, size("attention.head_count")?);
-        let head_dim = optional("attention.key_length")?.unwrap_or(dim / heads.max(1));
-        let config = Self {
-            layers: size("block_count")?,
-            dim,
-            hidden: size("feed_forward_length")?,
-            heads,
-            kv_heads: optional("attention.head_count_kv")?.unwrap_or(heads),
-            head_dim,
-            vocabulary: file.tensors().get("token_embd.weight").map_or(0, |entry| entry.dims[0]),
-            context: size("context_length")?,
-            epsilon: file.get("llama.attention.layer_norm_rms_epsilon", Value::float)? as f32,
-            rope_base: file.find("llama.rope.freq_base", Value::float)?.unwrap_or(10_000.0),
-            pairing: Pairing::Interleaved,
-        };
-        if let Some(turned) = optional("rope.dimension_count")?.filter(|&turned| turned != head_dim) {
-            return Err(wrong(format!("{turned} of the {head_dim} entries of a head are turned, expected all")));
-        }
-        config.check().map_err(wrong)
     }
 
-    /// The configuration in a `config.json` as Hugging Face writes it.
-    ///
-    /// # Errors
-    /// As [`Config::from_gguf`].
-    pub fn from_json(path: &Path) -> Result<Self> {
-        let wrong = |what: String| Error::content(path, what);
-        let text = std::fs::read(path).map_err(Error::system(path, "read"))?;
-        let json: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|e| wrong(format!("this is no JSON: {e}")))?;
-        let family = json["model_type"].as_str().unwrap_or_default();
-        if family != "llama" {
-            return Err(wrong(format!("this is a model of the family {family:?}, expected \"llama\"")));
-        }
-        for key in ["rope_scaling", "attention_bias", "mlp_bias"] {
-            if !matches!(json[key], serde_json::Value::Null | serde_json::Value::Bool(false)) {
-                return Err(wrong(format!("{key} is {}, which is not read", json[key])));
-            }
-        }
-        if let Some(act) = json["hidden_act"].as_str().filter(|act| *act != "silu") {
-            return Err(wrong(format!("hidden_act is {act:?}, expected \"silu\"")));
-        }
-        let rope = &json["rope_parameters"];
-        if let Some(kind) = rope["rope_type"].as_str().filter(|kind| *kind != "default") {
-            return Err(wrong(format!("positions scaled by {kind} are not read")));
-        }
-        let optional = |key: &str| json[key].as_u64().and_then(|size| usize::try_from(size).ok());
-        let size = |key: &str| optional(key).ok_or_else(|| wrong(format!("{key} is {}, expected a size", json[key])));
-        let (dim, heads) = (size("hidden_size")?, size("num_attention_heads")?);
-        let epsilon = json["rms_norm_eps"].as_f64().ok_or_else(|| wrong("there is no rms_norm_eps".into()))?;
-        let config = Self {
-            layers: size("num_hidden_layers")?,
+    /// A GPT-2: layer norms, learned positions, GELU of four times the width, biases, one table.
+    pub fn gpt2(layers: usize, dim: usize, heads: usize, vocabulary: usize, context: usize) -> Self {
+        Self {
+            layers,
             dim,
-            hidden: size("intermediate_size")?,
+            hidden: dim.saturating_mul(4),
             heads,
-            kv_heads: optional("num_key_value_heads").unwrap_or(heads),
-            head_dim: optional("head_dim").unwrap_or(dim / heads.max(1)),
-            vocabulary: size("vocab_size")?,
-            context: optional("max_position_embeddings").unwrap_or(2048),
-            epsilon: epsilon as f32,
-            rope_base: json["rope_theta"].as_f64().or(rope["rope_theta"].as_f64()).unwrap_or(10_000.0),
-            pairing: Pairing::Halves,
-        };
-        config.check().map_err(wrong)
+            kv_heads: heads,
+            head_dim: dim / heads.max(1),
+            vocabulary,
+            context,
+            norm: Norm::Layer,
+            epsilon: 1e-5,
+            positions: Positions::Learned,
+            parallel: false,
+            mlp: Mlp::Plain(Act::GeluTanh),
+            attention_bias: true,
+            mlp_bias: true,
+            tied: true,
+        }
+    }
+
+    /// A GPT-NeoX, as Pythia is: GPT-2 with a turned quarter of each head, halves in parallel, exact GELU and two tables.
+    pub fn neox(layers: usize, dim: usize, heads: usize, vocabulary: usize, context: usize) -> Self {
+        let turned = dim / heads.max(1) / 4;
+        Self {
+            positions: Positions::Rotary(Rotary { base: 10_000.0, pairing: Pairing::Halves, dim: turned }),
+            parallel: true,
+            mlp: Mlp::Plain(Act::Gelu),
+            tied: false,
+            ..Self::gpt2(layers, dim, heads, vocabulary, context)
+        }
+    }
+
+    /// The turn of queries and keys, if they are turned.
+    pub(super) fn rotary(&self) -> Option<Rotary> {
+        match self.positions {
+            Positions::Rotary(rotary) => Some(rotary),
+            Positions::Learned => None,
+        }
+    }
+
+    /// Rows of queries, keys and values together.
+    pub(super) fn attention_rows(&self) -> usize {
+        (self.heads + 2 * self.kv_heads) * self.head_dim
+    }
+
+    /// Refuse a context that is longer than the model takes.
+    pub(super) fn fits(&self, tokens: usize) -> Result<()> {
+        if tokens <= self.context {
+            return Ok(());
+        }
+        Err(Error::setting("context", format!("{tokens} tokens, but the model takes {}", self.context)))
+    }
+
+    /// All parts of the weights, in the order of their numbers.
+    pub fn parts(&self) -> Vec<Part> {
+        let top = [Part::Embedding, Part::Positions, Part::Norm, Part::NormBias, Part::Output];
+        let all = top.into_iter().chain((0..self.layers).flat_map(Part::of_layer));
+        all.filter(|&part| self.has(part)).collect()
+    }
+
+    /// Whether there is such a part in a layer, or outside of them.
+    pub(super) fn has(&self, part: Part) -> bool {
+        match part {
+            Part::Positions => self.positions == Positions::Learned,
+            Part::Output => !self.tied,
+            Part::NormBias | Part::AttentionNormBias(_) | Part::MlpNormBias(_) => self.norm == Norm::Layer,
+            Part::AttentionInputBias(_) | Part::AttentionOutputBias(_) => self.attention_bias,
+            Part::MlpInputBias(_) | Part::MlpOutputBias(_) => self.mlp_bias,
+            _ => true,
+        }
+    }
+
+    /// Rows and columns of a part; a vector is one row.
+    pub fn dims(&self, part: Part) -> [usize; 2] {
+        let Self { dim, hidden, vocabulary, .. } = *self;
+        let (attention, mlp) = (self.attention_rows(), self.mlp.inputs() * hidden);
+        match part {
+            Part::Embedding | Part::Output => [vocabulary, dim],
+            Part::Positions => [self.context, dim],
+            Part::AttentionInput(_) => [attention, dim],
+            Part::AttentionInputBias(_) => [1, attention],
+            Part::AttentionOutput(_) => [dim, self.heads * self.head_dim],
+            Part::MlpInput(_) => [mlp, dim],
+            Part::MlpInputBias(_) => [1, mlp],
+            Part::MlpOutput(_) => [dim, hidden],
+            _ => [1, dim],
+        }
     }
 
     /// This configuration, if its numbers make sense together.
@@ -124,18 +202,27 @@ impl Config {
             ("head_dim", self.head_dim),
             ("vocabulary", self.vocabulary),
             ("context", self.context),
+            ("heads x head_dim", self.heads.saturating_mul(self.head_dim)),
         ];
         if let Some((name, size)) = sizes.into_iter().find(|(_, size)| !(1..=MOST).contains(size)) {
             return Err(format!("{name} is {size}, expected 1 to {MOST}"));
         }
-        if !self.heads.is_multiple_of(self.kv_heads) || !self.head_dim.is_multiple_of(2) {
-            let Self { heads, kv_heads, head_dim, .. } = self;
-            return Err(format!(
-                "{heads} heads of {head_dim} over {kv_heads} heads of keys: expected a multiple, and even"
-            ));
+        let Self { heads, kv_heads, head_dim, epsilon, .. } = self;
+        if !heads.is_multiple_of(kv_heads) {
+            return Err(format!("{heads} heads of {head_dim} over {kv_heads} heads of keys: expected a multiple"));
         }
-        if !(self.epsilon.is_finite() && self.epsilon >= 0.0 && self.rope_base.is_finite() && self.rope_base > 0.0) {
-            return Err(format!("epsilon {} and rope base {} make no sense", self.epsilon, self.rope_base));
+        if let Positions::Rotary(Rotary { base, dim, .. }) = self.positions {
+            if !dim.is_multiple_of(2) || !(1..=head_dim).contains(&dim) {
+                return Err(format!(
+                    "{dim} of the {head_dim} entries of a head are turned: expected an even part of them"
+                ));
+            }
+            if !(base.is_finite() && base > 0.0) {
+                return Err(format!("the rope base {base} makes no sense"));
+            }
+        }
+        if !(epsilon.is_finite() && epsilon >= 0.0) {
+            return Err(format!("epsilon {epsilon} makes no sense"));
         }
         Ok(self)
     }

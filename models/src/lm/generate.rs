@@ -1,6 +1,7 @@
-use super::{Cache, Hooks, Llama, Site, forward::Pass};
-use crate::Philox;
+use super::decoder::last;
+use super::{Cache, Decoder, Hooks, Site, forward::Pass};
 use crate::io::{Error, Result};
+use crate::{Float, Philox, Tensor};
 
 /// How tokens are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,7 +94,7 @@ impl Sampler {
     }
 }
 
-impl Llama {
+impl<T: Float> Decoder<T> {
     /// Continue `prompt`: choose, tell, go on, until `end` or as many tokens as asked for. Hooks see the prompt first and
     /// then one token at a time. Returns what was chosen, `end` included.
     ///
@@ -104,28 +105,58 @@ impl Llama {
         prompt: &[u32],
         sampling: &Sampling,
         end: Option<u32>,
-        hooks: &mut Hooks<'_>,
-        mut tell: impl FnMut(u32),
+        hooks: &mut Hooks<'_, T>,
+        tell: impl FnMut(u32),
     ) -> Result<Vec<u32>> {
-        let mut sampler = Sampler::new(sampling)?;
         let mut cache = Cache::new(self, 1, prompt.len().saturating_add(sampling.tokens))?;
-        let (mut chosen, mut next) = (Vec::new(), prompt.to_vec());
-        while chosen.len() < sampling.tokens && chosen.last().is_none_or(|last| Some(*last) != end) {
-            let token = sampler.choose(&self.extend(next, &mut cache, hooks)?)?;
-            tell(token);
-            chosen.push(token);
-            next = vec![token];
-        }
-        Ok(chosen)
+        let extend = |next: Vec<u32>| self.extend(next, &mut cache, hooks);
+        go_on(prompt, sampling, end, extend, tell)
     }
 
     /// Show `ids` to a model that has seen what `cache` has, and give the logits of the token after them.
     ///
     /// # Errors
     /// No ids, or no room for them in the cache.
-    pub fn extend(&self, ids: Vec<u32>, cache: &mut Cache, hooks: &mut Hooks<'_>) -> Result<Vec<f32>> {
-        let (t, last) = (ids.len(), Site::residual(self.config.layers - 1));
-        let x = Pass::new(self, &self.ids(ids, 1)?, Some(cache))?.run(0, last, hooks)?;
-        Ok(self.unembed(&self.last(&x, 1, t)?)?.to_vec()?)
+    pub fn extend(&self, ids: Vec<u32>, cache: &mut Cache<T>, hooks: &mut Hooks<'_, T>) -> Result<Vec<f32>> {
+        let (t, ids) = (ids.len(), self.ids(ids, 1)?);
+        let pass = Pass::new(self, &ids, Some(cache))?;
+        self.next_of(t, pass, hooks)
     }
+
+    /// The same of embeddings `[t, dim]`, which need be those of no tokens: a soft prompt.
+    ///
+    /// # Errors
+    /// As [`Decoder::extend`], and rows of another width.
+    pub fn extend_embedded(&self, x: Tensor<T, 2>, cache: &mut Cache<T>, hooks: &mut Hooks<'_, T>) -> Result<Vec<f32>> {
+        let ([t, got], want) = (x.dims(), self.config.dim);
+        if got != want {
+            return Err(crate::Error::Size { op: "extend_embedded", arg: "x", want, got }.into());
+        }
+        let pass = Pass::read(self, [1, t], x, Some(cache))?;
+        self.next_of(t, pass, hooks)
+    }
+
+    fn next_of(&self, t: usize, pass: Pass<'_, T>, hooks: &mut Hooks<'_, T>) -> Result<Vec<f32>> {
+        let x = pass.run(0, Site::residual(self.config.layers - 1), hooks)?;
+        Ok(self.unembed(&last(&x, 1, t)?)?.to_vec()?.into_iter().map(Float::to_f32).collect())
+    }
+}
+
+/// Choose, tell, go on, with what `extend` makes of each new token.
+pub(super) fn go_on(
+    prompt: &[u32],
+    sampling: &Sampling,
+    end: Option<u32>,
+    mut extend: impl FnMut(Vec<u32>) -> Result<Vec<f32>>,
+    mut tell: impl FnMut(u32),
+) -> Result<Vec<u32>> {
+    let mut sampler = Sampler::new(sampling)?;
+    let (mut chosen, mut next) = (Vec::new(), prompt.to_vec());
+    while chosen.len() < sampling.tokens && chosen.last().is_none_or(|last| Some(*last) != end) {
+        let token = sampler.choose(&extend(next)?)?;
+        tell(token);
+        chosen.push(token);
+        next = vec![token];
+    }
+    Ok(chosen)
 }

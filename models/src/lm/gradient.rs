@@ -1,4 +1,4 @@
-//! A Llama on a [`Tape`]: gradients for its weights, for any activation on the way, and for what it reads.
+//! A decoder on a [`Tape`]: gradients for its weights, for any activation on the way, and for what it reads.
 //!
 //! ```no_run
 //! use latens::lm::{LanguageModel, Recording, Site};
@@ -22,69 +22,29 @@
 //! # let _ = (losses, gradient);
 //! # Ok::<(), latens::io::Error>(())
 //! ```
-use super::llama::Layer;
-use super::weights::Weights;
-use super::{Config, Llama, Point, Site};
+use super::decoder::next;
+use super::weights::{Layer, Linear, Norm as Weighted, Weights};
+use super::{Config, Decoder, Mlp, Norm, Part, Point, Site};
 use crate::io::{Error, Result};
 use crate::tape::{Heads, Tape, Var, Weight};
-use crate::{Act, Float, IGNORED, Mask, Tensor, View};
-
-/// A part of the weights of a Llama.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The table that tokens are read by, and written by if the model has no other.
-    Embedding,
-    /// The norm after all layers.
-    Norm,
-    /// The table that tokens are written by.
-    Output,
-    /// The norm before the attention of a layer.
-    AttentionNorm(usize),
-    /// What makes queries, keys and values.
-    AttentionInput(usize),
-    /// What brings back what the heads found.
-    AttentionOutput(usize),
-    /// The norm before the gated layer.
-    MlpNorm(usize),
-    /// What makes gate and up.
-    MlpInput(usize),
-    /// What brings back their product.
-    MlpOutput(usize),
-}
-
-impl Part {
-    /// The number of its gradient on a tape.
-    pub fn number(self) -> usize {
-        match self {
-            Self::Embedding => 0,
-            Self::Norm => 1,
-            Self::Output => 2,
-            Self::AttentionNorm(layer) => 3 + 6 * layer,
-            Self::AttentionInput(layer) => 4 + 6 * layer,
-            Self::AttentionOutput(layer) => 5 + 6 * layer,
-            Self::MlpNorm(layer) => 6 + 6 * layer,
-            Self::MlpInput(layer) => 7 + 6 * layer,
-            Self::MlpOutput(layer) => 8 + 6 * layer,
-        }
-    }
-}
+use crate::{Float, IGNORED, Mask, Tensor, View};
 
 type Tap<'a, 'm, T> = Box<dyn FnMut(&mut Tape<'m, T>, Var) -> Result<Var> + 'a>;
 
 /// What is wanted of a run on a tape.
-pub struct Recording<'a, 'm, T: Float = f32> {
-    trained: Box<dyn Fn(Part) -> bool + 'a>,
-    again: bool,
+pub struct Recording<'a, 'm, T: Float = f32, P = Part> {
+    pub(super) trained: Box<dyn Fn(P) -> bool + 'a>,
+    pub(super) again: bool,
     taps: Vec<(Site, Tap<'a, 'm, T>)>,
 }
 
-impl<T: Float> Default for Recording<'_, '_, T> {
+impl<T: Float, P> Default for Recording<'_, '_, T, P> {
     fn default() -> Self {
         Self { trained: Box::new(|_| false), again: false, taps: Vec::new() }
     }
 }
 
-impl<'a, 'm, T: Float> Recording<'a, 'm, T> {
+impl<'a, 'm, T: Float, P> Recording<'a, 'm, T, P> {
     /// No gradients but those that a tap asks for, or something read.
     pub fn new() -> Self {
         Self::default()
@@ -92,7 +52,7 @@ impl<'a, 'm, T: Float> Recording<'a, 'm, T> {
 
     /// Gradients for these parts of the weights.
     #[must_use]
-    pub fn train(self, trained: impl Fn(Part) -> bool + 'a) -> Self {
+    pub fn train(self, trained: impl Fn(P) -> bool + 'a) -> Self {
         Self { trained: Box::new(trained), ..self }
     }
 
@@ -110,11 +70,21 @@ impl<'a, 'm, T: Float> Recording<'a, 'm, T> {
         self
     }
 
-    fn weight<const R: usize, E: crate::Element>(&self, part: Part, of: View<'m, E, R>) -> Weight<'m, E, R> {
-        if (self.trained)(part) { Weight::trained(of, part.number()) } else { Weight::frozen(of) }
+    /// Tokens of a context, if the taps are at layers that there are and the rows divide into contexts.
+    pub(super) fn check(&self, layers: usize, rows: usize, batch: usize) -> Result<usize> {
+        if batch == 0 || !rows.is_multiple_of(batch) {
+            return Err(Error::setting("batch", format!("{rows} rows do not divide into {batch} contexts")));
+        }
+        for (site, _) in &self.taps {
+            site.check(layers)?;
+            if self.again && site.point != Point::Residual {
+                return Err(Error::setting("again", "taps inside a layer that runs again would be called twice"));
+            }
+        }
+        Ok(rows / batch)
     }
 
-    fn tap(&mut self, site: Site, tape: &mut Tape<'m, T>, mut x: Var) -> Result<Var> {
+    pub(super) fn tap(&mut self, site: Site, tape: &mut Tape<'m, T>, mut x: Var) -> Result<Var> {
         for (_, tap) in self.taps.iter_mut().filter(|(at, _)| *at == site) {
             x = tap(tape, x)?;
         }
@@ -122,16 +92,22 @@ impl<'a, 'm, T: Float> Recording<'a, 'm, T> {
     }
 }
 
-impl Llama {
-    /// Embed `ids` `[batch, t]` on a tape, as `[batch * t, dim]`.
+impl<'m, T: Float> Recording<'_, 'm, T> {
+    fn weight<const R: usize, E: crate::Element>(&self, part: Part, of: View<'m, E, R>) -> Weight<'m, E, R> {
+        named((self.trained)(part), part, of)
+    }
+}
+
+impl<T: Float> Decoder<T> {
+    /// Embed `ids` `[batch, t]` on a tape, as `[batch * t, dim]`. They learn their places in [`Decoder::record_layers`].
     ///
     /// # Errors
     /// A token that there is not.
     pub fn record_embedding<'m>(
         &'m self,
-        tape: &mut Tape<'m, f32>,
+        tape: &mut Tape<'m, T>,
         ids: &Tensor<u32, 2>,
-        recording: &Recording<'_, 'm>,
+        recording: &Recording<'_, 'm, T>,
     ) -> Result<Var> {
         let count = ids.dims().iter().product();
         let ids = Tensor::from_vec(ids.to_vec()?, [count], &self.device)?;
@@ -144,10 +120,10 @@ impl Llama {
     /// Contexts that are too long, a tap at a layer that is not there or, with [`Recording::again`], inside one.
     pub fn record_layers<'m>(
         &'m self,
-        tape: &mut Tape<'m, f32>,
+        tape: &mut Tape<'m, T>,
         x: Var,
         batch: usize,
-        recording: &mut Recording<'_, 'm>,
+        recording: &mut Recording<'_, 'm, T>,
     ) -> Result<Var> {
         layers(&self.config, &self.weights, tape, x, batch, recording)
     }
@@ -159,17 +135,44 @@ impl Llama {
     /// If `x` is not of as many tokens.
     pub fn record_losses<'m>(
         &'m self,
-        tape: &mut Tape<'m, f32>,
+        tape: &mut Tape<'m, T>,
         x: Var,
         ids: &Tensor<u32, 2>,
-        recording: &Recording<'_, 'm>,
-    ) -> Result<Tensor<f32, 2>> {
-        Ok(losses(&self.config, &self.weights, tape, x, ids, recording)?.reshape(ids.dims())?)
+        recording: &Recording<'_, 'm, T>,
+    ) -> Result<Tensor<T::Acc, 2>> {
+        let next = Tensor::from_vec(next(ids)?, ids.dims(), &self.device)?;
+        self.record_targets(tape, x, &next, recording)
+    }
+
+    /// How surprising a target is after each row of the residual after all layers: `targets` `[batch, t]` may be anything, and
+    /// where it is [`IGNORED`] the loss is 0. The tape goes back from the mean of the others. For texts of which only a part
+    /// counts, and for rows that are no tokens: [`Tape::join`] puts embeddings in front of a text.
+    ///
+    /// # Errors
+    /// If `x` is not of as many rows.
+    pub fn record_targets<'m>(
+        &'m self,
+        tape: &mut Tape<'m, T>,
+        x: Var,
+        targets: &Tensor<u32, 2>,
+        recording: &Recording<'_, 'm, T>,
+    ) -> Result<Tensor<T::Acc, 2>> {
+        let x = norm(&self.config, &self.weights.norm, tape, x, |part| (recording.trained)(part), FINAL)?;
+        let table = match &self.weights.output {
+            Some(output) => recording.weight(Part::Output, output.view()),
+            None => recording.weight(Part::Embedding, self.weights.embedding.view()),
+        };
+        surprise(tape, x, table, targets)
     }
 }
 
+/// The parts of a norm or of a product, and of its bias.
+type Pair = [Part; 2];
+
+const FINAL: Pair = [Part::Norm, Part::NormBias];
+
 fn layers<'m, T: Float>(
-    config: &Config,
+    config: &'m Config,
     weights: &'m Weights<T>,
     tape: &mut Tape<'m, T>,
     mut x: Var,
@@ -177,23 +180,17 @@ fn layers<'m, T: Float>(
     recording: &mut Recording<'_, 'm, T>,
 ) -> Result<Var> {
     let rows = tape.dims(x)[0];
-    if batch == 0 || !rows.is_multiple_of(batch) {
-        return Err(Error::setting("batch", format!("{rows} rows do not divide into {batch} contexts")));
-    }
-    if rows / batch > config.context {
-        return Err(Error::setting(
-            "context",
-            format!("{} tokens, but the model takes {}", rows / batch, config.context),
-        ));
-    }
-    for (site, _) in &recording.taps {
-        site.check(config.layers)?;
-        if recording.again && site.point != Point::Residual {
-            return Err(Error::setting("again", "taps inside a layer that runs again would be called twice"));
-        }
+    let t = recording.check(config.layers, rows, batch)?;
+    config.fits(t)?;
+    if let Some(table) = &weights.positions {
+        let places = (0..rows).map(|row| (row % t.max(1)) as u32).collect();
+        let places = Tensor::from_vec(places, [rows], &table.device())?;
+        let places = tape.embed(places, recording.weight(Part::Positions, table.view()))?;
+        x = tape.add(x, places)?;
     }
     for (at, layer) in weights.layers.iter().enumerate() {
-        let of = Of { layer, at, batch, config: config.clone(), trained: trained(recording, at) };
+        let trained = Part::of_layer(at).map(|part| (recording.trained)(part));
+        let of = Of { layer, at, batch, config, trained };
         x = if recording.again {
             tape.again(x, move |tape, x| of.record(tape, x, |_, _, x| Ok(x)))?
         } else {
@@ -204,35 +201,29 @@ fn layers<'m, T: Float>(
     Ok(x)
 }
 
-/// Which parts of a layer are trained, in their order.
-fn trained<T: Float>(recording: &Recording<'_, '_, T>, at: usize) -> [bool; 6] {
-    let parts: [fn(usize) -> Part; 6] = [
-        Part::AttentionNorm,
-        Part::AttentionInput,
-        Part::AttentionOutput,
-        Part::MlpNorm,
-        Part::MlpInput,
-        Part::MlpOutput,
-    ];
-    parts.map(|part| (recording.trained)(part(at)))
-}
-
 /// A layer, and what its way back needs to know.
 struct Of<'m, T: Float> {
     layer: &'m Layer<T>,
     at: usize,
     batch: usize,
-    config: Config,
-    trained: [bool; 6],
+    config: &'m Config,
+    /// Which parts of it are trained, in their order.
+    trained: [bool; 12],
 }
 
 impl<'m, T: Float> Of<'m, T> {
-    fn weight<const R: usize, E: crate::Element>(&self, part: usize, of: View<'m, E, R>) -> Weight<'m, E, R> {
-        if self.trained[part] {
-            Weight::trained(of, Part::AttentionNorm(self.at).number() + part)
-        } else {
-            Weight::frozen(of)
-        }
+    fn trains(&self, part: Part) -> bool {
+        let first = Part::AttentionNorm(self.at).number();
+        self.trained[part.number() - first]
+    }
+
+    fn norm(&self, tape: &mut Tape<'m, T>, x: Var, of: &'m Weighted<T::Acc>, parts: Pair) -> Result<Var> {
+        norm(self.config, of, tape, x, |part| self.trains(part), parts)
+    }
+
+    fn linear(&self, tape: &mut Tape<'m, T>, x: Var, of: &'m Linear<T>, [weight, bias]: Pair) -> Result<Var> {
+        let w = named(self.trains(weight), weight, of.weight.view());
+        tape.linear(x, w, of.bias.as_ref().map(|of| named(self.trains(bias), bias, of.view())))
     }
 
     fn record(
@@ -241,54 +232,71 @@ impl<'m, T: Float> Of<'m, T> {
         x: Var,
         mut tap: impl FnMut(Site, &mut Tape<'m, T>, Var) -> Result<Var>,
     ) -> Result<Var> {
-        let (layer, eps) = (self.layer, self.config.epsilon);
-        let Config { heads, kv_heads, head_dim, rope_base, pairing, .. } = self.config;
-        let turn = Some((rope_base, pairing));
+        let Config { heads, kv_heads, head_dim, parallel, mlp, .. } = *self.config;
+        let layer = self.layer;
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = Part::of_layer(self.at);
+        let turn = self.config.rotary();
         let heads = Heads { batch: self.batch, heads, kv_heads, dim: head_dim, mask: Mask::Causal, turn };
-        let y = tape.rms_norm(x, self.weight(0, layer.attention_norm.view()), eps)?;
-        let y = tape.linear(y, self.weight(1, layer.attention_input.view()), None)?;
+        let y = self.norm(tape, x, &layer.attention_norm, [a, b])?;
+        let y = self.linear(tape, y, &layer.attention_input, [c, d])?;
         let y = tape.attention(y, heads)?;
-        let y = tape.linear(y, self.weight(2, layer.attention_output.view()), None)?;
+        let y = self.linear(tape, y, &layer.attention_output, [e, f])?;
         let y = tap(Site::attention(self.at), tape, y)?;
-        let x = tape.add(x, y)?;
-        let y = tape.rms_norm(x, self.weight(3, layer.mlp_norm.view()), eps)?;
-        let y = tape.linear(y, self.weight(4, layer.mlp_input.view()), None)?;
-        let y = tape.gated(y, Act::Silu)?;
-        let y = tape.linear(y, self.weight(5, layer.mlp_output.view()), None)?;
+        let both = tape.add(x, y)?;
+        let y = self.norm(tape, if parallel { x } else { both }, &layer.mlp_norm, [g, h])?;
+        let y = self.linear(tape, y, &layer.mlp_input, [i, j])?;
+        let y = match mlp {
+            Mlp::Gated(act) => tape.gated(y, act)?,
+            Mlp::Plain(act) => tape.act(y, act)?,
+        };
+        let y = self.linear(tape, y, &layer.mlp_output, [k, l])?;
         let y = tap(Site::mlp(self.at), tape, y)?;
-        tape.add(x, y)
+        tape.add(both, y)
     }
 }
 
-fn losses<'m, T: Float>(
+fn named<'m, const R: usize, E: crate::Element>(trained: bool, part: Part, of: View<'m, E, R>) -> Weight<'m, E, R> {
+    if trained { Weight::trained(of, part.number()) } else { Weight::frozen(of) }
+}
+
+fn norm<'m, T: Float>(
     config: &Config,
-    weights: &'m Weights<T>,
+    of: &'m Weighted<T::Acc>,
     tape: &mut Tape<'m, T>,
     x: Var,
-    ids: &Tensor<u32, 2>,
-    recording: &Recording<'_, 'm, T>,
-) -> Result<Tensor<T::Acc, 1>> {
+    trained: impl Fn(Part) -> bool,
+    [weight, bias]: Pair,
+) -> Result<Var> {
+    let w = named(trained(weight), weight, of.weight.view());
+    match config.norm {
+        Norm::Rms => tape.rms_norm(x, w, config.epsilon),
+        Norm::Layer => {
+            let bias = of.bias.as_ref().map(|of| named(trained(bias), bias, of.view()));
+            tape.layer_norm(x, w, bias, config.epsilon)
+        }
+    }
+}
+
+/// The losses of targets, and the mean of those that count as where the tape goes back from.
+pub(super) fn surprise<'m, T: Float>(
+    tape: &mut Tape<'m, T>,
+    x: Var,
+    table: Weight<'m, T, 2>,
+    targets: &Tensor<u32, 2>,
+) -> Result<Tensor<T::Acc, 2>> {
     /// Logits in memory at once: 32 MB of f32.
     const LOGITS: usize = 1 << 23;
-    let ([batch, t], device) = (ids.dims(), ids.device());
-    if tape.dims(x)[0] != batch * t {
+    let ([batch, t], device) = (targets.dims(), targets.device());
+    let (rows, all) = (batch * t, targets.to_vec()?);
+    if tape.dims(x)[0] != rows {
         let what = format!("{batch} contexts of {t} tokens, but there are {} rows", tape.dims(x)[0]);
         return Err(Error::setting("ids", what));
     }
-    let mut next = ids.to_vec()?;
-    for context in next.chunks_mut(t.max(1)) {
-        context.rotate_left(1);
-        context[t - 1] = IGNORED;
-    }
-    let share = 1.0 / (batch * t.saturating_sub(1)).max(1) as f64;
-    let shares = Tensor::from_vec(vec![T::Acc::narrow(share); batch * t], [batch * t], &device)?;
-    let next = Tensor::from_vec(next, [batch * t], &device)?;
-    let x = tape.rms_norm(x, recording.weight(Part::Norm, weights.norm.view()), config.epsilon)?;
-    let table = match &weights.output {
-        Some(output) => recording.weight(Part::Output, output.view()),
-        None => recording.weight(Part::Embedding, weights.embedding.view()),
-    };
-    tape.surprise(x, table, &next, &shares, 0.0, LOGITS / config.vocabulary.max(1))
+    let count = all.iter().filter(|&&target| target != IGNORED).count();
+    let shares = Tensor::from_vec(vec![T::Acc::narrow(1.0 / count.max(1) as f64); rows], [rows], &device)?;
+    let targets = Tensor::from_vec(all, [rows], &device)?;
+    let losses = tape.surprise(x, table, &targets, &shares, 0.0, LOGITS / table.dims()[0].max(1))?;
+    Ok(losses.reshape([batch, t])?)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use crate::io::{Error, Result};
-use crate::{Error as Fault, Tensor};
+use crate::{Error as Fault, Float, Tensor};
 
 /// A place in a model where its activations can be read and changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +15,7 @@ pub struct Site {
 pub enum Point {
     /// What attention adds to the residual.
     Attention,
-    /// What the gated layer adds to the residual.
+    /// What the feed-forward half adds to the residual.
     Mlp,
     /// The residual after both.
     Residual,
@@ -32,22 +32,27 @@ impl Site {
         Self { layer, point: Point::Attention }
     }
 
-    /// What the gated layer of `layer` adds.
+    /// What the feed-forward half of `layer` adds.
     pub fn mlp(layer: usize) -> Self {
         Self { layer, point: Point::Mlp }
     }
 }
 
-type Edit<'a> = Box<dyn FnMut(&mut Tensor<f32, 2>) -> Result<()> + 'a>;
+type Edit<'a, T> = Box<dyn FnMut(&mut Tensor<T, 2>) -> Result<()> + 'a>;
 
 /// Functions that see activations on their way, `[tokens, dim]` with the contexts of a batch one after another, and may
 /// change them: write to them, add to them, or put another tensor of the same sizes in their place.
-#[derive(Default)]
-pub struct Hooks<'a> {
-    all: Vec<(Site, Edit<'a>)>,
+pub struct Hooks<'a, T: Float = f32> {
+    all: Vec<(Site, Edit<'a, T>)>,
 }
 
-impl<'a> Hooks<'a> {
+impl<T: Float> Default for Hooks<'_, T> {
+    fn default() -> Self {
+        Self { all: Vec::new() }
+    }
+}
+
+impl<'a, T: Float> Hooks<'a, T> {
     /// None.
     pub fn new() -> Self {
         Self::default()
@@ -55,7 +60,7 @@ impl<'a> Hooks<'a> {
 
     /// These, and then `edit` at `site`.
     #[must_use]
-    pub fn at(mut self, site: Site, edit: impl FnMut(&mut Tensor<f32, 2>) -> Result<()> + 'a) -> Self {
+    pub fn at(mut self, site: Site, edit: impl FnMut(&mut Tensor<T, 2>) -> Result<()> + 'a) -> Self {
         self.all.push((site, Box::new(edit)));
         self
     }
@@ -66,7 +71,7 @@ impl<'a> Hooks<'a> {
     }
 
     /// Call those at `site`, in the order in which they were added.
-    pub(super) fn run(&mut self, site: Site, x: &mut Tensor<f32, 2>) -> Result<()> {
+    pub(super) fn run(&mut self, site: Site, x: &mut Tensor<T, 2>) -> Result<()> {
         let (dims, host) = (x.dims(), x.device().is_host());
         for (_, edit) in self.all.iter_mut().filter(|(at, _)| *at == site) {
             edit(x)?;

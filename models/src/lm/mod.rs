@@ -1,4 +1,5 @@
-//! Language models of the Llama family: read from GGUF or safetensors, run, looked into, changed on the way, and sampled.
+//! Language models: decoders of the Llama, GPT-2 and GPT-NeoX families, read from GGUF or safetensors, run, looked into,
+//! changed on the way, sampled, and written.
 //!
 //! ```no_run
 //! use latens::lm::{Hooks, LanguageModel, Sampling, Site};
@@ -15,29 +16,35 @@
 //! ```
 mod cache;
 mod config;
+mod decoder;
 mod forward;
 mod generate;
 mod gradient;
 mod hook;
-mod llama;
+mod layout;
+mod load;
+mod part;
+mod random;
+mod save;
 mod tokenizer;
 mod weights;
 
-use crate::io::{Error, Result, gguf::Gguf, safetensors::Safetensors};
+use crate::io::{Error, Result, gguf::Gguf};
 use crate::{Device, Tensor};
 pub use cache::Cache;
-pub use config::Config;
+pub use config::{Config, Mlp, Norm, Positions};
+pub use decoder::Decoder;
 pub use generate::{Continuation, Sampler, Sampling};
-pub use gradient::{Part, Recording};
+pub use gradient::Recording;
 pub use hook::{Hooks, Point, Site};
-pub use llama::Llama;
+pub use part::{Parameter, Part, Values, ValuesMut};
 use std::path::Path;
 pub use tokenizer::{Pieces, Tokenizer};
 
 /// A model and the tokenizer it was trained with.
 pub struct LanguageModel {
     /// From ids to logits.
-    pub model: Llama,
+    pub model: Decoder,
     /// From text to ids and back.
     pub tokenizer: Tokenizer,
 }
@@ -49,12 +56,11 @@ impl LanguageModel {
     /// Files that are missing, unsound, or of another family.
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
         if path.is_dir() {
-            let config = Config::from_json(&path.join("config.json"))?;
-            let model = Llama::from_safetensors(&Safetensors::open(path)?, config, device)?;
-            return Ok(Self { model, tokenizer: Tokenizer::from_json(&path.join("tokenizer.json"))? });
+            let tokenizer = Tokenizer::from_json(&path.join("tokenizer.json"))?;
+            return Ok(Self { model: Decoder::open(path, device)?, tokenizer });
         }
         let file = Gguf::open(path)?;
-        let (model, tokenizer) = rayon::join(|| Llama::from_gguf(&file, device), || Tokenizer::from_gguf(&file));
+        let (model, tokenizer) = rayon::join(|| Decoder::from_gguf(&file, device), || Tokenizer::from_gguf(&file));
         let (model, tokenizer) = (model?, tokenizer?);
         if tokenizer.len() > model.config().vocabulary {
             let what = format!("{} tokens, but the model has {} of them", tokenizer.len(), model.config().vocabulary);

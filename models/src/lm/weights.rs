@@ -1,149 +1,193 @@
-use super::{Config, llama::Layer};
-use crate::io::{Error, Result};
+//! The weights of a decoder: made part by part, and found by part.
+use super::{Config, Part, Values, ValuesMut};
+use crate::io::Result;
 use crate::{Device, Float, Tensor};
 use rayon::prelude::*;
-use std::collections::BTreeSet;
-use std::path::Path;
 
-/// What a file calls the weights. Those of a layer come after its prefix and number.
-pub(super) struct Names {
-    pub embedding: &'static str,
-    pub norm: &'static str,
-    pub output: &'static str,
-    pub layer: &'static str,
-    pub attention_norm: &'static str,
-    pub query: &'static str,
-    pub key: &'static str,
-    pub value: &'static str,
-    pub attention_output: &'static str,
-    pub mlp_norm: &'static str,
-    pub gate: &'static str,
-    pub up: &'static str,
-    pub down: &'static str,
-    /// Ends of names that say nothing that is not known.
-    pub ignored: &'static [&'static str],
+/// What a norm multiplies by, and its bias.
+pub(super) struct Norm<A: Float> {
+    pub weight: Tensor<A, 1>,
+    pub bias: Option<Tensor<A, 1>>,
 }
 
-/// The names of llama.cpp.
-pub(super) const GGUF: Names = Names {
-    embedding: "token_embd.weight",
-    norm: "output_norm.weight",
-    output: "output.weight",
-    layer: "blk.",
-    attention_norm: ".attn_norm.weight",
-    query: ".attn_q.weight",
-    key: ".attn_k.weight",
-    value: ".attn_v.weight",
-    attention_output: ".attn_output.weight",
-    mlp_norm: ".ffn_norm.weight",
-    gate: ".ffn_gate.weight",
-    up: ".ffn_up.weight",
-    down: ".ffn_down.weight",
-    ignored: &[],
-};
-
-/// The names of Hugging Face.
-pub(super) const HUGGING_FACE: Names = Names {
-    embedding: "model.embed_tokens.weight",
-    norm: "model.norm.weight",
-    output: "lm_head.weight",
-    layer: "model.layers.",
-    attention_norm: ".input_layernorm.weight",
-    query: ".self_attn.q_proj.weight",
-    key: ".self_attn.k_proj.weight",
-    value: ".self_attn.v_proj.weight",
-    attention_output: ".self_attn.o_proj.weight",
-    mlp_norm: ".post_attention_layernorm.weight",
-    gate: ".mlp.gate_proj.weight",
-    up: ".mlp.up_proj.weight",
-    down: ".mlp.down_proj.weight",
-    ignored: &[".rotary_emb.inv_freq"],
-};
-
-/// A file of weights: its place, the names in it, and how one is read.
-pub(super) struct Source<'a> {
-    pub path: &'a Path,
-    pub names: BTreeSet<&'a str>,
-    pub read: &'a Read<'a>,
+/// What a product multiplies by, and its bias.
+pub(super) struct Linear<T: Float> {
+    pub weight: Tensor<T, 2>,
+    pub bias: Option<Tensor<T::Acc, 1>>,
 }
 
-/// Numbers of the weight of this name, which must have these dims.
-pub(super) type Read<'a> = dyn Fn(&str, &[usize]) -> Result<Vec<f32>> + Sync + 'a;
+/// The weights of a layer. Those that read the same are one above another.
+pub(super) struct Layer<T: Float> {
+    pub attention_norm: Norm<T::Acc>,
+    /// Queries, keys, values.
+    pub attention_input: Linear<T>,
+    pub attention_output: Linear<T>,
+    pub mlp_norm: Norm<T::Acc>,
+    /// Gate and up, or up.
+    pub mlp_input: Linear<T>,
+    pub mlp_output: Linear<T>,
+}
 
 /// All weights of a model.
-pub(super) struct Weights<T: Float = f32> {
+pub(super) struct Weights<T: Float> {
     pub embedding: Tensor<T, 2>,
-    pub norm: Tensor<T::Acc, 1>,
+    pub positions: Option<Tensor<T, 2>>,
+    pub norm: Norm<T::Acc>,
     pub output: Option<Tensor<T, 2>>,
     pub layers: Vec<Layer<T>>,
 }
 
-impl Source<'_> {
-    /// Read all weights, several at a time. What the file has beyond them is an error: a model run without a part of it
-    /// would be wrong silently.
-    pub(super) fn load(&self, config: &Config, names: &Names, device: &Device) -> Result<Weights> {
-        let Config { layers, dim, vocabulary, .. } = *config;
-        // Nine weights a layer: refuse a count that the file cannot hold before counting to it.
-        if layers > self.names.len() / 9 {
-            let what = format!("{layers} layers cannot be in its {} tensors", self.names.len());
-            return Err(Error::content(self.path, what));
-        }
-        let parts: Vec<_> = (0..layers).map(|layer| format!("{}{layer}", names.layer)).collect();
-        let known = [names.embedding, names.norm, names.output];
-        let of_layer = [
-            names.attention_norm,
-            names.query,
-            names.key,
-            names.value,
-            names.attention_output,
-            names.mlp_norm,
-            names.gate,
-            names.up,
-            names.down,
-        ];
-        let mut all: BTreeSet<String> = known.iter().map(|&name| name.to_owned()).collect();
-        all.extend(parts.iter().flat_map(|part| of_layer.iter().map(move |name| format!("{part}{name}"))));
-        let ignored = |name: &str| names.ignored.iter().any(|end| name.ends_with(end));
-        if let Some(name) = self.names.iter().find(|name| !all.contains(**name) && !ignored(name)) {
-            return Err(Error::content(self.path, format!("tensor {name} has no place in this model")));
-        }
-        let matrix = |name, dims: [usize; 2]| self.matrix(&[name], dims[1], &dims[..1], device);
-        let (embedding, layers) = rayon::join(
-            || matrix(names.embedding, [vocabulary, dim]),
-            || parts.par_iter().map(|part| self.layer(config, names, part, device)).collect::<Result<Vec<_>>>(),
-        );
-        // Without an output of its own, a model writes with the table it reads by.
-        let own = self.names.contains(names.output);
-        let output = own.then(|| matrix(names.output, [vocabulary, dim])).transpose()?;
-        Ok(Weights { embedding: embedding?, norm: self.vector(names.norm, dim, device)?, output, layers: layers? })
+/// Where the numbers of weights come from.
+pub(super) trait Fill: Sync {
+    /// Numbers of a part, row by row.
+    fn fill<E: Float>(&self, part: Part) -> Result<Vec<E>>;
+}
+
+/// Makes the tensors of parts.
+struct Make<'a, F> {
+    config: &'a Config,
+    device: &'a Device,
+    fill: &'a F,
+}
+
+impl<F: Fill> Make<'_, F> {
+    fn matrix<T: Float>(&self, part: Part) -> Result<Tensor<T, 2>> {
+        Ok(Tensor::from_vec(self.fill.fill(part)?, self.config.dims(part), self.device)?)
     }
 
-    fn layer(&self, config: &Config, names: &Names, part: &str, device: &Device) -> Result<Layer> {
-        let Config { dim, hidden, heads, kv_heads, head_dim, .. } = *config;
-        let name = |name: &str| format!("{part}{name}");
-        let (query, key, value) = (name(names.query), name(names.key), name(names.value));
-        let rows = [heads * head_dim, kv_heads * head_dim, kv_heads * head_dim];
+    fn vector<A: Float>(&self, part: Part) -> Result<Tensor<A, 1>> {
+        let [_, n] = self.config.dims(part);
+        Ok(Tensor::from_vec(self.fill.fill(part)?, [n], self.device)?)
+    }
+
+    fn optional<A: Float>(&self, part: Part) -> Result<Option<Tensor<A, 1>>> {
+        self.config.has(part).then(|| self.vector(part)).transpose()
+    }
+
+    fn norm<A: Float>(&self, weight: Part, bias: Part) -> Result<Norm<A>> {
+        Ok(Norm { weight: self.vector(weight)?, bias: self.optional(bias)? })
+    }
+
+    fn linear<T: Float>(&self, weight: Part, bias: Part) -> Result<Linear<T>> {
+        Ok(Linear { weight: self.matrix(weight)?, bias: self.optional(bias)? })
+    }
+
+    fn layer<T: Float>(&self, at: usize) -> Result<Layer<T>> {
         Ok(Layer {
-            attention_norm: self.vector(&name(names.attention_norm), dim, device)?,
-            attention_input: self.matrix(&[&query, &key, &value], dim, &rows, device)?,
-            attention_output: self.matrix(&[&name(names.attention_output)], heads * head_dim, &[dim], device)?,
-            mlp_norm: self.vector(&name(names.mlp_norm), dim, device)?,
-            mlp_input: self.matrix(&[&name(names.gate), &name(names.up)], dim, &[hidden, hidden], device)?,
-            mlp_output: self.matrix(&[&name(names.down)], hidden, &[dim], device)?,
+            attention_norm: self.norm(Part::AttentionNorm(at), Part::AttentionNormBias(at))?,
+            attention_input: self.linear(Part::AttentionInput(at), Part::AttentionInputBias(at))?,
+            attention_output: self.linear(Part::AttentionOutput(at), Part::AttentionOutputBias(at))?,
+            mlp_norm: self.norm(Part::MlpNorm(at), Part::MlpNormBias(at))?,
+            mlp_input: self.linear(Part::MlpInput(at), Part::MlpInputBias(at))?,
+            mlp_output: self.linear(Part::MlpOutput(at), Part::MlpOutputBias(at))?,
+        })
+    }
+}
+
+impl<T: Float> Weights<T> {
+    /// All of them, several at a time.
+    pub(super) fn build(config: &Config, device: &Device, fill: &impl Fill) -> Result<Self> {
+        let make = Make { config, device, fill };
+        let (embedding, layers) = rayon::join(
+            || make.matrix(Part::Embedding),
+            || (0..config.layers).into_par_iter().map(|at| make.layer(at)).collect::<Result<Vec<_>>>(),
+        );
+        let table = |part| config.has(part).then(|| make.matrix(part)).transpose();
+        Ok(Self {
+            embedding: embedding?,
+            positions: table(Part::Positions)?,
+            norm: make.norm(Part::Norm, Part::NormBias)?,
+            output: table(Part::Output)?,
+            layers: layers?,
         })
     }
 
-    /// Several weights of the same number of columns, one above another, so that one product serves them all.
-    fn matrix(&self, names: &[&str], columns: usize, rows: &[usize], device: &Device) -> Result<Tensor<f32, 2>> {
-        let mut parts = names.iter().zip(rows).map(|(name, &rows)| (self.read)(name, &[rows, columns]));
-        let mut all = parts.next().transpose()?.unwrap_or_default();
-        for part in parts {
-            all.extend_from_slice(&part?);
-        }
-        Ok(Tensor::from_vec(all, [rows.iter().sum(), columns], device)?)
+    /// A part, if the model has it.
+    pub(super) fn get(&self, part: Part) -> Option<Values<'_, T>> {
+        let layer = part.layer().map_or(self.layers.first(), |at| self.layers.get(at));
+        let (matrix, vector) = match part {
+            Part::Embedding => (Some(&self.embedding), None),
+            Part::Positions => (self.positions.as_ref(), None),
+            Part::Norm => (None, Some(&self.norm.weight)),
+            Part::NormBias => (None, self.norm.bias.as_ref()),
+            Part::Output => (self.output.as_ref(), None),
+            Part::AttentionNorm(_) => (None, Some(&layer?.attention_norm.weight)),
+            Part::AttentionNormBias(_) => (None, layer?.attention_norm.bias.as_ref()),
+            Part::AttentionInput(_) => (Some(&layer?.attention_input.weight), None),
+            Part::AttentionInputBias(_) => (None, layer?.attention_input.bias.as_ref()),
+            Part::AttentionOutput(_) => (Some(&layer?.attention_output.weight), None),
+            Part::AttentionOutputBias(_) => (None, layer?.attention_output.bias.as_ref()),
+            Part::MlpNorm(_) => (None, Some(&layer?.mlp_norm.weight)),
+            Part::MlpNormBias(_) => (None, layer?.mlp_norm.bias.as_ref()),
+            Part::MlpInput(_) => (Some(&layer?.mlp_input.weight), None),
+            Part::MlpInputBias(_) => (None, layer?.mlp_input.bias.as_ref()),
+            Part::MlpOutput(_) => (Some(&layer?.mlp_output.weight), None),
+            Part::MlpOutputBias(_) => (None, layer?.mlp_output.bias.as_ref()),
+        };
+        let row = vector.and_then(|vector| vector.view().reshape([1, vector.dims()[0]]).ok()).map(Values::Sums);
+        matrix.map(|matrix| Values::Elements(matrix.view())).or(row)
     }
 
-    fn vector(&self, name: &str, dim: usize, device: &Device) -> Result<Tensor<f32, 1>> {
-        Ok(Tensor::from_vec((self.read)(name, &[dim])?, [dim], device)?)
+    /// All parts for writing, in the order of their numbers.
+    pub(super) fn all_mut(&mut self) -> Vec<(Part, ValuesMut<'_, T>)> {
+        let mut all = Vec::new();
+        matrix(&mut all, Part::Embedding, Some(&mut self.embedding));
+        matrix(&mut all, Part::Positions, self.positions.as_mut());
+        norm(&mut all, [Part::Norm, Part::NormBias], &mut self.norm);
+        matrix(&mut all, Part::Output, self.output.as_mut());
+        for (at, layer) in self.layers.iter_mut().enumerate() {
+            let [a, b, c, d, e, f, g, h, i, j, k, l] = Part::of_layer(at);
+            norm(&mut all, [a, b], &mut layer.attention_norm);
+            linear(&mut all, [c, d], &mut layer.attention_input);
+            linear(&mut all, [e, f], &mut layer.attention_output);
+            norm(&mut all, [g, h], &mut layer.mlp_norm);
+            linear(&mut all, [i, j], &mut layer.mlp_input);
+            linear(&mut all, [k, l], &mut layer.mlp_output);
+        }
+        all
+    }
+}
+
+type All<'a, T> = Vec<(Part, ValuesMut<'a, T>)>;
+
+fn matrix<'a, T: Float>(all: &mut All<'a, T>, part: Part, of: Option<&'a mut Tensor<T, 2>>) {
+    all.extend(of.map(|of| (part, ValuesMut::Elements(of.view_mut()))));
+}
+
+fn vector<'a, T: Float>(all: &mut All<'a, T>, part: Part, of: Option<&'a mut Tensor<T::Acc, 1>>) {
+    let row = of.and_then(|of| {
+        let [n] = of.dims();
+        of.view_mut().reshape([1, n]).ok()
+    });
+    all.extend(row.map(|row| (part, ValuesMut::Sums(row))));
+}
+
+fn norm<'a, T: Float>(all: &mut All<'a, T>, [weight, bias]: [Part; 2], of: &'a mut Norm<T::Acc>) {
+    vector(all, weight, Some(&mut of.weight));
+    vector(all, bias, of.bias.as_mut());
+}
+
+fn linear<'a, T: Float>(all: &mut All<'a, T>, [weight, bias]: [Part; 2], of: &'a mut Linear<T>) {
+    matrix(all, weight, Some(&mut of.weight));
+    vector(all, bias, of.bias.as_mut());
+}
+
+/// The parts of a model of random weights, as GPT-2 begins: tables and products are drawn from a normal distribution of
+/// deviation 0.02, those that add to the residual of that by the root of their number; norms are 1, biases 0.
+pub(super) struct Random<'a> {
+    pub config: &'a Config,
+    pub seed: u64,
+}
+
+impl Fill for Random<'_> {
+    fn fill<E: Float>(&self, part: Part) -> Result<Vec<E>> {
+        let adds = matches!(part, Part::AttentionOutput(_) | Part::MlpOutput(_));
+        let deviation = 0.02 / if adds { (2.0 * self.config.layers as f64).sqrt() } else { 1.0 };
+        let count = self.config.dims(part).iter().product();
+        match part {
+            _ if part.is_bias() => super::random::constant(0.0, count),
+            _ if part.is_vector() => super::random::constant(1.0, count),
+            _ => super::random::normal(self.seed, part.number(), deviation, count),
+        }
     }
 }

@@ -1,5 +1,5 @@
 use crate::io::{Error, Result};
-use crate::lm::{Hooks, LanguageModel, Llama, Site};
+use crate::lm::{Decoder, Hooks, LanguageModel, Site};
 use crate::{Tensor, copy_into};
 use rayon::prelude::*;
 use std::{
@@ -144,7 +144,7 @@ impl Contexts {
     /// Those of the model.
     pub fn activations(
         &self,
-        model: &Llama,
+        model: &Decoder,
         site: Site,
         start: usize,
         rows: &mut Tensor<f32, 2>,

@@ -1,7 +1,7 @@
 //! How good an autoencoder is, on text that it was not trained on.
 use super::{Contexts, Gate, Sae, initial};
 use crate::io::Result;
-use crate::lm::{Hooks, Llama, Point, Site};
+use crate::lm::{Decoder, Hooks, Point, Site};
 use crate::{Tensor, View, copy_into, sae_decode};
 
 /// How well rows are reconstructed.
@@ -99,7 +99,7 @@ pub enum Splice<'a> {
 /// # Errors
 /// Those of the model and of the autoencoder.
 pub fn spliced_loss(
-    model: &Llama,
+    model: &Decoder,
     site: Site,
     contexts: &Contexts,
     splice: Splice<'_>,
@@ -111,7 +111,7 @@ pub fn spliced_loss(
 
 /// [`spliced_loss`] of several splices, which share the run of the model up to a residual.
 fn spliced_losses<const N: usize>(
-    model: &Llama,
+    model: &Decoder,
     site: Site,
     contexts: &Contexts,
     splices: [Splice<'_>; N],
@@ -182,7 +182,7 @@ impl Losses {
     /// # Errors
     /// As [`spliced_loss`].
     pub fn measure(
-        model: &Llama,
+        model: &Decoder,
         site: Site,
         contexts: &Contexts,
         sae: &Sae,

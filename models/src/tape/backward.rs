@@ -1,5 +1,5 @@
 //! The way back.
-use super::{Heads, Step, Tape, Var, Weight};
+use super::{Heads, Rotary, Step, Tape, Var, Weight};
 use crate::io::{Error, Result};
 use crate::{
     Act, AttentionGradientsMut, Float, Tensor, ViewMut, act_backward_into, add_into, attention_backward_into,
@@ -172,6 +172,18 @@ impl<'m, T: Float> Tape<'m, T> {
                 }
                 None => Ok(()),
             }),
+            Step::Join { a, b, batch } => {
+                let [rows, n] = dy.dims();
+                let (both, first) = (rows / batch, self.nodes[a.0].dims[0] / batch);
+                for (of, from, to) in [(a, 0, first), (b, first, both)] {
+                    let Some(mut part) = self.room(of)? else { continue };
+                    let from = dy.view().reshape([batch, both, n])?.narrow(1, from, to)?;
+                    let dims = from.dims();
+                    copy_into(from, part.view_mut().reshape(dims)?)?;
+                    self.reach(of, part)?;
+                }
+                Ok(())
+            }
             Step::Again { x, run } => {
                 let mut inner = Tape::new(&self.device);
                 std::mem::swap(&mut inner.weights, &mut self.weights);
@@ -267,8 +279,8 @@ impl<'m, T: Float> Tape<'m, T> {
             copy_into(part.view().reshape([rows, end - from, of.dim])?, dx.view_mut().narrow(1, from, end)?)?;
             from = end;
         }
-        if let Some((base, pairing)) = of.turn {
-            let turned = dx.view_mut().narrow(1, 0, heads + of.kv_heads)?;
+        if let Some(Rotary { base, pairing, dim }) = of.turn {
+            let turned = dx.view_mut().narrow(1, 0, heads + of.kv_heads)?.narrow(2, 0, dim)?;
             rope_backward_into(turned, positions.view(), base, pairing)?;
         }
         let dx = dx.reshape(self.nodes[x.0].dims)?;

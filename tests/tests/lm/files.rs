@@ -1,6 +1,7 @@
 //! One small Llama, written as Hugging Face and as llama.cpp would: both files are the same model, on every device.
 use latens::io::{gguf::Gguf, safetensors::Safetensors};
-use latens::lm::{Config, Hooks, Llama};
+use latens::lm::{Config, Decoder, Hooks, Positions};
+use latens::tape::Rotary;
 use latens::{Device, Pairing, Philox};
 use latens_tests::files::{f32s, folder, gguf, safetensors, text};
 use std::collections::BTreeMap;
@@ -11,19 +12,7 @@ type Weights = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// A Llama of two layers with random weights, by the names of Hugging Face.
 fn tiny() -> (Config, Weights) {
-    let config = Config {
-        layers: 2,
-        dim: 32,
-        hidden: 48,
-        heads: 4,
-        kv_heads: 2,
-        head_dim: 8,
-        vocabulary: 40,
-        context: 64,
-        epsilon: 1e-5,
-        rope_base: 10_000.0,
-        pairing: Pairing::Halves,
-    };
+    let config = Config { hidden: 48, kv_heads: 2, tied: false, ..Config::llama(2, 32, 4, 40, 64) };
     let mut draw = Philox::new(3);
     let mut weights = BTreeMap::new();
     let mut add = |name: String, dims: &[usize]| {
@@ -107,7 +96,7 @@ fn llama_cpp(config: &Config, weights: &Weights) -> Vec<u8> {
     gguf(&entries, &parts.collect::<Vec<_>>())
 }
 
-fn logits(model: &Llama) -> Vec<f32> {
+fn logits(model: &Decoder) -> Vec<f32> {
     let ids = model.ids((0..24).map(|i| i * 7 % 40).collect(), 2).unwrap();
     model.logits(&ids, &mut Hooks::new()).unwrap().to_vec().unwrap()
 }
@@ -117,9 +106,10 @@ fn both_formats_give_the_same_model() {
     let (folder, (config, weights)) = (folder(env!("CARGO_TARGET_TMPDIR"), "lm-files-tiny"), tiny());
     fs::write(folder.join("model.safetensors"), hugging_face(&weights)).unwrap();
     fs::write(folder.join("model.gguf"), llama_cpp(&config, &weights)).unwrap();
-    let one = Llama::from_safetensors(&Safetensors::open(&folder).unwrap(), config.clone(), &Device::Host).unwrap();
-    let other = Llama::from_gguf(&Gguf::open(&folder.join("model.gguf")).unwrap(), &Device::Host).unwrap();
-    assert_eq!(*other.config(), Config { pairing: Pairing::Interleaved, ..config.clone() });
+    let one = Decoder::from_safetensors(&Safetensors::open(&folder).unwrap(), config.clone(), &Device::Host).unwrap();
+    let other = Decoder::from_gguf(&Gguf::open(&folder.join("model.gguf")).unwrap(), &Device::Host).unwrap();
+    let positions = Positions::Rotary(Rotary { base: 10_000.0, pairing: Pairing::Interleaved, dim: 8 });
+    assert_eq!(*other.config(), Config { positions, ..config.clone() });
     let (one, other) = (logits(&one), logits(&other));
     assert!(one.iter().any(|logit| logit.abs() > 0.5));
     assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-4));
@@ -129,7 +119,7 @@ fn both_formats_give_the_same_model() {
         let mut weights = weights.clone();
         change(&mut weights);
         fs::write(folder.join("model.safetensors"), hugging_face(&weights)).unwrap();
-        let model = Llama::from_safetensors(&Safetensors::open(&folder).unwrap(), config, &Device::Host);
+        let model = Decoder::<f32>::from_safetensors(&Safetensors::open(&folder).unwrap(), config, &Device::Host);
         model.err().unwrap().to_string()
     };
     let name = "model.layers.1.mlp.up_proj.weight";
@@ -155,7 +145,7 @@ fn every_device_gives_the_same_model() {
     let file = Safetensors::open(&folder).unwrap();
     let all = latens_tests::devices()
         .into_iter()
-        .map(|device| Llama::from_safetensors(&file, config.clone(), &device).unwrap());
+        .map(|device| Decoder::from_safetensors(&file, config.clone(), &device).unwrap());
     let all: Vec<_> = all.map(|model| logits(&model)).collect();
     for other in &all[1..] {
         assert!(all[0].iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-4));

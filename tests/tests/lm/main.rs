@@ -2,3 +2,6 @@
 mod devices;
 mod files;
 mod golden;
+mod models;
+mod parity;
+mod save;
