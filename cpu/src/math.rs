@@ -7,6 +7,9 @@ pub(crate) const ROUND: f32 = 12_582_912.0;
 /// `ln 2` in two parts, the first with zeros at its end.
 pub(crate) const LN_2_PARTS: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
 
+/// After 1/7!, what the series of the exponential is multiplied into.
+const SERIES: [f32; 7] = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
+
 /// `e` to the power `x`, within 2 units in the last place; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp(fused: Fused, x: f32) -> f32 {
@@ -16,15 +19,30 @@ pub(crate) fn exp(fused: Fused, x: f32) -> f32 {
     let k = shifted - ROUND;
     let r = fused.mul_add(k, -LN_2_PARTS[0], x);
     let r = fused.mul_add(k, -LN_2_PARTS[1], r);
-    let series = [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
     let mut p = 1.0 / 5040.0;
-    for term in series {
+    for term in SERIES {
         p = fused.mul_add(p, r, term);
     }
     // Two factors, for 2^k alone may not be a normal number.
     let k = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let power = |k: i32| f32::from_bits((k.wrapping_add(127) as u32) << 23);
     p * power(k >> 1) * power(k.wrapping_sub(k >> 1))
+}
+
+/// [`exp`] of what is not above 0, as differences from the largest are: 0 where it would be less than a normal number.
+#[inline(always)]
+pub(crate) fn exp_of_less(fused: Fused, x: f32) -> f32 {
+    let shifted = fused.mul_add(x, core::f32::consts::LOG2_E, ROUND);
+    let k = shifted - ROUND;
+    let r = fused.mul_add(k, -LN_2_PARTS[0], x);
+    let r = fused.mul_add(k, -LN_2_PARTS[1], r);
+    let mut p = 1.0 / 5040.0;
+    for term in SERIES {
+        p = fused.mul_add(p, r, term);
+    }
+    let k = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let y = p * f32::from_bits((k.wrapping_add(127) as u32) << 23);
+    if x < -87.0 { 0.0 } else { y }
 }
 
 /// `x / (1 + exp(-x))`.

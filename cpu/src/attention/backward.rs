@@ -3,8 +3,8 @@
 //! A part is a run of pairs, a query and a head of one group each, against all keys that they see. It makes scores and the
 //! gradients of weights in tiles of keys by pairs, and adds up what belongs to its queries and, by itself, to the keys; the
 //! sums over parts come last, in their order. How many parts there are depends on the shape alone.
-use super::product::product;
-use super::{KEYS, ROWS, WIDE, tile};
+use super::product::{self, product, tiles};
+use super::{KEYS, ROWS, tile};
 use crate::level::Level;
 use crate::simd::{Fused, Lane, Task, run};
 use crate::{math, rows};
@@ -189,13 +189,13 @@ impl<T: Float> Task for Part<'_, T> {
                 |strides: [usize; 4]| (self.b * strides[0] + first * strides[1] + self.g * strides[2], strides[1]);
             let finite = tile(self.call.k, place(k_layout.strides()), keys, dim, &mut k, depth)
                 & tile(self.call.v, place(v_layout.strides()), keys, dim, &mut v, depth);
-            let m = keys.next_multiple_of(M);
+            let m = keys.next_multiple_of(product::ROWS);
             for (block, dq) in self.blocks.iter().zip(sums.q.chunks_exact_mut((depth * ROWS).max(1))) {
                 if block.visible.iter().all(|&visible| visible as usize <= first) {
                     continue;
                 }
-                product::<L, M, WIDE>([m, dim, ROWS], &k, [depth, 1], (&block.q[1], ROWS), (&mut weights, ROWS), false);
-                product::<L, M, WIDE>([m, dim, ROWS], &v, [depth, 1], (&block.dy[1], ROWS), (&mut slopes, ROWS), false);
+                product::<L, M, C>([m, dim, ROWS], &k, [depth, 1], (&block.q[1], ROWS), (&mut weights, ROWS), false);
+                product::<L, M, C>([m, dim, ROWS], &v, [depth, 1], (&block.dy[1], ROWS), (&mut slopes, ROWS), false);
                 shares(fused, block, first as u32, keys, &mut weights, &mut slopes);
                 let mut of_keys = sums.k.get_mut(first * depth..).filter(|_| of_k);
                 let mut of_values = sums.v.get_mut(first * depth..).filter(|_| of_v);
@@ -210,7 +210,7 @@ impl<T: Float> Task for Part<'_, T> {
                     columns::<L, M, C>([m, ROWS, depth], &slopes, &block.q[0], dk);
                 }
                 if of_q {
-                    product::<L, M, WIDE>([depth, keys, ROWS], &k, [1, depth], (&slopes, ROWS), (dq, ROWS), true);
+                    product::<L, M, C>([depth, keys, ROWS], &k, [1, depth], (&slopes, ROWS), (dq, ROWS), true);
                 }
             }
         }
@@ -221,9 +221,10 @@ impl<T: Float> Task for Part<'_, T> {
 /// `c[m, depth] += a[m, ROWS] b[ROWS, depth]`: as many registers side by side as fit, then one by one.
 #[inline(always)]
 fn columns<L: Lane, const M: usize, const C: usize>([m, rows, depth]: [usize; 3], a: &[f32], b: &[f32], c: &mut [f32]) {
-    let most = depth / (C * L::N) * (C * L::N);
+    let wide = L::N * if L::N == 8 { 2 } else { C };
+    let most = depth / wide * wide;
     product::<L, M, C>([m, rows, most], a, [ROWS, 1], (b, depth), (c, depth), true);
-    product::<L, M, 1>([m, rows, depth - most], a, [ROWS, 1], (&b[most..], depth), (&mut c[most..], depth), true);
+    tiles::<L, M, 1>([m, rows, depth - most], a, [ROWS, 1], (&b[most..], depth), (&mut c[most..], depth), true);
 }
 
 /// Scores to weights, and gradients of weights to those of scores; zeros of keys that a pair does not see.

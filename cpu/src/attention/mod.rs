@@ -12,12 +12,10 @@ use crate::simd::{Fused, Lane, Task, run};
 use alloc::{vec, vec::Vec};
 pub use backward::{backward, backward_at};
 use latens_kernels::{DType, Float, attention::Plan};
-use product::product;
+use product::{product, tiles};
 
 /// Pairs of a block: a multiple of every register tile.
 const ROWS: usize = 48;
-/// Registers side by side in a product: with the rows of a tile and one number they are all that AVX2 has.
-const WIDE: usize = 2;
 /// Keys of a tile.
 const KEYS: usize = 64;
 
@@ -180,7 +178,7 @@ struct Scan<'a, T> {
 impl<T: Float> Task for Scan<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<L: Lane, const M: usize, const _C: usize>(self, fused: Fused) {
+    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) {
         let Self { block, k, v, scratch } = self;
         let ([_, _, _, dim], [_, k_layout, v_layout]) = (block.p.out(), block.p.layouts());
         let (depth, few) = (scratch.depth, block.pairs <= L::N);
@@ -193,10 +191,10 @@ impl<T: Float> Task for Scan<'_, T> {
             tile(k, place(k_layout.strides()), keys, dim, &mut scratch.k, depth);
             let finite = tile(v, place(v_layout.strides()), keys, dim, &mut scratch.v, depth);
             let Scratch { q, k, scores, .. } = &mut *scratch;
-            let rows = keys.next_multiple_of(M);
+            let rows = keys.next_multiple_of(product::ROWS);
             match few {
-                true => product::<L, M, 1>([rows, dim, L::N], k, [depth, 1], (q, ROWS), (scores, ROWS), false),
-                false => product::<L, M, WIDE>([rows, dim, ROWS], k, [depth, 1], (q, ROWS), (scores, ROWS), false),
+                true => tiles::<L, M, 1>([rows, dim, L::N], k, [depth, 1], (q, ROWS), (scores, ROWS), false),
+                false => product::<L, M, C>([rows, dim, ROWS], k, [depth, 1], (q, ROWS), (scores, ROWS), false),
             }
             softmax(fused, scratch, first, keys, if few { L::N } else { ROWS });
             let Scratch { v, scores, y, visible, .. } = &mut *scratch;
@@ -205,8 +203,8 @@ impl<T: Float> Task for Scan<'_, T> {
                 continue;
             }
             match few {
-                true => product::<L, M, 1>([depth, keys, L::N], v, [1, depth], (scores, ROWS), (y, ROWS), true),
-                false => product::<L, M, WIDE>([depth, keys, ROWS], v, [1, depth], (scores, ROWS), (y, ROWS), true),
+                true => tiles::<L, M, 1>([depth, keys, L::N], v, [1, depth], (scores, ROWS), (y, ROWS), true),
+                false => product::<L, M, C>([depth, keys, ROWS], v, [1, depth], (scores, ROWS), (y, ROWS), true),
             }
         }
     }
@@ -241,12 +239,15 @@ fn softmax(fused: Fused, scratch: &mut Scratch, first: usize, keys: usize, lanes
     let mut top = [f32::NEG_INFINITY; ROWS];
     let top = &mut top[..lanes];
     top.copy_from_slice(largest);
+    let open = visible.iter().all(|&visible| visible as usize >= first + keys);
     for j in 0..keys {
         let (key, row) = ((first + j) as u32, &mut scores[j * ROWS..][..lanes]);
-        for ((score, top), &visible) in row.iter_mut().zip(top.iter_mut()).zip(visible) {
-            *score = if key < visible { *score } else { f32::NEG_INFINITY };
-            *top = if *score > *top { *score } else { *top };
+        if !open {
+            for (score, &visible) in row.iter_mut().zip(visible) {
+                *score = if key < visible { *score } else { f32::NEG_INFINITY };
+            }
         }
+        row.iter().zip(top.iter_mut()).for_each(|(&score, top)| *top = if score > *top { score } else { *top });
     }
     let mut factor = [0.0_f32; ROWS];
     let factor = &mut factor[..lanes];
@@ -260,7 +261,7 @@ fn softmax(fused: Fused, scratch: &mut Scratch, first: usize, keys: usize, lanes
     for j in 0..keys {
         let row = &mut scores[j * ROWS..][..lanes];
         for ((score, sum), &top) in row.iter_mut().zip(sum.iter_mut()).zip(&*top) {
-            *score = math::exp(fused, *score - top);
+            *score = math::exp_of_less(fused, *score - top);
             *sum += *score;
         }
     }
