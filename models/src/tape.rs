@@ -128,7 +128,12 @@ pub struct Tape<'m, T: Float> {
 impl<'m, T: Float> Tape<'m, T> {
     /// Nothing yet.
     pub fn new(device: &Device) -> Self {
-        Self { device: device.clone(), nodes: Vec::new(), steps: Vec::new(), weights: BTreeMap::new() }
+        Self::adding_to(device, BTreeMap::new())
+    }
+
+    /// Nothing yet, but gradients of weights, to which this tape will add its own: see [`Tape::into_weights`].
+    pub fn adding_to(device: &Device, weights: BTreeMap<usize, Tensor<T::Acc, 2>>) -> Self {
+        Self { device: device.clone(), nodes: Vec::new(), steps: Vec::new(), weights }
     }
 
     fn node(&mut self, value: Tensor<T, 2>, needed: bool) -> Var {

@@ -1,14 +1,16 @@
 //! Files: what can go wrong with them, and how the library writes one.
-#[cfg(feature = "sae")]
+#[cfg(any(feature = "lm", feature = "sae"))]
 mod digest;
 mod error;
 #[cfg(feature = "io")]
 pub mod gguf;
+#[cfg(any(feature = "lm", feature = "sae"))]
+pub(crate) mod named;
 #[cfg(feature = "io")]
 pub mod safetensors;
 mod write;
 
-#[cfg(feature = "sae")]
+#[cfg(any(feature = "lm", feature = "sae"))]
 pub use digest::{sha256, sha256_of};
 pub use error::{Error, Result};
 pub use write::{Contents, replace, replace_all, replace_all_with};

@@ -16,8 +16,8 @@
 use super::{
     Gate, Sae,
     settings::{CONFIG, PAIR, Settings},
-    weights::{Incoming, Outgoing},
 };
+use crate::io::named::{Incoming, Outgoing};
 use crate::io::{self, Error, Result};
 use crate::{Device, Tensor};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-use super::weights::Incoming;
+use crate::io::named::Incoming;
 use crate::io::{Error, Result};
 use serde_json::Value;
 use std::{

@@ -2,10 +2,8 @@
 //! moments and dead-latent counters, and, as its metadata, settings and counters. What is drawn while training depends
 //! on the seed and on counters only, so they are all there is to keep of the generator and of the buffer's place.
 use super::train::{Facts, Moments, Trainer};
-use super::{
-    Config, Gate, Progress, Sae,
-    weights::{Incoming, Outgoing},
-};
+use super::{Config, Gate, Progress, Sae};
+use crate::io::named::{Incoming, Outgoing};
 use crate::io::{self, Error, Result};
 use crate::{Device, Tensor};
 use std::path::Path;

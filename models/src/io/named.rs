@@ -1,4 +1,5 @@
-use crate::io::{Error, Result, safetensors::Safetensors};
+//! Files of named `f32` tensors with a note, of which nothing is missing and nothing left over.
+use super::{Error, Result, safetensors::Safetensors};
 use safetensors::{Dtype, tensor::TensorView};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,7 +11,7 @@ const NOTE: &str = "latens";
 
 /// Named tensors on their way to a safetensors file.
 #[derive(Default)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
     note: Option<String>,
 }
@@ -43,7 +44,7 @@ impl Outgoing {
 }
 
 /// Named tensors of a safetensors file, each checked as it is taken; [`finish`](Self::finish) refuses what nobody took.
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     file: Safetensors,
     taken: BTreeSet<String>,
 }

@@ -1,0 +1,126 @@
+//! A trainer on disk: continued, it takes the very steps that it would have taken. One safetensors file holds the weights in
+//! `f32` and AdamW's moments and, as its metadata, settings and course. The order of the text is a function of the seed and of
+//! the steps taken.
+use super::optimiser::exact;
+use super::{Progress, Settings, Stored, Trainer};
+use crate::io::named::{Incoming, Outgoing};
+use crate::io::{self, Error, Result};
+use crate::lm::{Decoder, Parameter};
+use crate::{Tensor, cast_into, copy_into};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    version: u32,
+    settings: Settings,
+    /// Of the ids.
+    text: String,
+    /// What the weights are kept in.
+    element: String,
+    course: Vec<Progress>,
+}
+
+/// Changes when a state of before can no longer be continued.
+const VERSION: u32 = 1;
+
+impl<T: Stored> Trainer<T> {
+    fn note(&self) -> Note {
+        let bytes: Vec<u8> = self.ids().iter().flat_map(|id| id.to_le_bytes()).collect();
+        Note {
+            version: VERSION,
+            settings: self.settings.clone(),
+            text: io::sha256(&[&bytes]),
+            element: format!("{:?}", T::DTYPE).to_lowercase(),
+            course: self.course.clone(),
+        }
+    }
+
+    /// Write all that the next step depends on. Whenever this is interrupted, the file is the one before or the new one.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the disk refuses.
+    pub fn save_state(&mut self, path: &Path) -> Result<()> {
+        let note = self.note();
+        let mut file = Outgoing::default();
+        file.annotate(serde_json::to_string(&note).map_err(|e| Error::content(path, e.to_string()))?);
+        for Parameter { number, dims, values, .. } in self.model.parameters_mut() {
+            let Some(slot) = self.optimiser.slots.get(&number) else { continue };
+            let weights = match (exact(values), &slot.master) {
+                (Ok(weights), _) => {
+                    let mut copy = Tensor::empty(dims, &slot.mean.device())?;
+                    copy_into(weights.shared(), copy.view_mut())?;
+                    copy.to_vec()?
+                }
+                (Err(_), Some(master)) => master.to_vec()?,
+                (Err(_), None) => continue,
+            };
+            file.put(&slot.name, &dims, weights);
+            file.put(&format!("{}.mean", slot.name), &dims, slot.mean.to_vec()?);
+            file.put(&format!("{}.square", slot.name), &dims, slot.square.to_vec()?);
+        }
+        io::replace(path, &file.bytes()?)
+    }
+
+    /// The trainer that [`save_state`](Self::save_state) wrote: `model` has its sizes, and its weights are read. Settings and ids
+    /// must be those of the run.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`]; [`Error::System`] or [`Error::Content`] if the file cannot be read, is of another run, or is not such
+    /// a state: every number is checked.
+    pub fn resume(path: &Path, model: Decoder<T>, ids: Vec<u32>, settings: Settings) -> Result<Self> {
+        let mut trainer = Self::new(model, ids, settings)?;
+        let mut file = Incoming::open(path)?;
+        let saved: Note = serde_json::from_str(file.note()?).map_err(|e| file.wrong(e.to_string()))?;
+        trainer.course.clone_from(&saved.course);
+        let ours = trainer.note();
+        if saved.version != VERSION {
+            return Err(file.wrong(format!("is a state of version {}, expected {VERSION}", saved.version)));
+        }
+        let differing = [
+            ("the text", saved.text == ours.text, saved.text, ours.text),
+            ("the type of weights", saved.element == ours.element, saved.element, ours.element),
+            (
+                "settings",
+                saved.settings == ours.settings,
+                format!("{:?}", saved.settings),
+                format!("{:?}", ours.settings),
+            ),
+        ];
+        if let Some((what, _, theirs, ours)) = differing.into_iter().find(|(_, same, ..)| !same) {
+            return Err(file.wrong(format!("is a state of another run: {what} was {theirs}, now {ours}")));
+        }
+        let counted = saved.course.iter().enumerate().all(|(at, progress)| progress.step == at + 1);
+        if !counted || saved.course.len() > trainer.settings.schedule.steps {
+            return Err(file.wrong("its course is no count of steps"));
+        }
+        trainer.take(&mut file)?;
+        file.finish()?;
+        Ok(trainer)
+    }
+
+    fn take(&mut self, file: &mut Incoming) -> Result<()> {
+        for Parameter { number, dims, values, .. } in self.model.parameters_mut() {
+            let Some(slot) = self.optimiser.slots.get_mut(&number) else { continue };
+            let device = slot.mean.device();
+            let mut one = |name: &str, least: f32| -> Result<Tensor<f32, 2>> {
+                let numbers = file.take(name, &dims)?;
+                match numbers.iter().find(|number| !(number.is_finite() && **number >= least)) {
+                    None => Ok(Tensor::from_vec(numbers, dims, &device)?),
+                    Some(number) => Err(file.wrong(format!("tensor {name} holds {number}"))),
+                }
+            };
+            let weights = one(&slot.name, f32::MIN)?;
+            slot.mean = one(&format!("{}.mean", slot.name), f32::MIN)?;
+            slot.square = one(&format!("{}.square", slot.name), 0.0)?;
+            match exact(values) {
+                Ok(to) => copy_into(weights.view(), to)?,
+                Err(few) => {
+                    cast_into(weights.view(), few)?;
+                    slot.master = Some(weights);
+                }
+            }
+        }
+        Ok(())
+    }
+}
