@@ -38,6 +38,7 @@ pub(super) fn tiles<L: Lane, const M: usize, const C: usize>(
     (c, c_row): Rows<&mut [f32]>,
     add: bool,
 ) {
+    const { assert!(M.is_multiple_of(2) && ROWS == 4) };
     assert!(m.is_multiple_of(ROWS) && lanes.is_multiple_of(C * L::N));
     if m == 0 || lanes == 0 {
         return;
@@ -46,25 +47,28 @@ pub(super) fn tiles<L: Lane, const M: usize, const C: usize>(
     if let Some(last) = depth.checked_sub(1) {
         assert!((m - 1) * steps[0] + last * steps[1] < a.len() && last * b_row + lanes <= b.len());
     }
+    // So many that the rest is a multiple of the smaller tile.
+    let step = if M.is_multiple_of(ROWS) { M } else { 2 * M };
+    let whole = m / step * step;
     L::apart(
         #[inline(always)]
         || {
             for column in (0..lanes).step_by(C * L::N) {
                 let mut row = 0;
                 while row < m {
-                    let whole = row + M <= m;
-                    // SAFETY: `M` or `ROWS` of the m rows of `a` and `c` from here on, and `C` registers of the lanes of `b` and
-                    // `c`; the last entries of all three lie inside of their slices, as was asserted.
+                    // SAFETY: `whole` is a multiple of `M`, and what is left of m one of `ROWS`: so there are as many rows of `a`
+                    // and `c` from here on, and `C` registers of the lanes of `b` and `c`; the last entries of all three lie inside
+                    // of their slices, as was asserted.
                     unsafe {
                         let (a, b) = (a.as_ptr().add(row * steps[0]), b.as_ptr().add(column));
                         let c = c.as_mut_ptr().add(row * c_row + column);
-                        if whole {
+                        if row < whole {
                             tile::<L, M, C>(depth, (a, steps), (b, b_row), (c, c_row), add);
                         } else {
                             tile::<L, ROWS, C>(depth, (a, steps), (b, b_row), (c, c_row), add);
                         }
                     }
-                    row += if whole { M } else { ROWS };
+                    row += if row < whole { M } else { ROWS };
                 }
             }
         },
