@@ -28,6 +28,40 @@ def attention_backward(c):
     return run
 
 
+def of_rows(c):
+    """A norm as a function of x, weight and bias."""
+    n = c.dims["n"]
+    if c.dims["rms"]:
+        return lambda x, weight, bias: F.rms_norm(x, (n,), weight, 1e-5)
+    return lambda x, weight, bias: F.layer_norm(x, (n,), weight, bias, 1e-5)
+
+
+def norm(c):
+    n = c.dims["n"]
+    x, weight, bias = c.load("x", c.dims["rows"], n), c.load("weight", n), c.load("bias", n)
+    run = torch.inference_mode()(lambda: of_rows(c)(x, weight, bias))
+    c.save("y", run())
+    return run
+
+
+def norm_gradient(c):
+    n = c.dims["n"]
+    inputs = [c.load("x", c.dims["rows"], n), c.load("weight", n), c.load("bias", n)][: 2 if c.dims["rms"] else 3]
+    inputs = [x.requires_grad_() for x in inputs]
+    dy, call = c.load("dy", c.dims["rows"], n), of_rows(c)
+    run = lambda: torch.autograd.grad(call(*inputs, *[None] * (3 - len(inputs))), inputs, dy)
+    for name, gradient in zip(("dx", "dweight", "dbias"), run()):
+        c.save(name, gradient)
+    return run
+
+
+def embed_gradient(c):
+    ids, dy = c.ids("ids", c.dims["tokens"]), c.load("dy", c.dims["tokens"], c.dims["n"])
+    run = torch.inference_mode()(lambda: torch.ops.aten.embedding_dense_backward(dy, ids, c.dims["vocab"], -1, False))
+    c.save("table", run())
+    return run
+
+
 def adamw(c):
     w = torch.nn.Parameter(c.load("w", c.dims["numbers"]))
     w.grad = c.load("g", c.dims["numbers"])
@@ -37,4 +71,4 @@ def adamw(c):
     return optimiser.step
 
 
-CASES = {f.__name__: f for f in (attention, attention_backward, adamw)}
+CASES = {f.__name__: f for f in (attention, attention_backward, norm, norm_gradient, embed_gradient, adamw)}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import compression
+import llama
 import models
 import sequence
 
@@ -170,104 +171,9 @@ def cross_entropy_gradient(c):
     return run
 
 
-class Cache(dict):
-    """Keys and values by layer."""
-
-
-class Llama:
-    def __init__(self, c):
-        shape = json.load(open(f"{c.dir}/llama.json"))
-        self.shape = shape
-        self.w = {name: c.load(name, *dims) for name, dims in shape["tensors"].items()}
-
-    def norm(self, x, name):
-        return F.rms_norm(x, (x.shape[-1],), self.w[name], self.shape["eps"])
-
-    def rope(self, x, start):
-        half = x.shape[-1] // 2
-        angle = torch.arange(start, start + x.shape[-2], dtype=torch.float64)[:, None] * self.shape["rope_base"] ** (
-            -torch.arange(half, dtype=torch.float64) / half
-        )
-        sin, cos = angle.sin().float(), angle.cos().float()
-        if self.shape["interleaved"]:
-            a, b = x[..., 0::2], x[..., 1::2]
-            return torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2)
-        a, b = x[..., :half], x[..., half:]
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
-
-    def __call__(self, ids, cache=None, rows=slice(-1, None), watched=None):
-        s, start = self.shape, 0 if not cache else cache[0][0].shape[-2]
-        heads = lambda y, n: y.view(ids.shape[0], n, -1).transpose(0, 1)
-        x = F.embedding(ids, self.w["embed"])
-        for layer in range(s["layers"]):
-            w = lambda name: self.w[f"{layer}.{name}"]
-            h = self.norm(x, f"{layer}.attn_norm")
-            q = self.rope(heads(h @ w("q").T, s["heads"]), start)
-            k, v = self.rope(heads(h @ w("k").T, s["kv_heads"]), start), heads(h @ w("v").T, s["kv_heads"])
-            if cache is not None:
-                if start:
-                    k, v = torch.cat((cache[layer][0], k), -2), torch.cat((cache[layer][1], v), -2)
-                cache[layer] = (k, v)
-            y = F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=start == 0, enable_gqa=True)[0]
-            x = x + y.transpose(0, 1).reshape(len(ids), -1) @ w("o").T
-            h = self.norm(x, f"{layer}.ffn_norm")
-            x = x + (F.silu(h @ w("gate").T) * (h @ w("up").T)) @ w("down").T
-            if layer == watched:
-                self.seen = x
-        return self.norm(x[rows], "norm") @ self.w["head" if "head" in self.w else "embed"].T
-
-
-@torch.inference_mode()
-def lm_prefill(c):
-    model, ids = Llama(c), c.ids("ids", c.dims["tokens"])
-    run = torch.inference_mode()(lambda: model(ids))
-    c.save("logits", run()[-1])
-    return run
-
-
-def lm_grad(c):
-    model, ids = Llama(c), c.ids("ids", c.dims["tokens"])
-    for w in model.w.values():
-        w.requires_grad_()
-
-    def run():
-        for w in model.w.values():
-            w.grad = None
-        loss = F.cross_entropy(model(ids, rows=slice(None, -1), watched=c.dims["layer"]), ids[1:])
-        model.seen.retain_grad()
-        loss.backward()
-        return loss
-
-    c.save("loss", run()[None])
-    c.save("residual", model.seen.grad)
-    for name, of in (("o", "0.o"), ("norm", "norm"), ("embed", "embed")):
-        c.save(name, model.w[of].grad)
-    return run
-
-
-@torch.inference_mode()
-def lm_decode(c):
-    model, ids, count = Llama(c), c.ids("ids", c.dims["prompt"]), c.dims["tokens"]
-
-    @torch.inference_mode()
-    def run():
-        cache = Cache()
-        logits = model(ids, cache)
-        out = [int(logits[-1].argmax())]
-        started = time.perf_counter()
-        while len(out) <= count:
-            logits = model(torch.tensor(out[-1:]), cache)
-            out.append(int(logits[-1].argmax()))
-        run.seconds = time.perf_counter() - started
-        return torch.tensor(out)
-
-    c.save("generated", run())
-    return run
-
-
-CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, lm_prefill, lm_decode, lm_grad,
-                                 cross_entropy, cross_entropy_gradient, lowrank_step, lowrank_orthogonalise)}
-CASES |= compression.CASES | models.CASES | sequence.CASES
+CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, cross_entropy,
+                                 cross_entropy_gradient, lowrank_step, lowrank_orthogonalise)}
+CASES |= compression.CASES | llama.CASES | models.CASES | sequence.CASES
 
 
 def main():

@@ -4,16 +4,14 @@ use crate::report::Row;
 use crate::{Result, disagreement};
 use latens::assets::{SMOLLM2, SPEECHES};
 use latens::io::gguf::Gguf;
-use latens::lm::{Cache, Config, Hooks, LanguageModel, Part, Positions, Recording, Sampler, Sampling, Site};
-use latens::tape::{Tape, Var};
-use latens_core::{Device, Pairing, Tensor};
+use latens::lm::{Cache, Config, Hooks, LanguageModel, Positions, Sampler, Sampling};
+use latens_core::{Device, Pairing};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
 const PREFILL: usize = 512;
 const PROMPT: usize = 32;
 const DECODE: usize = 32;
-const LEARNED: usize = 256;
 
 /// All rows, each given to `show` when it is there. Without `torch` only candle's.
 pub fn compare(torch: Option<&Path>, model: Option<&Path>, show: &mut dyn FnMut(Row)) -> Result<()> {
@@ -34,57 +32,6 @@ pub fn compare(torch: Option<&Path>, model: Option<&Path>, show: &mut dyn FnMut(
         prefill(&lm, &ids, &dir, &mut torch, ("torch", None, 1e-6), show)?;
         decode(&lm, &ids, &dir, &mut torch, "torch", show)?;
     }
-    Ok(())
-}
-
-/// `lm_grad`: the mean surprise of a text, and its gradients for all weights and for the residual after a layer.
-pub fn compare_gradient(torch: &Path, model: Option<&Path>, show: &mut dyn FnMut(Row)) -> Result<()> {
-    const LAYER: usize = 15;
-    let path = SMOLLM2.locate(model)?;
-    let (lm, dir) = (LanguageModel::open(&path, &Device::Host)?, Exchange::new()?);
-    let text = std::fs::read_to_string(SPEECHES.locate(None)?.join("1981-Carter-1.txt"))?;
-    let ids = lm.tokenizer.encode(&text)?;
-    let ids = ids.get(..LEARNED).ok_or("the text is too short")?;
-    weights(&Gguf::open(&path)?, lm.model.config(), &dir)?;
-    dir.put_ids("ids", ids)?;
-    let mut torch = Peer::torch(torch)?;
-    torch.setup("lm_grad", dir.path(), &json!({"tokens": LEARNED, "layer": LAYER}), "f32")?;
-    let ids = lm.model.ids(ids.to_vec(), 1)?;
-    let step = || -> Result<(Tape<'_, f32>, Tensor<f32, 2>, Option<Var>)> {
-        let (mut tape, mut seen) = (Tape::new(lm.model.device()), None);
-        let watch = |tape: &mut Tape<'_, f32>, x: Var| {
-            tape.watch(x);
-            seen = Some(x);
-            Ok(x)
-        };
-        let mut recording = Recording::new().train(|_| true).at(Site::residual(LAYER), watch);
-        let x = lm.model.record_embedding(&mut tape, &ids, &recording)?;
-        let x = lm.model.record_layers(&mut tape, x, 1, &mut recording)?;
-        let losses = lm.model.record_losses(&mut tape, x, &ids, &recording)?;
-        tape.backward()?;
-        drop(recording);
-        Ok((tape, losses, seen))
-    };
-    let (tape, losses, seen) = step()?;
-    let mean = losses.to_vec()?.iter().sum::<f32>() / (LEARNED - 1) as f32;
-    let residual = tape.gradient(seen.ok_or("no tap was called")?).ok_or("no gradient at the tap")?.to_vec()?;
-    let weight = |part: Part| -> Result<Vec<f32>> { Ok(tape.weights()[&part.number()].to_vec()?) };
-    for (name, ours) in [
-        ("loss", vec![mean]),
-        ("residual", residual),
-        ("o", weight(Part::AttentionOutput(0))?),
-        ("norm", weight(Part::Norm)?),
-        ("embed", weight(Part::Embedding)?),
-    ] {
-        // One part in ten thousand, squared.
-        let off = disagreement(&ours, &dir.get(name, "torch")?);
-        if off > 1e-8 {
-            return Err(format!("lm_grad of {name} disagrees with torch by {off:e}").into());
-        }
-    }
-    drop(tape);
-    let times = torch.race(|| step().map(drop))?;
-    show(row("lm_grad", &torch, times.into(), Some(1.3), LEARNED));
     Ok(())
 }
 
@@ -157,7 +104,7 @@ fn decode(
 }
 
 /// Write the weights as PyTorch's side reads them.
-fn weights(file: &Gguf, config: &Config, dir: &Exchange) -> Result<()> {
+pub(crate) fn weights(file: &Gguf, config: &Config, dir: &Exchange) -> Result<()> {
     let mut tensors = Map::new();
     for (name, entry) in file.tensors() {
         let short = match name.as_str() {

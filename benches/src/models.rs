@@ -21,6 +21,7 @@ pub fn compare(torch: &Path, show: &mut dyn FnMut(Row)) -> Result<()> {
     for len in [512, 2048] {
         attention(&mut torch, len, show)?;
     }
+    crate::norm::compare(&mut torch, show)?;
     adamw(&mut torch, show)
 }
 

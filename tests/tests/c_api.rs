@@ -120,7 +120,7 @@ fn tool(name: &str) -> bool {
 }
 
 /// The examples, through the CMake package, shared and static, built and run: one trains an autoencoder and saves a
-/// checkpoint, another trains a scan with compressed gradients.
+/// checkpoint, one trains a scan with compressed gradients, one checks an attention layer by finite differences.
 #[test]
 fn examples_through_cmake() {
     if !tool("cmake") {
@@ -140,6 +140,7 @@ fn examples_through_cmake() {
             command
         };
         println!("{}", run(&mut command("operations")));
+        println!("{}", run(&mut command("attention")));
         let checkpoint = build.join("checkpoint");
         let text = run(command("train_sae").args(["--steps", "200", "--out"]).arg(&checkpoint));
         println!("{text}");

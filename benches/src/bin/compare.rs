@@ -4,7 +4,7 @@
 //! `compare hyper` and `compare entropy` need numpy and scipy there (`pip install scipy`).
 use clap::Parser;
 use latens_benches::{
-    Result, conv1d, entropy, hyper, lm, loss, lowrank, models, quant, report::Row, sae, scan, sparsify,
+    Result, conv1d, entropy, hyper, lm, lm_grad, loss, lowrank, models, quant, report::Row, sae, scan, sparsify,
 };
 use std::path::PathBuf;
 
@@ -63,9 +63,8 @@ fn main() -> Result<()> {
         models::compare(torch()?, &mut show)?;
         loss::compare(torch()?, &mut show)?;
     }
-    // By its own name only: it does not agree yet to the digits that it asks for.
-    if options.what == "lm_grad" {
-        lm::compare_gradient(torch()?, options.model.as_deref(), &mut show)?;
+    if asked("lm_grad") {
+        lm_grad::compare(torch()?, options.model.as_deref(), &mut show)?;
     }
     if asked("lm") {
         lm::compare(options.torch.as_deref(), options.model.as_deref(), &mut show)?;
