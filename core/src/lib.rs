@@ -8,6 +8,7 @@ extern crate alloc;
 mod act;
 mod attention;
 mod conv1d;
+mod conv2d;
 mod embed;
 mod entropy;
 mod hyper;
@@ -38,6 +39,7 @@ pub use conv1d::{
     Conv1d, Conv1dGradients, Conv1dGradientsMut, conv1d, conv1d_backward, conv1d_backward_into,
     conv1d_backward_workspace, conv1d_into, conv1d_step_into, conv1d_workspace,
 };
+pub use conv2d::{conv2d, conv2d_backward, conv2d_backward_into, conv2d_backward_workspace, conv2d_into};
 pub use embed::{
     embed, embed_backward, embed_backward_into, embed_backward_workspace, embed_into, gather_rows, gather_rows_into,
 };
@@ -53,6 +55,7 @@ pub use hyper::{
     hyper_weigh_into,
 };
 pub use latens_kernels::attention::Mask;
+pub use latens_kernels::conv2d::Conv2d;
 pub use latens_kernels::hyper::Shape as IncidenceShape;
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;

@@ -16,6 +16,7 @@ mod accumulate;
 pub mod act;
 pub mod attention;
 pub mod conv1d;
+pub mod conv2d;
 mod element;
 pub mod embed;
 pub mod entropy;
