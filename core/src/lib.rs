@@ -18,8 +18,10 @@ mod lowrank;
 mod map;
 mod norm;
 mod optim;
+mod pool;
 mod quant;
 mod reduce;
+mod resize;
 mod rope;
 mod sae;
 mod scan;
@@ -59,6 +61,8 @@ pub use latens_kernels::conv2d::Conv2d;
 pub use latens_kernels::hyper::Shape as IncidenceShape;
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;
+pub use latens_kernels::pool::Window;
+pub use latens_kernels::resize::Filter;
 pub use latens_kernels::route::Order;
 pub use latens_kernels::sae::Shape;
 pub use latens_kernels::{
@@ -83,11 +87,16 @@ pub use optim::{
     adamw_into, adamw_scheduled_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,
     decoder_step_scheduled_into,
 };
+pub use pool::{
+    average_pool, average_pool_backward, average_pool_backward_into, average_pool_into, max_pool, max_pool_backward,
+    max_pool_backward_into, max_pool_into,
+};
 pub use quant::{
     Format, QuantSettings, Quantised, QuantisedMut, Rounding, dequant, dequant_into, pack, quant, quant_into,
     quant_sum, quant_sum_into,
 };
 pub use reduce::{Reduce, reduce, reduce_into};
+pub use resize::{Resize, resize, resize_backward, resize_backward_into, resize_into, resize_workspace};
 pub use rope::{Pairing, rope_backward_into, rope_into};
 pub use sae::{
     Against, Code, Codes, Decoded, Gradients, sae_backward, sae_backward_into, sae_backward_workspace, sae_bias,
