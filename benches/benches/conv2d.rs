@@ -33,7 +33,8 @@ fn sizes<T: Float>(family: &mut Family<'_>, dtype: &str, limit: f64) {
         let count = rows * p.out()[2] * n;
         verify("conv2d", &slice(&y)[..count], &want[..count], limit);
 
-        let size = format!("{dtype} {}x{}x{} to {n}, {taps} taps by {stride}, groups {groups}", dims[1], dims[2], dims[3]);
+        let size =
+            format!("{dtype} {}x{}x{} to {n}, {taps} taps by {stride}, groups {groups}", dims[1], dims[2], dims[3]);
         family.flops("forward", &size, p.flops(), p.bytes(size_of::<T>()), call);
         let dy = tensor::<T, 4>(p.out(), 4);
         let back = || conv2d_backward(x.view(), w.view(), dy.view(), how);

@@ -6,7 +6,9 @@ use latens_kernels::resize::{backward, forward, plan, plan_backward};
 
 fn all(c: &mut Criterion) {
     let mut family = Family::new(c, "resize");
-    for (dims @ [batch, height, width, channels], to) in [([1, 768, 1024, 3], [224, 224]), ([1, 64, 64, 64], [128, 128])] {
+    for (dims @ [batch, height, width, channels], to) in
+        [([1, 768, 1024, 3], [224, 224]), ([1, 64, 64, 64], [128, 128])]
+    {
         for filter in [Filter::Bilinear, Filter::Bicubic, Filter::BilinearAntialias, Filter::BicubicAntialias] {
             let by = Resize::new(filter, [height, width], to, &Device::Host).unwrap();
             let (x, dy) = (tensor::<f32, 4>(dims, 1), tensor::<f32, 4>([batch, to[0], to[1], channels], 2));

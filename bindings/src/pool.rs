@@ -1,8 +1,6 @@
 use crate::call::{Call, Entry, accumulation};
 use crate::{Failure, LatensDevice, LatensStatus, LatensTensor};
-use latens_core::{
-    Window, average_pool_backward_into, average_pool_into, max_pool_backward_into, max_pool_into,
-};
+use latens_core::{Window, average_pool_backward_into, average_pool_into, max_pool_backward_into, max_pool_into};
 
 /// Where windows lie on an image, downwards (y) and across (x).
 #[repr(C)]

@@ -1,6 +1,6 @@
 //! One table of cases; every implementation of pooling goes through it.
 use latens_core::{
-    Accumulate, Device, DType, Error, Float, Layout, Tensor, Window, average_pool, average_pool_backward,
+    Accumulate, DType, Device, Error, Float, Layout, Tensor, Window, average_pool, average_pool_backward,
     average_pool_backward_into, average_pool_into, bf16, f16, max_pool, max_pool_backward, max_pool_backward_into,
     max_pool_into,
 };
@@ -160,9 +160,10 @@ impl<T: Float + Poison> Outputs<T> {
 fn table<T: Float + Poison>() {
     let (mut cases, all) = (Cases::of("pool"), devices());
     for (seed, sizes) in CASES.iter().enumerate() {
-        for (kind, (accumulate, special)) in KINDS.into_iter().flat_map(|kind| {
-            [(Accumulate::Replace, true), (Accumulate::Add, false)].map(|how| (kind, how))
-        }) {
+        for (kind, (accumulate, special)) in KINDS
+            .into_iter()
+            .flat_map(|kind| [(Accumulate::Replace, true), (Accumulate::Add, false)].map(|how| (kind, how)))
+        {
             let case = Case::<T>::new(kind, sizes, accumulate, special, seed as u64);
             let (want, what) = (case.host(None), format!("{kind:?} {sizes:?} {accumulate:?}"));
             cases.ran("reference");
@@ -222,7 +223,8 @@ fn by_hand() {
 /// The gradients of the reference are the slopes of the reference; all entries differ, so none changes places.
 #[test]
 fn gradient() {
-    for (kind, sizes) in KINDS.into_iter().flat_map(|kind| [&CASES[5], &CASES[7], &CASES[8]].map(|sizes| (kind, sizes))) {
+    for (kind, sizes) in KINDS.into_iter().flat_map(|kind| [&CASES[5], &CASES[7], &CASES[8]].map(|sizes| (kind, sizes)))
+    {
         let case = Case::<f64>::new(kind, sizes, Accumulate::Replace, false, 3);
         let (dims, window, gap) = *sizes;
         let (p, out) = (case.forward, case.forward.out());
@@ -254,7 +256,8 @@ fn gradient() {
 /// NaN and infinities stay in their image.
 #[test]
 fn images_keep_apart() {
-    for (kind, sizes) in KINDS.into_iter().flat_map(|kind| [&CASES[4], &CASES[5], &CASES[9]].map(|sizes| (kind, sizes))) {
+    for (kind, sizes) in KINDS.into_iter().flat_map(|kind| [&CASES[4], &CASES[5], &CASES[9]].map(|sizes| (kind, sizes)))
+    {
         for device in devices() {
             let mut case = Case::<f32>::new(kind, sizes, Accumulate::Replace, false, 3);
             let clean = case.core(&device);
@@ -284,7 +287,10 @@ fn wrong_calls_are_errors() {
     assert_eq!(plan([1, 0, 6, 4], window([1, 1], [1, 1], [0, 0])), value("x", "images of at least one pixel"));
     let huge = usize::MAX / 2;
     assert_eq!(plan(x, window([huge, 1], [1, 1], [huge / 2, 0])), range("padded image", max, 2 * max + 5));
-    assert_eq!(plan([0, 1 << 17, 1 << 16, 4], Window::tiles([1, 1])), range("pixels of an image", 0xffff_ffff, 1 << 33));
+    assert_eq!(
+        plan([0, 1 << 17, 1 << 16, 4], Window::tiles([1, 1])),
+        range("pixels of an image", 0xffff_ffff, 1 << 33)
+    );
     assert_eq!(plan(x, window([max - 5, 1], [1, 1], [(max - 5) / 2, 0])), Ok([1, 6, 6, 4]));
 
     for device in devices() {

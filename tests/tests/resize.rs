@@ -255,8 +255,14 @@ fn wrong_calls_are_errors() {
     let most = 1 << 20;
     assert_eq!(tables([0, 3], [2, 2]), none("from"));
     assert_eq!(tables([3, 3], [2, 0]), none("to"));
-    assert_eq!(tables([3, most + 1], [2, 1]), Some(Error::Range { op: "resize", arg: "from", max: most, got: most + 1 }));
-    assert_eq!(tables([3, 1], [2, usize::MAX]), Some(Error::Range { op: "resize", arg: "to", max: most, got: usize::MAX }));
+    assert_eq!(
+        tables([3, most + 1], [2, 1]),
+        Some(Error::Range { op: "resize", arg: "from", max: most, got: most + 1 })
+    );
+    assert_eq!(
+        tables([3, 1], [2, usize::MAX]),
+        Some(Error::Range { op: "resize", arg: "to", max: most, got: usize::MAX })
+    );
     assert_eq!(tables([most, 1], [1, most]), None);
     let large = Tables::new(Filter::Bilinear, [1, 1], [most, most]).unwrap();
     let x = Layout::packed([1, 1, 1, 1 << 30]).unwrap();

@@ -34,7 +34,8 @@ pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], w: &[T], bias: Opti
     let (terms, [_, of_group]) = (p.terms(), p.group());
     for group in 0..p.how().groups {
         let first = group * of_group;
-        let w = Matrix { data: &w[first * terms..], rows: of_group, columns: terms, down: terms, across: 1 }.transposed();
+        let w =
+            Matrix { data: &w[first * terms..], rows: of_group, columns: terms, down: terms, across: 1 }.transposed();
         let bias = bias.map(|bias| &bias[first..][..of_group]);
         Patches::of_x(p, x, group).tiles(|pixels, patches| {
             let y = &mut y[pixels.start * n..pixels.end * n];
@@ -148,7 +149,14 @@ fn inputs<T: Float>(level: Level, p: &Plan, w: &[T], dy: &[T], dx: &mut [T], add
             let turned = Matrix { data: &*turned, rows, columns: channels, down: channels, across: 1 };
             Patches::of_dy(p, dy, group, &class).tiles(|pixels, patches| {
                 if p.how().stride == [1; 2] && channels == all {
-                    return linear::product(level, patches, turned, None, &mut dx[pixels.start * all..pixels.end * all], add);
+                    return linear::product(
+                        level,
+                        patches,
+                        turned,
+                        None,
+                        &mut dx[pixels.start * all..pixels.end * all],
+                        add,
+                    );
                 }
                 let mut sums = vec![0.0_f32; pixels.len() * channels];
                 linear::product(level, patches, turned, None, &mut sums, false);

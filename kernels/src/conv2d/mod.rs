@@ -140,7 +140,8 @@ fn extent(size: usize, taps: usize, how: Conv2d, d: usize) -> Result<usize> {
     if padded > max {
         return Err(Error::Range { op: OP, arg: "padded image", max, got: padded });
     }
-    let reach = (taps - 1).checked_mul(how.dilation[d]).and_then(|reach| reach.checked_add(1)).ok_or(Error::TooLarge)?;
+    let reach =
+        (taps - 1).checked_mul(how.dilation[d]).and_then(|reach| reach.checked_add(1)).ok_or(Error::TooLarge)?;
     if reach > padded {
         return Err(Error::Range { op: OP, arg: "reach of the taps", max: padded, got: reach });
     }

@@ -7,7 +7,8 @@ const BLOCK: u32 = 256;
 fn shaped<'a>(launch: Launch<'a>, p: &Plan) -> Launch<'a> {
     let ([_, height, width, channels], [_, rows, columns, _], window) = (p.x.dims(), p.out(), p.window);
     let sizes = [height, width, channels, rows, columns];
-    let launch = sizes.into_iter().chain(window.size).chain(window.stride).chain(window.padding).fold(launch, Launch::u32);
+    let launch =
+        sizes.into_iter().chain(window.size).chain(window.stride).chain(window.padding).fold(launch, Launch::u32);
     launch.u32(usize::from(p.pooling == Pooling::Average { count_padding: true }))
 }
 

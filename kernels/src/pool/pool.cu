@@ -102,7 +102,8 @@ __device__ void average_backward(const Shape& s, const Strides& dy_strides, cons
   Entry e;
   if (!entry_of(s, pixels, s.height, s.width, e)) return;
   gather(s, e, dx, add, [&](u32 i, u32 j) {
-    return to_f32(dy[dy_strides.at(e.b, i, j, e.c)]) / divisor(s, rows_of(s, i), columns_of(s, j));
+    f32 share = 1.0f / divisor(s, rows_of(s, i), columns_of(s, j));
+    return to_f32(dy[dy_strides.at(e.b, i, j, e.c)]) * share;
   });
 }
 

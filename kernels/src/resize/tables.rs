@@ -170,9 +170,9 @@ impl Tables {
     }
     /// Rows and weights before table `at` of the four.
     pub(super) fn before(&self, at: usize) -> [usize; 2] {
-        self.all()[..at].iter().fold([0; 2], |[rows, weights], table| {
-            [rows + table.rows.len(), weights + table.weights.len()]
-        })
+        self.all()[..at]
+            .iter()
+            .fold([0; 2], |[rows, weights], table| [rows + table.rows.len(), weights + table.weights.len()])
     }
     /// Numbers in all rows, and weights.
     pub(super) fn lengths(&self) -> [usize; 2] {
