@@ -186,6 +186,23 @@ private:
   std::size_t count_;
 };
 
+// A change of the size of images: its weights, kept on a device.
+class Resize {
+public:
+  Resize(const Device &device, LatensFilter filter, std::size_t from_y, std::size_t from_x, std::size_t to_y, std::size_t to_x) {
+    LatensResize *handle = nullptr;
+    check(latens_resize_new(device.get(), filter, from_y, from_x, to_y, to_x, &handle));
+    handle_.reset(handle);
+  }
+  LatensResize *get() const { return handle_.get(); }
+
+private:
+  struct Free {
+    void operator()(LatensResize *handle) const { latens_resize_free(handle); }
+  };
+  std::unique_ptr<LatensResize, Free> handle_;
+};
+
 // The operations of latens.h, in its order of arguments. Workspaces are sized by the function of the same name.
 inline void linear(const Device &d, const Tensor &x, const Tensor &w, const Tensor &bias, const Tensor &y,
                    LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
@@ -256,6 +273,49 @@ inline void attention_backward(const Device &d, const Tensor &q, const Tensor &k
                                const Tensor &workspace = none) {
   check(latens_attention_backward(d.get(), q.raw(), k.raw(), v.raw(), scale, block, y.raw(), lse.raw(), dy.raw(), dq.raw(), dk.raw(), dv.raw(),
                                   workspace.raw()));
+}
+// Steps and channels of a convolution: what is not said is 1, and no padding.
+struct Conv2d : LatensConv2d {
+  Conv2d() : LatensConv2d{1, 1, 0, 0, 1, 1, 1} {}
+};
+inline void conv2d(const Device &d, const Tensor &x, const Tensor &w, const Tensor &bias, const LatensConv2d &how, const Tensor &y) {
+  check(latens_conv2d(d.get(), x.raw(), w.raw(), bias.raw(), &how, y.raw()));
+}
+inline std::size_t conv2d_backward_workspace(const Device &d, const Tensor &x, const Tensor &w, const LatensConv2d &how) {
+  std::size_t bytes = 0;
+  check(latens_conv2d_backward_workspace(d.get(), x.raw(), w.raw(), &how, &bytes));
+  return bytes;
+}
+inline void conv2d_backward(const Device &d, const Tensor &x, const Tensor &w, const Tensor &dy, const LatensConv2d &how, const Tensor &dx,
+                            const Tensor &dw, const Tensor &db, const Tensor &workspace = none,
+                            LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_conv2d_backward(d.get(), x.raw(), w.raw(), dy.raw(), &how, accumulate, dx.raw(), dw.raw(), db.raw(), workspace.raw()));
+}
+inline void max_pool(const Device &d, const Tensor &x, const LatensWindow &window, const Tensor &y, const Tensor &indices = none) {
+  check(latens_max_pool(d.get(), x.raw(), &window, y.raw(), indices.raw()));
+}
+inline void max_pool_backward(const Device &d, const Tensor &dy, const Tensor &indices, const LatensWindow &window, const Tensor &dx,
+                              LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_max_pool_backward(d.get(), dy.raw(), indices.raw(), &window, accumulate, dx.raw()));
+}
+inline void average_pool(const Device &d, const Tensor &x, const LatensWindow &window, bool count_padding, const Tensor &y) {
+  check(latens_average_pool(d.get(), x.raw(), &window, count_padding, y.raw()));
+}
+inline void average_pool_backward(const Device &d, const Tensor &dy, const LatensWindow &window, bool count_padding, const Tensor &dx,
+                                  LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_average_pool_backward(d.get(), dy.raw(), &window, count_padding, accumulate, dx.raw()));
+}
+inline std::size_t resize_workspace(const Device &d, const Tensor &x, const Resize &by) {
+  std::size_t bytes = 0;
+  check(latens_resize_workspace(d.get(), x.raw(), by.get(), &bytes));
+  return bytes;
+}
+inline void resize(const Device &d, const Tensor &x, const Resize &by, const Tensor &y, const Tensor &workspace = none) {
+  check(latens_resize(d.get(), x.raw(), by.get(), y.raw(), workspace.raw()));
+}
+inline void resize_backward(const Device &d, const Tensor &dy, const Resize &by, const Tensor &dx, const Tensor &workspace = none,
+                            LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_resize_backward(d.get(), dy.raw(), by.get(), accumulate, dx.raw(), workspace.raw()));
 }
 // What conv1d reads; what stays `none` is left out.
 struct Conv1d {

@@ -8,6 +8,7 @@ extern crate alloc;
 mod act;
 mod attention;
 mod conv1d;
+mod conv2d;
 mod embed;
 mod entropy;
 mod hyper;
@@ -17,8 +18,10 @@ mod lowrank;
 mod map;
 mod norm;
 mod optim;
+mod pool;
 mod quant;
 mod reduce;
+mod resize;
 mod rope;
 mod sae;
 mod scan;
@@ -38,6 +41,7 @@ pub use conv1d::{
     Conv1d, Conv1dGradients, Conv1dGradientsMut, conv1d, conv1d_backward, conv1d_backward_into,
     conv1d_backward_workspace, conv1d_into, conv1d_step_into, conv1d_workspace,
 };
+pub use conv2d::{conv2d, conv2d_backward, conv2d_backward_into, conv2d_backward_workspace, conv2d_into};
 pub use embed::{
     embed, embed_backward, embed_backward_into, embed_backward_workspace, embed_into, gather_rows, gather_rows_into,
 };
@@ -53,9 +57,12 @@ pub use hyper::{
     hyper_weigh_into,
 };
 pub use latens_kernels::attention::Mask;
+pub use latens_kernels::conv2d::Conv2d;
 pub use latens_kernels::hyper::Shape as IncidenceShape;
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;
+pub use latens_kernels::pool::Window;
+pub use latens_kernels::resize::Filter;
 pub use latens_kernels::route::Order;
 pub use latens_kernels::sae::Shape;
 pub use latens_kernels::{
@@ -80,11 +87,16 @@ pub use optim::{
     adamw_into, adamw_scheduled_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,
     decoder_step_scheduled_into,
 };
+pub use pool::{
+    average_pool, average_pool_backward, average_pool_backward_into, average_pool_into, max_pool, max_pool_backward,
+    max_pool_backward_into, max_pool_into,
+};
 pub use quant::{
     Format, QuantSettings, Quantised, QuantisedMut, Rounding, dequant, dequant_into, pack, quant, quant_into,
     quant_sum, quant_sum_into,
 };
 pub use reduce::{Reduce, reduce, reduce_into};
+pub use resize::{Resize, resize, resize_backward, resize_backward_into, resize_into, resize_workspace};
 pub use rope::{Pairing, rope_backward_into, rope_into};
 pub use sae::{
     Against, Code, Codes, Decoded, Gradients, sae_backward, sae_backward_into, sae_backward_workspace, sae_bias,

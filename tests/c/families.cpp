@@ -1,4 +1,4 @@
-// The operations of latens.hpp on codes, hypergraphs and factors, each called once on the host and compared with numbers
+// The operations of latens.hpp on codes, hypergraphs, factors and images, each called once on the host and compared with numbers
 // worked out by hand, as operations.cpp does for the others.
 #include "support.hpp"
 
@@ -88,6 +88,43 @@ void ssd() {
   SAME(row, 3, 8);
 }
 
+// An image of 2 by 2 under taps of 1 by 2, in pieces, and made larger.
+void images() {
+  Floats x{1, 2, 3, 4}, w{1, 10}, bias{100}, y(2), dy{1, 2}, dx(4), dw(2), db(1), wide(6);
+  Tensor tx(x, {1, 2, 2, 1}), tw(w, {1, 1, 2, 1}), ty(y, {1, 2, 1, 1}), tdy(dy, {1, 2, 1, 1}), tdx(dx, {1, 2, 2, 1});
+  latens::Conv2d how;
+  latens::conv2d(host, tx, tw, Tensor(bias), how, ty);
+  SAME(y, 121, 143);
+  Scratch work(latens::conv2d_backward_workspace(host, tx, tw, how));
+  latens::conv2d_backward(host, tx, tw, tdy, how, tdx, Tensor(dw, {1, 1, 2, 1}), Tensor(db), work);
+  SAME(dx, 1, 10, 2, 20);
+  SAME(dw, 7, 10);
+  SAME(db, 3);
+  how.stride_y = 2;
+  latens::conv2d(host, tx, tw, none, how, Tensor(db, {1, 1, 1, 1}));
+  SAME(db, 21);
+
+  const LatensWindow rows{1, 2, 1, 2, 0, 0};
+  Numbers indices(2);
+  latens::max_pool(host, tx, rows, ty, Tensor(indices, {1, 2, 1, 1}));
+  SAME(y, 2, 4);
+  SAME(indices, 1, 3);
+  latens::max_pool_backward(host, tdy, Tensor(indices, {1, 2, 1, 1}), rows, tdx);
+  SAME(dx, 0, 1, 0, 2);
+  latens::average_pool(host, tx, rows, false, ty);
+  SAME(y, 1.5f, 3.5f);
+  latens::average_pool_backward(host, tdy, rows, false, tdx, LATENS_ACCUMULATE_ADD);
+  SAME(dx, 0.5f, 1.5f, 1, 3);
+
+  latens::Resize by(host, LATENS_FILTER_BILINEAR, 2, 2, 2, 3);
+  Scratch more(latens::resize_workspace(host, tx, by));
+  latens::resize(host, tx, by, Tensor(wide, {1, 2, 3, 1}), more);
+  SAME(wide, 1, 1.5f, 2, 3, 3.5f, 4);
+  wide = {1, 2, 4, 0, 0, 8};
+  latens::resize_backward(host, Tensor(wide, {1, 2, 3, 1}), by, tdx, more);
+  SAME(dx, 2, 5, 0, 8);
+}
+
 // Row 0 has the columns 0 and 1, row 1 has 1.
 struct Hypergraph {
   Numbers offsets = Numbers(3), members = Numbers(3), to_offsets = Numbers(3), to_members = Numbers(3), to_places = Numbers(3);
@@ -175,10 +212,11 @@ int main() {
   quant();
   lowrank();
   ssd();
+  images();
   Hypergraph graph;
   graph.build();
   graph.pool();
   graph.walk();
   search();
-  std::printf("latens %s: codes, factors and hypergraphs from C++\n", latens::version().c_str());
+  std::printf("latens %s: codes, factors, images and hypergraphs from C++\n", latens::version().c_str());
 }

@@ -69,7 +69,8 @@ fn strides(p: &Plan) -> [usize; 3] {
     [p.x(), p.w(), p.dy()].map(|layout| layout.strides()[0])
 }
 
-fn product<T: Float, O: Float>(
+/// `out = a·b + bias`, or `out += ..`; `out` is packed.
+pub(crate) fn product<T: Float, O: Float>(
     level: Level,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
@@ -84,7 +85,7 @@ fn product<T: Float, O: Float>(
 }
 
 /// The sum of every column of `dy`, in `f64`.
-fn columns<T: Float, O: Float>(dy: Matrix<'_, T>, db: &mut [O], add: bool) {
+pub(crate) fn columns<T: Float, O: Float>(dy: Matrix<'_, T>, db: &mut [O], add: bool) {
     let mut sums = vec![0.0; db.len()];
     for i in 0..dy.rows {
         for (sum, dy) in sums.iter_mut().zip(&dy.data[i * dy.down..]) {
