@@ -444,6 +444,13 @@ inline void adamw(const Device &d, const Tensor &g, const LatensAdamW &settings,
 inline void decoder_step(const Device &d, const Tensor &g, const LatensAdamW &settings, const Tensor &w_dec, const Tensor &m, const Tensor &v) {
   check(latens_decoder_step(d.get(), g.raw(), &settings, w_dec.raw(), m.raw(), v.raw()));
 }
+inline void adamw8(const Device &d, const Tensor &g, const LatensAdamW &settings, std::size_t block, const Tensor &w, const Tensor &m,
+                   const Tensor &v, const Tensor &scales) {
+  check(latens_adamw8(d.get(), g.raw(), &settings, block, w.raw(), m.raw(), v.raw(), scales.raw()));
+}
+inline void signum(const Device &d, const Tensor &g, double lr, double beta, double weight_decay, const Tensor &w, const Tensor &m) {
+  check(latens_signum(d.get(), g.raw(), lr, beta, weight_decay, w.raw(), m.raw()));
+}
 inline void clip_squares(const Device &d, const Tensor &g, LatensAccumulate accumulate, const Tensor &squares) {
   check(latens_clip_squares(d.get(), g.raw(), accumulate, squares.raw()));
 }

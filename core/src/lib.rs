@@ -56,6 +56,7 @@ pub use latens_kernels::attention::Mask;
 pub use latens_kernels::hyper::Shape as IncidenceShape;
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;
+pub use latens_kernels::optim::signum::Signum;
 pub use latens_kernels::route::Order;
 pub use latens_kernels::sae::Shape;
 pub use latens_kernels::{
@@ -77,8 +78,8 @@ pub use norm::{
     rms_norm_backward, rms_norm_backward_into, rms_norm_into,
 };
 pub use optim::{
-    adamw_into, adamw_scheduled_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,
-    decoder_step_scheduled_into,
+    adamw_into, adamw_scheduled_into, adamw8_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,
+    decoder_step_scheduled_into, signum_into,
 };
 pub use quant::{
     Format, QuantSettings, Quantised, QuantisedMut, Rounding, dequant, dequant_into, pack, quant, quant_into,

@@ -33,6 +33,19 @@ void quant() {
   SAME(dropped, 0);
 }
 
+void optimisers() {
+  Floats w{1, 2}, g{0.5f, -4}, scales(2), m(2), u{1, 1};
+  std::vector<std::uint8_t> mean(2), square(2);
+  const LatensAdamW settings{0.1, 0.9, 0.999, 0, 0, 1};
+  latens::adamw8(host, Tensor(g), settings, 64, Tensor(w), Tensor(mean), Tensor(square), Tensor(scales, {1, 2}));
+  SAME(w, 0.9f, 2.1f);
+  SAME(scales, -0.4f, 0.016f);
+  if (mean[1] != 255 || square[1] != 255) std::exit(1);
+  latens::signum(host, Tensor(g), 0.25, 0.5, 0, Tensor(u), Tensor(m));
+  SAME(u, 0.75f, 1.25f);
+  SAME(m, 0.25f, -2);
+}
+
 void lowrank() {
   Floats g{1, 2, 3, 2, 4, 6}, e(6), q{1, 1, 1}, p(2), wider(6);
   Numbers dropped(1);
@@ -173,6 +186,7 @@ void search() {
 int main() {
   entropy();
   quant();
+  optimisers();
   lowrank();
   ssd();
   Hypergraph graph;

@@ -211,6 +211,20 @@ def optimisers(c, draw):
     m, v = 0.9 * m + 0.1 * off, 0.99 * v + 0.01 * off * off
     moved = w - 0.1 * m / (1 - 0.9**3) / (np.sqrt(v / (1 - 0.99**3)) + 1e-8)
     close("decoder_step", got[0], moved / np.linalg.norm(moved, axis=-1, keepdims=True), 1e-5)
+    # From averages of nothing a step does not depend on their codes.
+    adamw.step, w, g = 1, draw(4, 30), draw(4, 30)
+    got, (m, v) = w.copy(), np.zeros((2, 4, 30), np.uint8)
+    scales = np.zeros((2, 2), f32)
+    c.adamw8(g, adamw, 64, got, m, v, scales)
+    close("adamw8", got, w - 0.1 * g / (np.abs(g) + 1e-8))
+    means = 0.1 * g.ravel()
+    largest = [block[np.abs(block).argmax()] for block in (means[:64], means[64:])]
+    close("adamw8 scales", scales[:, 0], np.array(largest))
+    got, m = w.copy(), draw(4, 30)
+    mean = 0.9 * m + 0.1 * g
+    c.signum(g, 0.01, 0.9, 0.5, got, m)
+    close("signum m", m, mean)
+    close("signum", got, 0.995 * w - 0.01 * np.sign(mean))
     squares, parts = np.zeros(256, f32), [draw(5, 3), draw(8)]
     before = [part.copy() for part in parts]
     for n, part in enumerate(parts):
