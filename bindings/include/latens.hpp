@@ -434,6 +434,31 @@ inline void mse_backward(const Device &d, const Tensor &x, const Tensor &y, cons
 inline void reduce(const Device &d, const Tensor &x, LatensReduce how, std::size_t axis, const Tensor &y) {
   check(latens_reduce(d.get(), x.raw(), how, axis, y.raw()));
 }
+inline void moments(const Device &d, const Tensor &x, std::size_t axis, const Tensor &mean, const Tensor &variance) {
+  check(latens_moments(d.get(), x.raw(), axis, mean.raw(), variance.raw()));
+}
+inline void moments_backward(const Device &d, const Tensor &x, const Tensor &mean, const Tensor &dmean, const Tensor &dvariance,
+                             std::size_t axis, const Tensor &dx, LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_moments_backward(d.get(), x.raw(), mean.raw(), dmean.raw(), dvariance.raw(), axis, accumulate, dx.raw()));
+}
+inline void pearson(const Device &d, const Tensor &x, const Tensor &y, const Tensor &r, const Tensor &saved) {
+  check(latens_pearson(d.get(), x.raw(), y.raw(), r.raw(), saved.raw()));
+}
+inline void pearson_backward(const Device &d, const Tensor &x, const Tensor &y, const Tensor &r, const Tensor &saved, const Tensor &dr,
+                             const Tensor &dx, const Tensor &dy = none, LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_pearson_backward(d.get(), x.raw(), y.raw(), r.raw(), saved.raw(), dr.raw(), accumulate, dx.raw(), dy.raw()));
+}
+inline std::size_t class_moments_workspace(const Device &d, const Tensor &x, std::size_t classes) {
+  std::size_t bytes = 0;
+  check(latens_class_moments_workspace(d.get(), x.raw(), classes, &bytes));
+  return bytes;
+}
+inline void class_moments(const Device &d, const Tensor &x, const Tensor &labels, const Tensor &counts, const Tensor &means,
+                          const Tensor &squares, const Tensor &ignored, const Tensor &workspace = none,
+                          LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_class_moments(d.get(), x.raw(), labels.raw(), accumulate, counts.raw(), means.raw(), squares.raw(), ignored.raw(),
+                             workspace.raw()));
+}
 inline void copy(const Device &d, const Tensor &x, const Tensor &y) { check(latens_copy(d.get(), x.raw(), y.raw())); }
 inline void cast(const Device &d, const Tensor &x, const Tensor &y) { check(latens_cast(d.get(), x.raw(), y.raw())); }
 inline void add(const Device &d, const Tensor &x, const Tensor &y) { check(latens_add(d.get(), x.raw(), y.raw())); }

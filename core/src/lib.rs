@@ -85,7 +85,11 @@ pub use quant::{
     Format, QuantSettings, Quantised, QuantisedMut, Rounding, dequant, dequant_into, pack, quant, quant_into,
     quant_sum, quant_sum_into,
 };
-pub use reduce::{Reduce, reduce, reduce_into};
+pub use reduce::{
+    ClassMoments, ClassMomentsMut, Reduce, class_moments, class_moments_into, class_moments_workspace, moments,
+    moments_backward, moments_backward_into, moments_into, pearson, pearson_backward, pearson_backward_into,
+    pearson_into, reduce, reduce_into,
+};
 pub use rope::{Pairing, rope_backward_into, rope_into};
 pub use sae::{
     Against, Code, Codes, Decoded, Gradients, sae_backward, sae_backward_into, sae_backward_workspace, sae_bias,

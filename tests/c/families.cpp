@@ -46,6 +46,31 @@ void optimisers() {
   SAME(m, 0.25f, -2);
 }
 
+void statistics() {
+  Floats x{1, 2, 3, 6, 5, 1}, y{2, 4, 6}, mean(2), variance(2), dx(6), r(2), saved(8), dy(3), dr{0, 1};
+  latens::moments(host, Tensor(x, {3, 2}), 0, Tensor(mean), Tensor(variance));
+  SAME(mean, 3, 3);
+  SAME(variance, 8 / 3.0f, 14 / 3.0f);
+  Floats slope{3, 1.5f};
+  latens::moments_backward(host, Tensor(x, {3, 2}), Tensor(mean), none, Tensor(slope), 0, Tensor(dx, {3, 2}));
+  SAME(dx, -4, -1, 0, 3, 4, -2);
+  latens::pearson(host, Tensor(x, {3, 2}), Tensor(y, {3, 1}), Tensor(r), Tensor(saved, {4, 2}));
+  SAME(r, 1, -2 / (std::sqrt(14.0f) * std::sqrt(8.0f)));
+  dr = {1, 0};
+  latens::pearson_backward(host, Tensor(x, {3, 2}), Tensor(y, {3, 1}), Tensor(r), Tensor(saved, {4, 2}), Tensor(dr),
+                           Tensor(dx, {3, 2}), Tensor(dy, {3, 1}));
+  SAME(dx, 0, 0, 0, 0, 0, 0);
+  Floats means(4), squares(4);
+  Numbers labels{1, 7, 1}, counts(2), ignored(1);
+  Scratch work(latens::class_moments_workspace(host, Tensor(x, {3, 2}), 2));
+  latens::class_moments(host, Tensor(x, {3, 2}), Tensor(labels), Tensor(counts), Tensor(means, {2, 2}), Tensor(squares, {2, 2}),
+                        Tensor(ignored), work);
+  SAME(counts, 0, 2);
+  SAME(ignored, 1);
+  SAME(means, 0, 0, 3, 1.5f);
+  SAME(squares, 0, 0, 8, 0.5f);
+}
+
 void lowrank() {
   Floats g{1, 2, 3, 2, 4, 6}, e(6), q{1, 1, 1}, p(2), wider(6);
   Numbers dropped(1);
@@ -187,6 +212,7 @@ int main() {
   entropy();
   quant();
   optimisers();
+  statistics();
   lowrank();
   ssd();
   Hypergraph graph;

@@ -68,6 +68,41 @@ def maps(c, draw):
             close(f"reduce {name} {axis}", y, way(x.astype(float), axis=axis))
 
 
+def statistics(c, draw):
+    x, y = draw(9, 5), draw(9, 5)
+    for axis in (0, 1):
+        mean, variance = np.zeros(x.shape[1 - axis], f32), np.zeros(x.shape[1 - axis], f32)
+        c.moments(x, axis, mean, variance)
+        close(f"mean {axis}", mean, x.mean(axis))
+        close(f"variance {axis}", variance, x.var(axis))
+        dmean, dvariance, dx = draw(len(mean)), draw(len(mean)), np.zeros_like(x)
+        c.moments_backward(x, mean, dmean, dvariance, axis, 0, dx)
+        wide = [np.expand_dims(of, axis) for of in (dmean, dvariance, mean)]
+        close(f"moments_backward {axis}", dx, (wide[0] + 2 * wide[1] * (x - wide[2])) / x.shape[axis])
+    for of in (y, y[:, :1]):
+        r, saved, dr = np.zeros(5, f32), np.zeros((4, 5), f32), draw(5)
+        c.pearson(x, of, r, saved)
+        want = [np.corrcoef(x[:, j], of[:, j % of.shape[1]])[0, 1] for j in range(5)]
+        close("pearson", r, np.array(want))
+        dx, dy = np.zeros_like(x), np.zeros(of.shape, f32)
+        c.pearson_backward(x, of, r, saved, dr, 0, dx, dy)
+        u, w = ((a - a.mean(0)) / np.linalg.norm(a - a.mean(0), axis=0) for a in (x, of))
+        close("pearson dx", dx, dr * (w - r * u) / np.linalg.norm(x - x.mean(0), axis=0))
+        all = dr * (u - r * w) / np.linalg.norm(of - of.mean(0), axis=0)
+        close("pearson dy", dy, all if of.shape[1] == 5 else all.sum(1, keepdims=True))
+    labels = np.array([2, 0, 2, 9, 0, 0, 2, 2, 4], np.uint32)
+    counts, means, squares = np.zeros(4, np.uint32), np.zeros((4, 5), f32), np.zeros((4, 5), f32)
+    ignored = np.zeros(1, np.uint32)
+    for add, part in enumerate((slice(0, 5), slice(5, 9))):
+        work = c.workspace("class_moments", x[part], 4)
+        c.class_moments(x[part], labels[part], add, counts, means, squares, ignored, work)
+    same("counts", counts, np.array([3, 0, 4, 0]))
+    same("ignored", ignored, np.array([2]))
+    for label in (0, 2):
+        close("means", means[label], x[labels == label].mean(0))
+        close("squares", squares[label], x[labels == label].var(0) * counts[label])
+
+
 def topk(c, draw):
     x = np.round(draw(6, 50) * 3) / 3  # with ties
     values, indices = np.zeros((6, 9), f32), np.zeros((6, 9), np.uint32)
@@ -235,4 +270,4 @@ def optimisers(c, draw):
         close("clip", part, was * 0.5 / length, 1e-5)
 
 
-CHECKS = [devices, maps, topk, linear, norms, language, surprise, optimisers]
+CHECKS = [devices, maps, statistics, topk, linear, norms, language, surprise, optimisers]
