@@ -394,6 +394,25 @@ inline void ssd_backward(const Device &d, const Ssd &s, const Tensor &dy, const 
 inline void ssd_step(const Device &d, const Ssd &s, const Tensor &state, const Tensor &y) {
   check(latens_ssd_step(d.get(), Ssd::Raw(s), state.raw(), y.raw()));
 }
+inline void batch_norm(const Device &d, const Tensor &x, const Tensor &weight, const Tensor &bias, float eps, const Tensor &y,
+                       const Tensor &mean, const Tensor &variance) {
+  check(latens_batch_norm(d.get(), x.raw(), weight.raw(), bias.raw(), eps, y.raw(), mean.raw(), variance.raw()));
+}
+inline void batch_norm_by(const Device &d, const Tensor &x, const Tensor &mean, const Tensor &variance, const Tensor &weight,
+                          const Tensor &bias, float eps, const Tensor &y) {
+  check(latens_batch_norm_by(d.get(), x.raw(), mean.raw(), variance.raw(), weight.raw(), bias.raw(), eps, y.raw()));
+}
+inline std::size_t batch_norm_backward_workspace(const Device &d, const Tensor &x) {
+  std::size_t bytes = 0;
+  check(latens_batch_norm_backward_workspace(d.get(), x.raw(), &bytes));
+  return bytes;
+}
+inline void batch_norm_backward(const Device &d, const Tensor &x, const Tensor &mean, const Tensor &variance, const Tensor &weight,
+                                const Tensor &dy, float eps, const Tensor &dx, const Tensor &dweight = none, const Tensor &dbias = none,
+                                const Tensor &workspace = none, LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_batch_norm_backward(d.get(), x.raw(), mean.raw(), variance.raw(), weight.raw(), dy.raw(), eps, accumulate, dx.raw(),
+                                   dweight.raw(), dbias.raw(), workspace.raw()));
+}
 inline void act(const Device &d, const Tensor &gate, const Tensor &up, LatensAct act, const Tensor &y) {
   check(latens_act(d.get(), gate.raw(), up.raw(), act, y.raw()));
 }

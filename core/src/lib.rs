@@ -74,8 +74,9 @@ pub use lowrank::{
 };
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
 pub use norm::{
-    layer_norm, layer_norm_backward, layer_norm_backward_into, layer_norm_into, norm_backward_workspace, rms_norm,
-    rms_norm_backward, rms_norm_backward_into, rms_norm_into,
+    BatchNorm, batch_norm, batch_norm_backward, batch_norm_backward_into, batch_norm_backward_workspace, batch_norm_by,
+    batch_norm_by_into, batch_norm_into, layer_norm, layer_norm_backward, layer_norm_backward_into, layer_norm_into,
+    norm_backward_workspace, rms_norm, rms_norm_backward, rms_norm_backward_into, rms_norm_into,
 };
 pub use optim::{
     adamw_into, adamw_scheduled_into, adamw8_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,

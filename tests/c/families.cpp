@@ -71,6 +71,25 @@ void statistics() {
   SAME(squares, 0, 0, 8, 0.5f);
 }
 
+void batches() {
+  Floats x{1, 2, 3, 2}, weight{3, 1}, bias{0, 5}, y(4), mean(2), variance(2), dy{1, 0, 0, 1}, dx(4), dweight(2), dbias(2);
+  latens::batch_norm(host, Tensor(x, {2, 2}), Tensor(weight), Tensor(bias), 0.25f, Tensor(y, {2, 2}), Tensor(mean), Tensor(variance));
+  SAME(mean, 2, 2);
+  SAME(variance, 1, 0);
+  const float root = std::sqrt(1.25f);
+  SAME(y, -3 / root, 5, 3 / root, 5);
+  Floats of{1, 0}, spread{3.75f, 0.75f};
+  latens::batch_norm_by(host, Tensor(x, {2, 2}), Tensor(of), Tensor(spread), Tensor(weight), none, 0.25f, Tensor(y, {2, 2}));
+  SAME(y, 0, 2, 3, 2);
+  Scratch work(latens::batch_norm_backward_workspace(host, Tensor(x, {2, 2})));
+  latens::batch_norm_backward(host, Tensor(x, {2, 2}), Tensor(mean), Tensor(variance), Tensor(weight), Tensor(dy, {2, 2}), 0.25f,
+                              Tensor(dx, {2, 2}), Tensor(dweight), Tensor(dbias), work);
+  SAME(dbias, 1, 1);
+  SAME(dweight, -1 / root, 0);
+  // 3 / root (1/2 - u dweight / 2), of which u dweight is 1 / 1.25.
+  SAME(dx, 0.3f / root, -1, -0.3f / root, 1);
+}
+
 void lowrank() {
   Floats g{1, 2, 3, 2, 4, 6}, e(6), q{1, 1, 1}, p(2), wider(6);
   Numbers dropped(1);
@@ -213,6 +232,7 @@ int main() {
   quant();
   optimisers();
   statistics();
+  batches();
   lowrank();
   ssd();
   Hypergraph graph;

@@ -155,6 +155,22 @@ def norms(c, draw):
     for name, got, was, want in zip(["dx", "dweight"], [dx, dweight], before, gradients(off, True)):
         close("layer_norm_backward " + name, got, was + want)
     close("layer_norm_backward dbias", dbias, dy.sum(0))
+    x, dy, weight, bias = draw(9, 5), draw(9, 5), draw(5), draw(5)
+    y, mean, variance = np.zeros((9, 5), f32), np.zeros(5, f32), np.zeros(5, f32)
+    c.batch_norm(x, weight, bias, 1e-5, y, mean, variance)
+    root = np.sqrt(x.var(0) + 1e-5)
+    u = (x - x.mean(0)) / root
+    close("batch_norm", y, u * weight + bias)
+    close("its mean", mean, x.mean(0))
+    close("its variance", variance, x.var(0))
+    c.batch_norm_by(x, bias, variance, weight, None, 1e-5, y)
+    close("batch_norm_by", y, (x - bias) / root * weight)
+    dx, dweight, dbias = np.zeros((9, 5), f32), np.zeros(5, f32), np.zeros(5, f32)
+    work = c.workspace("batch_norm_backward", x)
+    c.batch_norm_backward(x, mean, variance, weight, dy, 1e-5, 0, dx, dweight, dbias, work)
+    close("batch_norm dx", dx, weight / root * (dy - dy.mean(0) - u * (dy * u).mean(0)))
+    close("batch_norm dweight", dweight, (dy * u).sum(0))
+    close("batch_norm dbias", dbias, dy.sum(0))
 
 
 def language(c, draw):
