@@ -454,6 +454,25 @@ inline void ssd_backward(const Device &d, const Ssd &s, const Tensor &dy, const 
 inline void ssd_step(const Device &d, const Ssd &s, const Tensor &state, const Tensor &y) {
   check(latens_ssd_step(d.get(), Ssd::Raw(s), state.raw(), y.raw()));
 }
+inline void batch_norm(const Device &d, const Tensor &x, const Tensor &weight, const Tensor &bias, float eps, const Tensor &y,
+                       const Tensor &mean, const Tensor &variance) {
+  check(latens_batch_norm(d.get(), x.raw(), weight.raw(), bias.raw(), eps, y.raw(), mean.raw(), variance.raw()));
+}
+inline void batch_norm_by(const Device &d, const Tensor &x, const Tensor &mean, const Tensor &variance, const Tensor &weight,
+                          const Tensor &bias, float eps, const Tensor &y) {
+  check(latens_batch_norm_by(d.get(), x.raw(), mean.raw(), variance.raw(), weight.raw(), bias.raw(), eps, y.raw()));
+}
+inline std::size_t batch_norm_backward_workspace(const Device &d, const Tensor &x) {
+  std::size_t bytes = 0;
+  check(latens_batch_norm_backward_workspace(d.get(), x.raw(), &bytes));
+  return bytes;
+}
+inline void batch_norm_backward(const Device &d, const Tensor &x, const Tensor &mean, const Tensor &variance, const Tensor &weight,
+                                const Tensor &dy, float eps, const Tensor &dx, const Tensor &dweight = none, const Tensor &dbias = none,
+                                const Tensor &workspace = none, LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_batch_norm_backward(d.get(), x.raw(), mean.raw(), variance.raw(), weight.raw(), dy.raw(), eps, accumulate, dx.raw(),
+                                   dweight.raw(), dbias.raw(), workspace.raw()));
+}
 inline void act(const Device &d, const Tensor &gate, const Tensor &up, LatensAct act, const Tensor &y) {
   check(latens_act(d.get(), gate.raw(), up.raw(), act, y.raw()));
 }
@@ -494,6 +513,31 @@ inline void mse_backward(const Device &d, const Tensor &x, const Tensor &y, cons
 inline void reduce(const Device &d, const Tensor &x, LatensReduce how, std::size_t axis, const Tensor &y) {
   check(latens_reduce(d.get(), x.raw(), how, axis, y.raw()));
 }
+inline void moments(const Device &d, const Tensor &x, std::size_t axis, const Tensor &mean, const Tensor &variance) {
+  check(latens_moments(d.get(), x.raw(), axis, mean.raw(), variance.raw()));
+}
+inline void moments_backward(const Device &d, const Tensor &x, const Tensor &mean, const Tensor &dmean, const Tensor &dvariance,
+                             std::size_t axis, const Tensor &dx, LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_moments_backward(d.get(), x.raw(), mean.raw(), dmean.raw(), dvariance.raw(), axis, accumulate, dx.raw()));
+}
+inline void pearson(const Device &d, const Tensor &x, const Tensor &y, const Tensor &r, const Tensor &saved) {
+  check(latens_pearson(d.get(), x.raw(), y.raw(), r.raw(), saved.raw()));
+}
+inline void pearson_backward(const Device &d, const Tensor &x, const Tensor &y, const Tensor &r, const Tensor &saved, const Tensor &dr,
+                             const Tensor &dx, const Tensor &dy = none, LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_pearson_backward(d.get(), x.raw(), y.raw(), r.raw(), saved.raw(), dr.raw(), accumulate, dx.raw(), dy.raw()));
+}
+inline std::size_t class_moments_workspace(const Device &d, const Tensor &x, std::size_t classes) {
+  std::size_t bytes = 0;
+  check(latens_class_moments_workspace(d.get(), x.raw(), classes, &bytes));
+  return bytes;
+}
+inline void class_moments(const Device &d, const Tensor &x, const Tensor &labels, const Tensor &counts, const Tensor &means,
+                          const Tensor &squares, const Tensor &ignored, const Tensor &workspace = none,
+                          LatensAccumulate accumulate = LATENS_ACCUMULATE_REPLACE) {
+  check(latens_class_moments(d.get(), x.raw(), labels.raw(), accumulate, counts.raw(), means.raw(), squares.raw(), ignored.raw(),
+                             workspace.raw()));
+}
 inline void copy(const Device &d, const Tensor &x, const Tensor &y) { check(latens_copy(d.get(), x.raw(), y.raw())); }
 inline void cast(const Device &d, const Tensor &x, const Tensor &y) { check(latens_cast(d.get(), x.raw(), y.raw())); }
 inline void add(const Device &d, const Tensor &x, const Tensor &y) { check(latens_add(d.get(), x.raw(), y.raw())); }
@@ -503,6 +547,13 @@ inline void adamw(const Device &d, const Tensor &g, const LatensAdamW &settings,
 }
 inline void decoder_step(const Device &d, const Tensor &g, const LatensAdamW &settings, const Tensor &w_dec, const Tensor &m, const Tensor &v) {
   check(latens_decoder_step(d.get(), g.raw(), &settings, w_dec.raw(), m.raw(), v.raw()));
+}
+inline void adamw8(const Device &d, const Tensor &g, const LatensAdamW &settings, std::size_t block, const Tensor &w, const Tensor &m,
+                   const Tensor &v, const Tensor &scales) {
+  check(latens_adamw8(d.get(), g.raw(), &settings, block, w.raw(), m.raw(), v.raw(), scales.raw()));
+}
+inline void signum(const Device &d, const Tensor &g, double lr, double beta, double weight_decay, const Tensor &w, const Tensor &m) {
+  check(latens_signum(d.get(), g.raw(), lr, beta, weight_decay, w.raw(), m.raw()));
 }
 inline void clip_squares(const Device &d, const Tensor &g, LatensAccumulate accumulate, const Tensor &squares) {
   check(latens_clip_squares(d.get(), g.raw(), accumulate, squares.raw()));

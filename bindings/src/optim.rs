@@ -1,6 +1,8 @@
 use crate::call::{Entry, accumulation};
 use crate::{LatensDevice, LatensStatus, LatensTensor};
-use latens_core::{AdamW, adamw_into, clip_scale_into, clip_squares_into, decoder_step_into};
+use latens_core::{
+    AdamW, Signum, adamw_into, adamw8_into, clip_scale_into, clip_squares_into, decoder_step_into, signum_into,
+};
 
 /// Settings of a step.
 #[repr(C)]
@@ -89,6 +91,66 @@ pub unsafe extern "C" fn latens_decoder_step(
         let adamw = call.settings("settings", settings)?.into();
         let (w_dec, g) = (call.output("w_dec", w_dec)?, call.input("g", g)?);
         Ok(decoder_step_into(w_dec, g, call.output("m", m)?, call.output("v", v)?, &adamw)?)
+    })
+}
+
+/// A step of AdamW whose running means are codes of 8 bits, in place: `w` and `g` f32, `m` and `v` u8, all of one shape, of rank
+/// 1 or 2; `scales` \[blocks, 2\] f32, of the means of each block of `block` entries (a multiple of 32 from 64 to 4096; the
+/// last may be shorter). Codes and scales are zero before the first step.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_adamw8(
+    device: *const LatensDevice,
+    g: *const LatensTensor,
+    settings: *const LatensAdamW,
+    block: usize,
+    w: *const LatensTensor,
+    m: *const LatensTensor,
+    v: *const LatensTensor,
+    scales: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("adamw8", device) };
+    entry.run(|call| {
+        let adamw = call.settings("settings", settings)?.into();
+        let scales = call.output("scales", scales)?;
+        Ok(if call.rank("w", w)? == 1 {
+            let (w, g) = (call.output("w", w)?, call.input("g", g)?);
+            adamw8_into::<1>(w, g, call.output("m", m)?, call.output("v", v)?, scales, block, &adamw)
+        } else {
+            let (w, g) = (call.output("w", w)?, call.input("g", g)?);
+            adamw8_into::<2>(w, g, call.output("m", m)?, call.output("v", v)?, scales, block, &adamw)
+        }?)
+    })
+}
+
+/// A step of the entries of `w` by the sign of a running mean `m` of the gradient `g`, in place: m = beta m + (1 - beta) g,
+/// w = (1 - lr weight_decay) w - lr sign(m). All f32 and of one shape, of rank 1 or 2.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_signum(
+    device: *const LatensDevice,
+    g: *const LatensTensor,
+    lr: f64,
+    beta: f64,
+    weight_decay: f64,
+    w: *const LatensTensor,
+    m: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("signum", device) };
+    entry.run(|call| {
+        let rates = Signum { lr, beta, weight_decay };
+        Ok(match call.rank("w", w)? {
+            1 => signum_into::<1>(call.output("w", w)?, call.input("g", g)?, call.output("m", m)?, &rates),
+            _ => signum_into::<2>(call.output("w", w)?, call.input("g", g)?, call.output("m", m)?, &rates),
+        }?)
     })
 }
 

@@ -61,6 +61,7 @@ pub use latens_kernels::conv2d::Conv2d;
 pub use latens_kernels::hyper::Shape as IncidenceShape;
 pub use latens_kernels::optim::AdamW;
 pub use latens_kernels::optim::clip::PARTS as CLIP_PARTS;
+pub use latens_kernels::optim::signum::Signum;
 pub use latens_kernels::pool::Window;
 pub use latens_kernels::resize::Filter;
 pub use latens_kernels::route::Order;
@@ -80,12 +81,13 @@ pub use lowrank::{
 };
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
 pub use norm::{
-    layer_norm, layer_norm_backward, layer_norm_backward_into, layer_norm_into, norm_backward_workspace, rms_norm,
-    rms_norm_backward, rms_norm_backward_into, rms_norm_into,
+    BatchNorm, batch_norm, batch_norm_backward, batch_norm_backward_into, batch_norm_backward_workspace, batch_norm_by,
+    batch_norm_by_into, batch_norm_into, layer_norm, layer_norm_backward, layer_norm_backward_into, layer_norm_into,
+    norm_backward_workspace, rms_norm, rms_norm_backward, rms_norm_backward_into, rms_norm_into,
 };
 pub use optim::{
-    adamw_into, adamw_scheduled_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,
-    decoder_step_scheduled_into,
+    adamw_into, adamw_scheduled_into, adamw8_into, advance_into, clip_scale_into, clip_squares_into, decoder_step_into,
+    decoder_step_scheduled_into, signum_into,
 };
 pub use pool::{
     average_pool, average_pool_backward, average_pool_backward_into, average_pool_into, max_pool, max_pool_backward,
@@ -95,7 +97,11 @@ pub use quant::{
     Format, QuantSettings, Quantised, QuantisedMut, Rounding, dequant, dequant_into, pack, quant, quant_into,
     quant_sum, quant_sum_into,
 };
-pub use reduce::{Reduce, reduce, reduce_into};
+pub use reduce::{
+    ClassMoments, ClassMomentsMut, Reduce, class_moments, class_moments_into, class_moments_workspace, moments,
+    moments_backward, moments_backward_into, moments_into, pearson, pearson_backward, pearson_backward_into,
+    pearson_into, reduce, reduce_into,
+};
 pub use resize::{Resize, resize, resize_backward, resize_backward_into, resize_into, resize_workspace};
 pub use rope::{Pairing, rope_backward_into, rope_into};
 pub use sae::{

@@ -1,9 +1,9 @@
-use crate::{Accumulate, AdamW, Data, DataMut, View, ViewMut};
+use crate::{Accumulate, AdamW, Data, DataMut, Signum, View, ViewMut};
 #[cfg(feature = "cuda")]
 use latens_kernels::optim::Arrays;
 use latens_kernels::{
     Result,
-    optim::{self, clip},
+    optim::{self, adamw8, clip, signum},
 };
 
 /// A step of every entry of `w`, in place: see [`latens_kernels::optim`].
@@ -103,6 +103,57 @@ pub fn decoder_step_scheduled_into(
             let (schedule, at) = (schedule.cuda(device, OP, "schedule")?, at.cuda(device, OP, "at")?);
             let arrays = arrays(device, OP, w, g, m, v)?;
             device.run(&optim::launch_decoder_scheduled(&p, device.chip(), arrays, schedule, at)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// [`adamw_into`] with averages of 8 bits: `m` and `v` are codes, `scales` `[blocks, 2]` those of each block of `block`
+/// entries, all zero before the first step. See [`latens_kernels::optim::adamw8`](mod@latens_kernels::optim::adamw8).
+pub fn adamw8_into<const R: usize>(
+    w: ViewMut<'_, f32, R>,
+    g: View<'_, f32, R>,
+    m: ViewMut<'_, u8, R>,
+    v: ViewMut<'_, u8, R>,
+    scales: ViewMut<'_, f32, 2>,
+    block: usize,
+    adamw: &AdamW,
+) -> Result<()> {
+    const OP: &str = "adamw8";
+    let layouts = [w.layout(), g.layout(), m.layout(), v.layout()];
+    let p = adamw8::plan(&layouts[0], &layouts[1], &layouts[2], &layouts[3], &scales.layout(), block, adamw)?;
+    let (m, v, scales) = (m.data(), v.data(), scales.data());
+    match w.data() {
+        DataMut::Host(w) => {
+            let (m, v, scales) = (m.host(OP, "m")?, v.host(OP, "v")?, scales.host(OP, "scales")?);
+            latens_cpu::optim::adamw8(&p, w, g.host(OP, "g")?, m, v, scales);
+        }
+        #[cfg(feature = "cuda")]
+        DataMut::Cuda(device, w) => {
+            let (m, v) = (m.cuda(device, OP, "m")?, v.cuda(device, OP, "v")?);
+            let (g, scales) = (g.cuda(device, OP, "g")?, scales.cuda(device, OP, "scales")?);
+            device.run(&optim::launch_adamw8(&p, device.chip(), w, g, m, v, scales)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// A step of every entry of `w` along the sign of `m`, the moving average of its gradient, in place: see
+/// [`latens_kernels::optim::signum`](mod@latens_kernels::optim::signum).
+pub fn signum_into<const R: usize>(
+    w: ViewMut<'_, f32, R>,
+    g: View<'_, f32, R>,
+    m: ViewMut<'_, f32, R>,
+    rates: &Signum,
+) -> Result<()> {
+    const OP: &str = "signum";
+    let p = signum::plan(&w.layout(), &g.layout(), &m.layout(), rates)?;
+    match w.data() {
+        DataMut::Host(w) => latens_cpu::optim::signum(&p, w, g.host(OP, "g")?, m.data().host(OP, "m")?),
+        #[cfg(feature = "cuda")]
+        DataMut::Cuda(device, w) => {
+            let (g, m) = (g.cuda(device, OP, "g")?, m.data().cuda(device, OP, "m")?);
+            device.run(&optim::launch_signum(&p, device.chip(), w, g, m)?)?;
         }
     }
     Ok(())

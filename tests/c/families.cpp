@@ -33,6 +33,63 @@ void quant() {
   SAME(dropped, 0);
 }
 
+void optimisers() {
+  Floats w{1, 2}, g{0.5f, -4}, scales(2), m(2), u{1, 1};
+  std::vector<std::uint8_t> mean(2), square(2);
+  const LatensAdamW settings{0.1, 0.9, 0.999, 0, 0, 1};
+  latens::adamw8(host, Tensor(g), settings, 64, Tensor(w), Tensor(mean), Tensor(square), Tensor(scales, {1, 2}));
+  SAME(w, 0.9f, 2.1f);
+  SAME(scales, -0.4f, 0.016f);
+  if (mean[1] != 255 || square[1] != 255) std::exit(1);
+  latens::signum(host, Tensor(g), 0.25, 0.5, 0, Tensor(u), Tensor(m));
+  SAME(u, 0.75f, 1.25f);
+  SAME(m, 0.25f, -2);
+}
+
+void statistics() {
+  Floats x{1, 2, 3, 6, 5, 1}, y{2, 4, 6}, mean(2), variance(2), dx(6), r(2), saved(8), dy(3), dr{0, 1};
+  latens::moments(host, Tensor(x, {3, 2}), 0, Tensor(mean), Tensor(variance));
+  SAME(mean, 3, 3);
+  SAME(variance, 8 / 3.0f, 14 / 3.0f);
+  Floats slope{3, 1.5f};
+  latens::moments_backward(host, Tensor(x, {3, 2}), Tensor(mean), none, Tensor(slope), 0, Tensor(dx, {3, 2}));
+  SAME(dx, -4, -1, 0, 3, 4, -2);
+  latens::pearson(host, Tensor(x, {3, 2}), Tensor(y, {3, 1}), Tensor(r), Tensor(saved, {4, 2}));
+  SAME(r, 1, -2 / (std::sqrt(14.0f) * std::sqrt(8.0f)));
+  dr = {1, 0};
+  latens::pearson_backward(host, Tensor(x, {3, 2}), Tensor(y, {3, 1}), Tensor(r), Tensor(saved, {4, 2}), Tensor(dr),
+                           Tensor(dx, {3, 2}), Tensor(dy, {3, 1}));
+  SAME(dx, 0, 0, 0, 0, 0, 0);
+  Floats means(4), squares(4);
+  Numbers labels{1, 7, 1}, counts(2), ignored(1);
+  Scratch work(latens::class_moments_workspace(host, Tensor(x, {3, 2}), 2));
+  latens::class_moments(host, Tensor(x, {3, 2}), Tensor(labels), Tensor(counts), Tensor(means, {2, 2}), Tensor(squares, {2, 2}),
+                        Tensor(ignored), work);
+  SAME(counts, 0, 2);
+  SAME(ignored, 1);
+  SAME(means, 0, 0, 3, 1.5f);
+  SAME(squares, 0, 0, 8, 0.5f);
+}
+
+void batches() {
+  Floats x{1, 2, 3, 2}, weight{3, 1}, bias{0, 5}, y(4), mean(2), variance(2), dy{1, 0, 0, 1}, dx(4), dweight(2), dbias(2);
+  latens::batch_norm(host, Tensor(x, {2, 2}), Tensor(weight), Tensor(bias), 0.25f, Tensor(y, {2, 2}), Tensor(mean), Tensor(variance));
+  SAME(mean, 2, 2);
+  SAME(variance, 1, 0);
+  const float root = std::sqrt(1.25f);
+  SAME(y, -3 / root, 5, 3 / root, 5);
+  Floats of{1, 0}, spread{3.75f, 0.75f};
+  latens::batch_norm_by(host, Tensor(x, {2, 2}), Tensor(of), Tensor(spread), Tensor(weight), none, 0.25f, Tensor(y, {2, 2}));
+  SAME(y, 0, 2, 3, 2);
+  Scratch work(latens::batch_norm_backward_workspace(host, Tensor(x, {2, 2})));
+  latens::batch_norm_backward(host, Tensor(x, {2, 2}), Tensor(mean), Tensor(variance), Tensor(weight), Tensor(dy, {2, 2}), 0.25f,
+                              Tensor(dx, {2, 2}), Tensor(dweight), Tensor(dbias), work);
+  SAME(dbias, 1, 1);
+  SAME(dweight, -1 / root, 0);
+  // 3 / root (1/2 - u dweight / 2), of which u dweight is 1 / 1.25.
+  SAME(dx, 0.3f / root, -1, -0.3f / root, 1);
+}
+
 void lowrank() {
   Floats g{1, 2, 3, 2, 4, 6}, e(6), q{1, 1, 1}, p(2), wider(6);
   Numbers dropped(1);
@@ -210,6 +267,9 @@ void search() {
 int main() {
   entropy();
   quant();
+  optimisers();
+  statistics();
+  batches();
   lowrank();
   ssd();
   images();

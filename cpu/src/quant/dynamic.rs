@@ -1,65 +1,84 @@
 //! Codes of [`Format::Dynamic8`](latens_kernels::quant::Format) without a search: the first bits of a number name a bucket
 //! so narrow that at most one edge between two codes is in it.
-use latens_kernels::quant::code::DYNAMIC;
+use latens_kernels::quant::code::{DYNAMIC, UNSIGNED};
 
-/// Bits of a number that are compared within a bucket.
-const WITHIN: u32 = 17;
-const MASK: u32 = (1 << WITHIN) - 1;
-/// Bits of 2^-22: smaller numbers are those of its bucket.
-const LOW: u32 = (127 - 22) << 23;
-/// The last bucket begins with 1.
-const BUCKETS: usize = ((1_f32.to_bits() - LOW) >> WITHIN) as usize + 1;
-const TOP: u32 = 1_f32.to_bits() - LOW + MASK;
-/// Codes of numbers above 0, and the code of 0.
+/// Codes of numbers above 0.
 const HALF: usize = 128;
+/// The code of 0.
 const ZERO: u32 = 127;
 
-/// Of each bucket the count of edges below it, and above that the place of the edge in it.
-type Buckets = [u32; BUCKETS];
+/// Edges between codes, by buckets: a bucket is the numbers whose bits agree but for the last `WITHIN`. Smaller numbers than
+/// 2^`-LEAST` are those of its bucket, and the last begins with 1. Of each bucket the count of edges below it, and above that
+/// the place of the edge in it.
+struct Edges<const WITHIN: u32, const LEAST: u32, const BUCKETS: usize>([u32; BUCKETS]);
 
-/// Half way between two codes, from 0 up.
-static MIDDLES: Buckets = buckets(true);
-/// The numbers of the codes above 0.
-static NUMBERS: Buckets = buckets(false);
-
-const fn edge(middles: bool, i: usize) -> u32 {
-    let [low, high] = [DYNAMIC[ZERO as usize + i], DYNAMIC[ZERO as usize + i + 1]];
-    if middles { (0.5 * (low + high)).to_bits() } else { high.to_bits() }
+const fn count_of(within: u32, least: u32) -> usize {
+    ((least << 23) >> within) as usize + 1
 }
 
-const fn buckets(middles: bool) -> Buckets {
-    let (mut all, mut at, mut below) = ([0; BUCKETS], 0, 0);
-    while at < BUCKETS {
-        let start = LOW + ((at as u32) << WITHIN);
-        all[at] = below as u32 | MASK << 8;
-        if below < HALF && edge(middles, below) < start + MASK {
-            all[at] = below as u32 | (edge(middles, below) - start) << 8;
-            below += 1;
-            assert!(below == HALF || edge(middles, below) > start + MASK, "two edges in a bucket");
-        }
-        at += 1;
+/// Half way between two codes, from 0 up.
+static MIDDLES: Edges<17, 22, { count_of(17, 22) }> = Edges::new(&edges::<HALF>(&DYNAMIC, ZERO as usize, true));
+/// The numbers of the codes above 0.
+static NUMBERS: Edges<17, 22, { count_of(17, 22) }> = Edges::new(&edges::<HALF>(&DYNAMIC, ZERO as usize, false));
+/// Half way between two codes of numbers without a sign.
+static UNSIGNED_MIDDLES: Edges<16, 23, { count_of(16, 23) }> = Edges::new(&edges::<255>(&UNSIGNED, 0, true));
+
+/// The bits of the edges of a table from the place of 0 on.
+const fn edges<const N: usize>(table: &[f32; 256], zero: usize, middles: bool) -> [u32; N] {
+    let (mut all, mut i) = ([0; N], 0);
+    while i < N {
+        let [low, high] = [table[zero + i], table[zero + i + 1]];
+        all[i] = if middles { (0.5 * (low + high)).to_bits() } else { high.to_bits() };
+        i += 1;
     }
-    assert!(below == HALF);
     all
 }
 
-/// Edges whose bits are below `key`.
-#[inline(always)]
-fn count(buckets: &Buckets, key: u32) -> u32 {
-    let key = key.max(LOW) - LOW;
-    let key = if key < TOP { key } else { TOP };
-    let bucket = buckets[((key >> WITHIN) as usize).min(BUCKETS - 1)];
-    (bucket & 255) + u32::from(key & MASK > bucket >> 8)
+impl<const WITHIN: u32, const LEAST: u32, const BUCKETS: usize> Edges<WITHIN, LEAST, BUCKETS> {
+    const MASK: u32 = (1 << WITHIN) - 1;
+    const LOW: u32 = (127 - LEAST) << 23;
+    const TOP: u32 = 1_f32.to_bits() - Self::LOW + Self::MASK;
+
+    const fn new<const N: usize>(edges: &[u32; N]) -> Self {
+        let (mut all, mut at, mut below) = ([0; BUCKETS], 0, 0);
+        while at < BUCKETS {
+            let start = Self::LOW + ((at as u32) << WITHIN);
+            all[at] = below as u32 | Self::MASK << 8;
+            if below < N && edges[below] < start + Self::MASK {
+                all[at] = below as u32 | (edges[below] - start) << 8;
+                below += 1;
+                assert!(below == N || edges[below] > start + Self::MASK, "two edges in a bucket");
+            }
+            at += 1;
+        }
+        assert!(below == N);
+        Self(all)
+    }
+
+    /// Edges whose bits are below `key`.
+    #[inline(always)]
+    fn count(&self, key: u32) -> u32 {
+        let key = key.max(Self::LOW) - Self::LOW;
+        let key = if key < Self::TOP { key } else { Self::TOP };
+        let bucket = self.0[((key >> WITHIN) as usize).min(BUCKETS - 1)];
+        (bucket & 255) + u32::from(key & Self::MASK > bucket >> 8)
+    }
 }
 
 /// The code of the number nearest to `x`, of two the smaller: `x` is between -1 and 1, but for rounding.
 #[inline(always)]
-pub(super) fn nearest(x: f32) -> u8 {
+pub(crate) fn nearest(x: f32) -> u8 {
     let (size, negative) = (x.to_bits() & i32::MAX as u32, x.to_bits() >> 31);
     // Of a number half way the smaller: to the side of 0 above it, away from it below.
-    let count = count(&MIDDLES, size + negative).min(ZERO + 1 - negative);
+    let count = MIDDLES.count(size + negative).min(ZERO + 1 - negative);
     // With all bits turned a count is that to the other side, and one more.
     ZERO.wrapping_add(count ^ negative.wrapping_neg()).wrapping_add(negative) as u8
+}
+
+/// The code of the number of [`UNSIGNED`] nearest to `x`, of two the smaller: `x` is between 0 and 1, but for rounding.
+#[inline(always)]
+pub(crate) fn nearest_unsigned(x: f32) -> u8 {
+    UNSIGNED_MIDDLES.count(x.to_bits()).min(255) as u8
 }
 
 /// The code of the largest number that is not above `x`, or the least.
@@ -67,13 +86,13 @@ pub(super) fn nearest(x: f32) -> u8 {
 pub(super) fn below(x: f32) -> u8 {
     let size = x.to_bits() & i32::MAX as u32;
     let negative = u32::from(x < 0.0);
-    let count = count(&NUMBERS, size + 1 - negative).min(ZERO + 1 - 2 * negative);
+    let count = NUMBERS.count(size + 1 - negative).min(ZERO + 1 - 2 * negative);
     ZERO.wrapping_add(count ^ negative.wrapping_neg()) as u8
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DYNAMIC, below, nearest};
+    use super::{DYNAMIC, UNSIGNED, below, nearest, nearest_unsigned};
 
     /// As counting finds them, around every number, every middle and every end of a bucket.
     #[test]
@@ -90,6 +109,19 @@ mod tests {
                 let beyond = DYNAMIC.windows(2).filter(|pair| x > 0.5 * (pair[0] + pair[1])).count();
                 assert_eq!(usize::from(nearest(x)), beyond, "{x:e}");
                 assert_eq!(usize::from(below(x)), DYNAMIC[1..].iter().filter(|&&number| x >= number).count(), "{x:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn codes_without_a_sign_are_those_of_a_search() {
+        let middles = UNSIGNED.windows(2).map(|pair| 0.5 * (pair[0] + pair[1]));
+        let ends = (0..30_u32 << 7).map(|at| f32::from_bits((98 << 7 | at) << 16));
+        for x in UNSIGNED.iter().copied().chain(middles).chain(ends.filter(|&x| x <= 1.0)).chain([1e-40]) {
+            for step in -3..=3_i32 {
+                let x = f32::from_bits(x.to_bits().saturating_add_signed(step));
+                let beyond = UNSIGNED.windows(2).filter(|pair| x > 0.5 * (pair[0] + pair[1])).count();
+                assert_eq!(usize::from(nearest_unsigned(x)), beyond, "{x:e}");
             }
         }
     }

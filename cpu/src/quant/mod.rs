@@ -1,7 +1,7 @@
 //! [`latens_kernels::quant`] on the host: a task has some blocks, and goes over each while it is in the nearest cache.
 mod block;
 mod chance;
-mod dynamic;
+pub(crate) mod dynamic;
 
 use crate::cast::cast;
 use crate::level::Level;

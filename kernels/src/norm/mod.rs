@@ -1,4 +1,5 @@
-//! Every row brought to unit size: by its root mean square, or by its mean and variance.
+//! Every row brought to unit size: by its root mean square, or by its mean and variance. Beside it: columns, by the statistics
+//! of a batch ([`batch`]).
 //!
 //! | argument | shape       | type        |
 //! |----------|-------------|-------------|
@@ -27,11 +28,15 @@
 //! `dy` not shaped as `x`, `Value` if `eps` is not a number from 0 on. **Moves** [`Plan::bytes`], [`Plan::bytes_backward`]: a
 //! second look at `x` and `dy` for the sums over rows would be two thirds as much again, so they are made while a row is at hand.
 //! **Source** Ba et al. 2016, Zhang and Sennrich 2019.
+pub mod batch;
 mod launch;
 mod reference;
 
 use crate::{Accumulate, Error, Image, Layout, Result};
-pub use launch::{launch, launch_backward, workspace_backward};
+pub use launch::{
+    launch, launch_backward, launch_batch, launch_batch_backward, launch_batch_train, workspace_backward,
+    workspace_batch_backward,
+};
 pub use reference::{backward, forward};
 
 /// The device code.

@@ -1,4 +1,5 @@
 // norm: rows by their root mean square, or by mean and variance; the gradients. Contract: mod.rs. Geometry: launch.rs.
+// Columns: batch.cuh.
 //
 //   Forward: a block per row. The mean (layer norm only), then the mean square around it, each a sum over the block;
 //   then y = (x - mean) / sqrt(square + eps) * weight [+ bias]. The row is read again each time, from the cache.
@@ -7,6 +8,7 @@
 //   second launch adds up groups in order: what they pass on is at most 512 rows, where looking again would be all.
 //
 // Not yet run on a device.
+#include "batch.cuh"
 #include "reduce.cuh"
 #include "vector.cuh"
 
@@ -136,6 +138,20 @@ __device__ inline void sums(const f32* parts, f32* dweight, f32* dbias, u32 grou
                u32 of_weight, u32 of_bias, u32 shared) {                                                        \
     backward(Backward<T>{x, weight, dy, dx, parts, rows, each, n, places, x_stride, dy_stride, eps, centred,    \
                          add, of_weight, of_bias, shared});                                                     \
+  }                                                                                                             \
+  LATENS_ENTRY(norm_batch_##T, 256, const T* x, const f32* mean, const f32* variance, const f32* weight,        \
+               const f32* bias, T* y, u32 n, u64 stride, f32 eps) {                                             \
+    batch_apply(x, mean, variance, weight, bias, y, n, stride, eps);                                            \
+  }                                                                                                             \
+  LATENS_ENTRY(norm_batch_sums_##T, 1024, const T* x, const f32* mean, const f32* variance, const T* dy,        \
+               f32* sums, f32* dweight, f32* dbias, u64 rows, u32 n, u64 x_stride, u64 dy_stride, f32 eps,      \
+               u32 add) {                                                                                       \
+    batch_sums(x, mean, variance, dy, sums, dweight, dbias, rows, n, x_stride, dy_stride, eps, add);            \
+  }                                                                                                             \
+  LATENS_ENTRY(norm_batch_backward_##T, 256, const T* x, const f32* mean, const f32* variance,                  \
+               const f32* weight, const T* dy, const f32* sums, T* dx, u32 n, u64 x_stride, u64 dy_stride,      \
+               f32 eps, f32 share, u32 add) {                                                                   \
+    batch_backward(x, mean, variance, weight, dy, sums, dx, n, x_stride, dy_stride, eps, share, add);           \
   }
 LATENS_ENTRY(norm_sums_f32, 256, const f32* parts, f32* dweight, f32* dbias, u32 groups, u32 n, u32 places, u32 pack,
              u32 add) {

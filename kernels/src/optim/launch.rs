@@ -1,9 +1,11 @@
-use super::{AdamW, Constants, IMAGE, Plan, Scheduled, clip};
+use super::{AdamW, Constants, IMAGE, Plan, Scheduled, adamw8, clip, signum};
 use crate::{Accumulate, Chip, Launch, Result, Span, SpanMut};
 
 const BLOCK: u32 = 256;
 /// Threads of a partial sum.
 const SQUARES: u32 = 512;
+/// Numbers of the two tables of codes.
+const TABLES: usize = 2 * 256;
 const STEP: &str = "adamw";
 const DECODER: &str = "decoder_step";
 
@@ -65,6 +67,46 @@ pub fn launch_decoder_scheduled<'a>(
 ) -> Result<[Launch<'a>; 1]> {
     let launch = arrays.of("optim_decoder_scheduled", p.rows * p.n, DECODER)?;
     rows(scheduled(launch, p, DECODER, schedule, at)?, [p.rows, p.n], chip)
+}
+
+/// The launch of a step whose averages are codes, a warp to a block of them.
+///
+/// # Errors
+/// As [`launch`].
+pub fn launch_adamw8<'a>(
+    p: &adamw8::Plan,
+    chip: &Chip,
+    w: SpanMut<'a, f32>,
+    g: Span<'a, f32>,
+    m: SpanMut<'a, u8>,
+    v: SpanMut<'a, u8>,
+    scales: SpanMut<'a, f32>,
+) -> Result<[Launch<'a>; 1]> {
+    let op = "adamw8";
+    let launch = Launch::new::<f32>(&IMAGE, "optim_adamw8").write(&w.holds(p.n(), op, "w")?);
+    let launch = launch.read(g.holds(p.n(), op, "g")?).write(&m.holds(p.n(), op, "m")?);
+    let launch = launch.write(&v.holds(p.n(), op, "v")?).write(&scales.holds(2 * p.blocks(), op, "scales")?);
+    let blocks = p.blocks().div_ceil(BLOCK as usize / 32).min(8 * chip.multiprocessors as usize);
+    let launch = constants(launch, p.constants()).u64(p.n()).u32(p.block());
+    Ok([launch.over([blocks, 1, 1], BLOCK, 4 * TABLES, chip)?])
+}
+
+/// The launch of a step along signs.
+///
+/// # Errors
+/// As [`launch`].
+pub fn launch_signum<'a>(
+    p: &signum::Plan,
+    chip: &Chip,
+    w: SpanMut<'a, f32>,
+    g: Span<'a, f32>,
+    m: SpanMut<'a, f32>,
+) -> Result<[Launch<'a>; 1]> {
+    let op = "signum";
+    let launch = Launch::new::<f32>(&IMAGE, "optim_signum").write(&w.holds(p.n(), op, "w")?);
+    let launch = launch.read(g.holds(p.n(), op, "g")?).write(&m.holds(p.n(), op, "m")?);
+    let signum::Constants { beta, rest, keep, lr } = *p.constants();
+    entries([beta, rest, keep, lr].into_iter().fold(launch, Launch::f32), p.n(), chip)
 }
 
 /// The launch that moves the counter of a schedule on.

@@ -1,4 +1,5 @@
-//! One step of AdamW, over any parameters or over the rows of a decoder that stay of length one.
+//! One step of AdamW, over any parameters or over the rows of a decoder that stay of length one. Beside it: the same with
+//! averages of 8 bits ([`mod@adamw8`]), steps along signs ([`mod@signum`]), and gradients shortened as a whole ([`clip`]).
 //!
 //! | argument | shape                            | type  |
 //! |----------|----------------------------------|-------|
@@ -28,15 +29,17 @@
 //! outside `[0, 1)` or step 0. **Moves** [`Plan::bytes`]: `w`, `m`, `v` both ways and `g` once.
 //! **Source** Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019); the projection is that of Bricken et
 //! al., Towards Monosemanticity (2023).
+pub mod adamw8;
 pub mod clip;
 mod launch;
 mod reference;
+pub mod signum;
 
 use crate::math::{pow, sqrt};
 use crate::{Error, Image, Layout, Result};
 pub use launch::{
-    Arrays, launch, launch_advance, launch_decoder, launch_decoder_scheduled, launch_scale, launch_scheduled,
-    launch_squares,
+    Arrays, launch, launch_adamw8, launch_advance, launch_decoder, launch_decoder_scheduled, launch_scale,
+    launch_scheduled, launch_signum, launch_squares,
 };
 pub use reference::{adamw, advance, decoder_step};
 
@@ -244,7 +247,11 @@ fn check<const R: usize>(
     adamw.check(op)
 }
 
-fn shapes<const R: usize>(op: &'static str, w: &Layout<R>, all: [(&'static str, &Layout<R>); 4]) -> Result<()> {
+fn shapes<const R: usize, const N: usize>(
+    op: &'static str,
+    w: &Layout<R>,
+    all: [(&'static str, &Layout<R>); N],
+) -> Result<()> {
     for (arg, layout) in all {
         for (want, got) in w.dims().into_iter().zip(layout.dims()) {
             if want != got {

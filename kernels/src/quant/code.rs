@@ -26,24 +26,48 @@ pub const NORMAL: [f32; 16] = [
 ];
 
 /// The numbers of [`Format::Dynamic8`]: of decade `i` of seven the middles of `2^i` equal parts, to both sides; 0; and 1.
-pub const DYNAMIC: [f32; 256] = dynamic();
+pub const DYNAMIC: [f32; 256] = signed();
 
-const fn dynamic() -> [f32; 256] {
+/// The same for numbers that are never below 0: 0, and of each decade twice as many parts. The second moments of
+/// [`optim::adamw8`](crate::optim::adamw8) are kept in it. Source: Dettmers et al., 8-bit Optimizers via Block-wise
+/// Quantization (2022).
+pub const UNSIGNED: [f32; 256] = unsigned();
+
+const fn signed() -> [f32; 256] {
+    let (above, mut table, mut at) = (decades::<128>(1), [0.0; 256], 0);
+    while at < 127 {
+        table[128 + at] = above[at];
+        table[126 - at] = -above[at];
+        at += 1;
+    }
+    table[255] = above[127];
+    table
+}
+
+const fn unsigned() -> [f32; 256] {
+    let (above, mut table, mut at) = (decades::<255>(2), [0.0; 256], 0);
+    while at < 255 {
+        table[1 + at] = above[at];
+        at += 1;
+    }
+    table
+}
+
+/// The numbers above 0, ascending: of decade `i` of seven the middles of `first 2^i` equal parts, and 1.
+const fn decades<const N: usize>(first: usize) -> [f32; N] {
     const TENS: [f64; 7] = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];
-    let mut table = [0.0; 256];
-    table[255] = 1.0;
-    let (mut decade, mut at) = (0, 1);
+    let mut table = [1.0; N];
+    let (mut decade, mut at) = (0, 0);
     while decade < 7 {
-        let (mut part, parts) = (0, 1 << decade);
+        let (mut part, parts) = (0, first << decade);
         while part < parts {
             let middle = (2 * part + 1) as f64 / (2 * parts) as f64;
-            let number = ((0.1 + 0.9 * middle) * TENS[decade]) as f32;
-            table[127 + at] = number;
-            table[127 - at] = -number;
+            table[at] = ((0.1 + 0.9 * middle) * TENS[decade]) as f32;
             (at, part) = (at + 1, part + 1);
         }
         decade += 1;
     }
+    assert!(at == N - 1);
     table
 }
 

@@ -1,4 +1,5 @@
-//! One number of every row, or of every column.
+//! One number of every row, or of every column. Beside it: mean and variance ([`moments`]), correlations ([`pearson`]), and
+//! statistics of classes ([`classes`]).
 //!
 //! | argument | shape                | type         |
 //! |----------|----------------------|--------------|
@@ -12,11 +13,17 @@
 //! as `0.0`. **Of nothing** the sum is 0, the mean NaN, the largest `-inf`. **Determinism** `Max` exact, others stable and
 //! close to the reference within 1e-11 normalised squared error. **Errors** `Range` if `axis` exceeds 1.
 //! **Moves** [`Plan::bytes`]. **Backward** of sums spreads `dy`; of `Max` it will look for the first largest again.
+pub mod classes;
 mod launch;
+pub mod moments;
+pub mod pearson;
 mod reference;
 
 use crate::{Error, Image, Layout, Result};
-pub use launch::launch;
+pub use launch::{
+    CLASSES, ClassOutputs, launch, launch_classes, launch_moments, launch_moments_backward, launch_pearson,
+    launch_pearson_backward, workspace_classes,
+};
 pub use reference::forward;
 
 /// The device code.
@@ -48,13 +55,23 @@ pub struct Plan {
 /// # Errors
 /// [`Error::Range`] as the contract says.
 pub fn plan(x: &Layout<2>, reduce: Reduce, axis: usize) -> Result<Plan> {
+    check("reduce", x, axis)?;
+    Ok(Plan { reduce, x: *x, axis })
+}
+
+fn check(op: &'static str, x: &Layout<2>, axis: usize) -> Result<()> {
     let n = x.dims()[1];
     for (arg, got, max) in [("axis", axis, 1), ("n", n, i32::MAX as usize)] {
         if got > max {
-            return Err(Error::Range { op: "reduce", arg, max, got });
+            return Err(Error::Range { op, arg, max, got });
         }
     }
-    Ok(Plan { reduce, x: *x, axis })
+    Ok(())
+}
+
+/// From one entry behind a number to the next, and from one number to the next.
+fn along(x: &Layout<2>, axis: usize) -> [usize; 2] {
+    if axis == 0 { [0, 1] } else { [1, 0] }.map(|d| x.strides()[d])
 }
 
 impl Plan {

@@ -1,9 +1,9 @@
-use super::{Plan, Reduce};
+use super::{Plan, Reduce, along};
 use crate::{Float, order};
 
 /// The definition, a number at a time.
 pub fn forward<T: Float>(p: &Plan, x: &[T], y: &mut [T::Acc]) {
-    let [along, across] = if p.axis == 0 { [0, 1] } else { [1, 0] }.map(|d| p.x.strides()[d]);
+    let [along, across] = along(&p.x, p.axis);
     for (o, y) in y[..p.out()[0]].iter_mut().enumerate() {
         let entries = (0..p.count()).map(|i| x[o * across + i * along].wide());
         *y = T::Acc::narrow(match p.reduce {

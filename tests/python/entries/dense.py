@@ -68,6 +68,41 @@ def maps(c, draw):
             close(f"reduce {name} {axis}", y, way(x.astype(float), axis=axis))
 
 
+def statistics(c, draw):
+    x, y = draw(9, 5), draw(9, 5)
+    for axis in (0, 1):
+        mean, variance = np.zeros(x.shape[1 - axis], f32), np.zeros(x.shape[1 - axis], f32)
+        c.moments(x, axis, mean, variance)
+        close(f"mean {axis}", mean, x.mean(axis))
+        close(f"variance {axis}", variance, x.var(axis))
+        dmean, dvariance, dx = draw(len(mean)), draw(len(mean)), np.zeros_like(x)
+        c.moments_backward(x, mean, dmean, dvariance, axis, 0, dx)
+        wide = [np.expand_dims(of, axis) for of in (dmean, dvariance, mean)]
+        close(f"moments_backward {axis}", dx, (wide[0] + 2 * wide[1] * (x - wide[2])) / x.shape[axis])
+    for of in (y, y[:, :1]):
+        r, saved, dr = np.zeros(5, f32), np.zeros((4, 5), f32), draw(5)
+        c.pearson(x, of, r, saved)
+        want = [np.corrcoef(x[:, j], of[:, j % of.shape[1]])[0, 1] for j in range(5)]
+        close("pearson", r, np.array(want))
+        dx, dy = np.zeros_like(x), np.zeros(of.shape, f32)
+        c.pearson_backward(x, of, r, saved, dr, 0, dx, dy)
+        u, w = ((a - a.mean(0)) / np.linalg.norm(a - a.mean(0), axis=0) for a in (x, of))
+        close("pearson dx", dx, dr * (w - r * u) / np.linalg.norm(x - x.mean(0), axis=0))
+        all = dr * (u - r * w) / np.linalg.norm(of - of.mean(0), axis=0)
+        close("pearson dy", dy, all if of.shape[1] == 5 else all.sum(1, keepdims=True))
+    labels = np.array([2, 0, 2, 9, 0, 0, 2, 2, 4], np.uint32)
+    counts, means, squares = np.zeros(4, np.uint32), np.zeros((4, 5), f32), np.zeros((4, 5), f32)
+    ignored = np.zeros(1, np.uint32)
+    for add, part in enumerate((slice(0, 5), slice(5, 9))):
+        work = c.workspace("class_moments", x[part], 4)
+        c.class_moments(x[part], labels[part], add, counts, means, squares, ignored, work)
+    same("counts", counts, np.array([3, 0, 4, 0]))
+    same("ignored", ignored, np.array([2]))
+    for label in (0, 2):
+        close("means", means[label], x[labels == label].mean(0))
+        close("squares", squares[label], x[labels == label].var(0) * counts[label])
+
+
 def topk(c, draw):
     x = np.round(draw(6, 50) * 3) / 3  # with ties
     values, indices = np.zeros((6, 9), f32), np.zeros((6, 9), np.uint32)
@@ -120,6 +155,22 @@ def norms(c, draw):
     for name, got, was, want in zip(["dx", "dweight"], [dx, dweight], before, gradients(off, True)):
         close("layer_norm_backward " + name, got, was + want)
     close("layer_norm_backward dbias", dbias, dy.sum(0))
+    x, dy, weight, bias = draw(9, 5), draw(9, 5), draw(5), draw(5)
+    y, mean, variance = np.zeros((9, 5), f32), np.zeros(5, f32), np.zeros(5, f32)
+    c.batch_norm(x, weight, bias, 1e-5, y, mean, variance)
+    root = np.sqrt(x.var(0) + 1e-5)
+    u = (x - x.mean(0)) / root
+    close("batch_norm", y, u * weight + bias)
+    close("its mean", mean, x.mean(0))
+    close("its variance", variance, x.var(0))
+    c.batch_norm_by(x, bias, variance, weight, None, 1e-5, y)
+    close("batch_norm_by", y, (x - bias) / root * weight)
+    dx, dweight, dbias = np.zeros((9, 5), f32), np.zeros(5, f32), np.zeros(5, f32)
+    work = c.workspace("batch_norm_backward", x)
+    c.batch_norm_backward(x, mean, variance, weight, dy, 1e-5, 0, dx, dweight, dbias, work)
+    close("batch_norm dx", dx, weight / root * (dy - dy.mean(0) - u * (dy * u).mean(0)))
+    close("batch_norm dweight", dweight, (dy * u).sum(0))
+    close("batch_norm dbias", dbias, dy.sum(0))
 
 
 def language(c, draw):
@@ -211,6 +262,20 @@ def optimisers(c, draw):
     m, v = 0.9 * m + 0.1 * off, 0.99 * v + 0.01 * off * off
     moved = w - 0.1 * m / (1 - 0.9**3) / (np.sqrt(v / (1 - 0.99**3)) + 1e-8)
     close("decoder_step", got[0], moved / np.linalg.norm(moved, axis=-1, keepdims=True), 1e-5)
+    # From averages of nothing a step does not depend on their codes.
+    adamw.step, w, g = 1, draw(4, 30), draw(4, 30)
+    got, (m, v) = w.copy(), np.zeros((2, 4, 30), np.uint8)
+    scales = np.zeros((2, 2), f32)
+    c.adamw8(g, adamw, 64, got, m, v, scales)
+    close("adamw8", got, w - 0.1 * g / (np.abs(g) + 1e-8))
+    means = 0.1 * g.ravel()
+    largest = [block[np.abs(block).argmax()] for block in (means[:64], means[64:])]
+    close("adamw8 scales", scales[:, 0], np.array(largest))
+    got, m = w.copy(), draw(4, 30)
+    mean = 0.9 * m + 0.1 * g
+    c.signum(g, 0.01, 0.9, 0.5, got, m)
+    close("signum m", m, mean)
+    close("signum", got, 0.995 * w - 0.01 * np.sign(mean))
     squares, parts = np.zeros(256, f32), [draw(5, 3), draw(8)]
     before = [part.copy() for part in parts]
     for n, part in enumerate(parts):
@@ -221,4 +286,4 @@ def optimisers(c, draw):
         close("clip", part, was * 0.5 / length, 1e-5)
 
 
-CHECKS = [devices, maps, topk, linear, norms, language, surprise, optimisers]
+CHECKS = [devices, maps, statistics, topk, linear, norms, language, surprise, optimisers]

@@ -1,5 +1,6 @@
 //! One table of cases; every implementation of the norms goes through it.
 mod backward;
+mod batch;
 
 use latens_core::{
     Device, Error, Float, Layout, Tensor, View, bf16, f16, layer_norm, layer_norm_backward, layer_norm_into, rms_norm,

@@ -1,4 +1,6 @@
 //! [`latens_kernels::norm`] on the host.
+pub mod batch;
+
 use crate::{Level, math, rows};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{

@@ -1,4 +1,10 @@
+mod batch;
+
 use crate::{Accumulate, Data, Device, Tensor, View, ViewMut};
+pub use batch::{
+    BatchNorm, batch_norm, batch_norm_backward, batch_norm_backward_into, batch_norm_backward_workspace, batch_norm_by,
+    batch_norm_by_into, batch_norm_into,
+};
 use latens_kernels::{
     Float, Layout, Result,
     norm::{self, Norm},

@@ -1,6 +1,13 @@
+mod classes;
+mod moments;
+mod pearson;
+
 use crate::{Data, Tensor, View, ViewMut};
+pub use classes::{ClassMoments, ClassMomentsMut, class_moments, class_moments_into, class_moments_workspace};
 pub use latens_kernels::reduce::Reduce;
 use latens_kernels::{Float, Result, reduce as family};
+pub use moments::{moments, moments_backward, moments_backward_into, moments_into};
+pub use pearson::{pearson, pearson_backward, pearson_backward_into, pearson_into};
 
 /// One number of every column (`axis` 0) or of every row (`axis` 1): see [`latens_kernels::reduce`].
 pub fn reduce<T: Float>(x: View<'_, T, 2>, how: Reduce, axis: usize) -> Result<Tensor<T::Acc, 1>> {

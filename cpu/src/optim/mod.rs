@@ -1,7 +1,10 @@
 //! [`latens_kernels::optim`] on the host.
-use crate::math;
+mod adamw8;
+
+use crate::{Level, math, rows};
+pub use adamw8::{adamw8, adamw8_at};
 use latens_kernels::Accumulate;
-use latens_kernels::optim::{Constants, Plan, clip};
+use latens_kernels::optim::{Constants, Plan, clip, signum as signs};
 
 /// Entries that one task steps: a few hundred kilobytes of the four arrays.
 const PIECE: usize = 1 << 14;
@@ -69,10 +72,29 @@ pub fn decoder_step(p: &Plan, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [
     });
 }
 
+/// See [`latens_kernels::optim::signum::signum`].
+pub fn signum(p: &signs::Plan, w: &mut [f32], g: &[f32], m: &mut [f32]) {
+    signum_at(Level::best(), p, w, g, m);
+}
+
+/// [`signum`] with the instructions of `level`.
+pub fn signum_at(level: Level, p: &signs::Plan, w: &mut [f32], g: &[f32], m: &mut [f32]) {
+    rows::each(PIECE, &mut w[..p.n()], &mut m[..p.n()], |piece, w, m| {
+        level.run(
+            #[inline(always)]
+            |_| {
+                for ((w, m), &g) in w.iter_mut().zip(m).zip(&g[piece * PIECE..]) {
+                    (*w, *m) = p.constants().step(*w, g, *m);
+                }
+            },
+        );
+    });
+}
+
 /// See [`clip::squares`].
 pub fn clip_squares(p: &clip::Plan, g: &[f32], squares: &mut [f32]) {
     let g = &g[..p.n()];
-    crate::rows::each_one(1, &mut squares[..clip::PARTS], |i, square| {
+    rows::each_one(1, &mut squares[..clip::PARTS], |i, square| {
         let run = &g[(i * p.run()).min(g.len())..((i + 1) * p.run()).min(g.len())];
         // Sums of a few thousand keep their digits; the rest is added in twice as many.
         let sum: f64 = run.chunks(PIECE).map(|piece| f64::from(dot(piece, piece))).sum();
@@ -84,7 +106,7 @@ pub fn clip_squares(p: &clip::Plan, g: &[f32], squares: &mut [f32]) {
 pub fn clip_scale(p: &clip::Plan, squares: &[f32], g: &mut [f32]) {
     let factor = p.factor(squares);
     if factor != 1.0 {
-        crate::rows::pieces(&mut g[..p.n()], |_, g| g.iter_mut().for_each(|g| *g *= factor));
+        rows::pieces(&mut g[..p.n()], |_, g| g.iter_mut().for_each(|g| *g *= factor));
     }
 }
 

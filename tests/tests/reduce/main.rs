@@ -1,4 +1,8 @@
-//! One table of cases; every implementation of the reductions goes through it.
+//! One table of cases for each; every implementation of the reductions goes through it.
+mod classes;
+mod moments;
+mod pearson;
+
 use latens_core::{Device, Error, Float, Layout, Reduce, Tensor, bf16, f16, reduce, reduce_into};
 use latens_cpu::Level;
 use latens_kernels::reduce as family;

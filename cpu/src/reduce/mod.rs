@@ -1,4 +1,8 @@
 //! [`latens_kernels::reduce`] on the host.
+pub mod classes;
+pub mod moments;
+pub mod pearson;
+
 use crate::{Level, math, rows};
 use latens_kernels::{
     DType, Float,
