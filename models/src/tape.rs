@@ -19,6 +19,7 @@
 //! # Ok::<(), latens::io::Error>(())
 //! ```
 mod backward;
+mod sequence;
 
 use crate::io::{Error, Result};
 use crate::{
@@ -26,6 +27,8 @@ use crate::{
     embed_into, layer_norm_into, linear_into, rms_norm_into, rope_into,
 };
 use latens_core::Accumulate;
+pub(crate) use sequence::decay;
+pub use sequence::{Convolution, Selective};
 use std::collections::BTreeMap;
 
 /// An activation on a tape.
@@ -113,6 +116,9 @@ enum Step<'m, T: Float> {
     Act { x: Var, act: Act, gated: bool },
     Add { a: Var, b: Var },
     Join { a: Var, b: Var, batch: usize },
+    Columns { x: Var, from: usize },
+    Conv1d { x: Var, of: Convolution<'m, T> },
+    Scan { of: Selective<'m, T>, a: Tensor<T::Acc, 2> },
     Again { x: Var, run: Again<'m, T> },
 }
 

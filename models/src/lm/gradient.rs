@@ -22,6 +22,27 @@
 //! # let _ = (losses, gradient);
 //! # Ok::<(), latens::io::Error>(())
 //! ```
+//!
+//! Embeddings in front of a text, a soft prompt, have gradients as well:
+//!
+//! ```
+//! use latens::lm::{Config, Decoder, Recording};
+//! use latens::tape::Tape;
+//! use latens::{Device, IGNORED, Tensor};
+//! let model = Decoder::random(Config::llama(2, 32, 4, 100, 64), 0, &Device::Host)?;
+//! let (mut tape, mut recording) = (Tape::new(model.device()), Recording::new());
+//! let prefix = tape.leaf(Tensor::<f32, 2>::zeros([3, 32], model.device())?, true);
+//! let text = model.record_embedding(&mut tape, &model.ids(vec![5, 6, 7], 1)?, &recording)?;
+//! let x = tape.join(prefix, text, 1)?;
+//! let x = model.record_layers(&mut tape, x, 1, &mut recording)?;
+//! // The last row of the prefix is to say the first token.
+//! let targets = Tensor::from_vec(vec![IGNORED, IGNORED, 5, 6, 7, IGNORED], [1, 6], model.device())?;
+//! let losses = model.record_targets(&mut tape, x, &targets, &recording)?;
+//! tape.backward()?;
+//! assert_eq!(tape.gradient(prefix).unwrap().dims(), [3, 32]);
+//! # let _ = losses;
+//! # Ok::<(), latens::io::Error>(())
+//! ```
 use super::decoder::next;
 use super::weights::{Layer, Linear, Norm as Weighted, Weights};
 use super::{Config, Decoder, Mlp, Norm, Part, Point, Site};
@@ -33,8 +54,8 @@ type Tap<'a, 'm, T> = Box<dyn FnMut(&mut Tape<'m, T>, Var) -> Result<Var> + 'a>;
 
 /// What is wanted of a run on a tape.
 pub struct Recording<'a, 'm, T: Float = f32, P = Part> {
-    pub(super) trained: Box<dyn Fn(P) -> bool + 'a>,
-    pub(super) again: bool,
+    pub(in crate::lm) trained: Box<dyn Fn(P) -> bool + 'a>,
+    pub(in crate::lm) again: bool,
     taps: Vec<(Site, Tap<'a, 'm, T>)>,
 }
 
@@ -71,12 +92,12 @@ impl<'a, 'm, T: Float, P> Recording<'a, 'm, T, P> {
     }
 
     /// Tokens of a context, if the taps are at layers that there are and the rows divide into contexts.
-    pub(super) fn check(&self, layers: usize, rows: usize, batch: usize) -> Result<usize> {
+    pub(super) fn check(&self, layers: usize, points: &[Point], rows: usize, batch: usize) -> Result<usize> {
         if batch == 0 || !rows.is_multiple_of(batch) {
             return Err(Error::setting("batch", format!("{rows} rows do not divide into {batch} contexts")));
         }
         for (site, _) in &self.taps {
-            site.check(layers)?;
+            site.check(layers, points)?;
             if self.again && site.point != Point::Residual {
                 return Err(Error::setting("again", "taps inside a layer that runs again would be called twice"));
             }
@@ -180,7 +201,7 @@ fn layers<'m, T: Float>(
     recording: &mut Recording<'_, 'm, T>,
 ) -> Result<Var> {
     let rows = tape.dims(x)[0];
-    let t = recording.check(config.layers, rows, batch)?;
+    let t = recording.check(config.layers, Point::HALVES, rows, batch)?;
     config.fits(t)?;
     if let Some(table) = &weights.positions {
         let places = (0..rows).map(|row| (row % t.max(1)) as u32).collect();

@@ -23,6 +23,7 @@ mod gradient;
 mod hook;
 mod layout;
 mod load;
+pub mod mamba;
 mod part;
 mod random;
 mod save;

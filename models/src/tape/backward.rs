@@ -119,7 +119,7 @@ impl<'m, T: Float> Tape<'m, T> {
     }
 
     /// Add to the gradient of `x`.
-    fn reach(&mut self, x: Var, gradient: Tensor<T, 2>) -> Result<()> {
+    pub(super) fn reach(&mut self, x: Var, gradient: Tensor<T, 2>) -> Result<()> {
         let node = &mut self.nodes[x.0];
         match &mut node.gradient {
             _ if !node.needed => {}
@@ -138,12 +138,22 @@ impl<'m, T: Float> Tape<'m, T> {
         }))
     }
 
+    /// Add to the gradient of a weight.
+    pub(super) fn collect(&mut self, number: Option<usize>, gradient: Option<Tensor<T::Acc, 2>>) -> Result<()> {
+        let (Some(number), Some(gradient)) = (number, gradient) else { return Ok(()) };
+        match self.weights.get_mut(&number) {
+            Some(sum) => add_into(gradient.view(), sum.view_mut())?,
+            None => drop(self.weights.insert(number, gradient)),
+        }
+        Ok(())
+    }
+
     fn keep(&mut self, sum: Option<Sum<T::Acc>>) {
         self.weights.extend(sum.map(|sum| (sum.number, sum.tensor)));
     }
 
     /// Memory for the gradient of `x`, if there is to be one.
-    fn room(&self, x: Var) -> Result<Option<Tensor<T, 2>>> {
+    pub(super) fn room(&self, x: Var) -> Result<Option<Tensor<T, 2>>> {
         self.needs(x).then(|| self.empty(self.nodes[x.0].dims)).transpose()
     }
 
@@ -184,6 +194,9 @@ impl<'m, T: Float> Tape<'m, T> {
                 }
                 Ok(())
             }
+            Step::Columns { x, from } => self.back_columns(x, from, dy),
+            Step::Conv1d { x, of } => self.back_conv1d(x, &of, dy),
+            Step::Scan { of, a } => self.back_scan(&of, &a, dy),
             Step::Again { x, run } => {
                 let mut inner = Tape::new(&self.device);
                 std::mem::swap(&mut inner.weights, &mut self.weights);

@@ -2,6 +2,7 @@
 mod devices;
 mod files;
 mod golden;
+mod mamba;
 mod models;
 mod parity;
 mod save;
