@@ -1,5 +1,5 @@
 use super::layout::Family;
-use super::load::{File, load};
+use super::load::{Copied, File, load};
 use super::part::{Parameter, Values, ValuesMut};
 use super::weights::{Norm, Random, Weights};
 use super::{Config, Hooks, Part, Point, Site, forward::Pass};
@@ -65,8 +65,19 @@ impl<T: Float> Decoder<T> {
     /// [`Error::Setting`] for sizes that make no sense; more than there is memory for.
     pub fn random(config: Config, seed: u64, device: &Device) -> Result<Self> {
         let config = config.check().map_err(|what| Error::setting("config", what))?;
+        // Asked for at once: sizes that are too large by far are refused before the first number is drawn.
+        drop(super::random::room::<T>(config.count())?);
         let weights = Weights::build(&config, device, &Random { config: &config, seed })?;
         Ok(Self { config, device: device.clone(), weights })
+    }
+
+    /// A copy on `device`, of elements of type `U`, each rounded once.
+    ///
+    /// # Errors
+    /// More than there is memory for; a type that the device does not have.
+    pub fn to<U: Float>(&self, device: &Device) -> Result<Decoder<U>> {
+        let weights = Weights::build(&self.config, device, &Copied(&self.weights))?;
+        Ok(Decoder { config: self.config.clone(), device: device.clone(), weights })
     }
 
     /// Its sizes.

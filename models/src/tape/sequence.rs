@@ -1,4 +1,4 @@
-//! Steps along sequences: convolution and selective scan; and columns of an activation, which such models read apart.
+//! Steps along sequences: convolution and selective scan.
 use super::{Step, Tape, Var, Weight};
 use crate::io::{Error, Result};
 use crate::{
@@ -54,21 +54,6 @@ pub(crate) fn decay<A: Float>(log: View<'_, A, 2>) -> Result<Tensor<A, 2>> {
 }
 
 impl<'m, T: Float> Tape<'m, T> {
-    /// Columns `from` to `to` of an activation, apart.
-    ///
-    /// # Errors
-    /// Columns that there are not.
-    ///
-    /// # Panics
-    /// As [`Tape::value`].
-    pub fn columns(&mut self, x: Var, from: usize, to: usize) -> Result<Var> {
-        let part = self.value(x).view().narrow(1, from, to)?;
-        let mut y = self.empty(part.dims())?;
-        copy_into(part, y.view_mut())?;
-        let needed = self.needs(x);
-        Ok(self.made(y, needed, Step::Columns { x, from }))
-    }
-
     /// A convolution, `[batch * t, channels]`.
     ///
     /// # Errors
@@ -106,15 +91,6 @@ impl<'m, T: Float> Tape<'m, T> {
         let vars = [of.u, of.delta, of.b, of.c].into_iter().chain(of.gate).any(|of| self.needs(of));
         let needed = vars || vectors || of.log.number.is_some();
         Ok(self.made(y, needed, Step::Scan { of, a }))
-    }
-
-    pub(super) fn back_columns(&mut self, x: Var, from: usize, dy: &Tensor<T, 2>) -> Result<()> {
-        if !self.needs(x) {
-            return Ok(());
-        }
-        let mut dx = Tensor::zeros(self.dims(x), &self.device)?;
-        copy_into(dy.view(), dx.view_mut().narrow(1, from, from + dy.dims()[1])?)?;
-        self.reach(x, dx)
     }
 
     pub(super) fn back_conv1d(&mut self, x: Var, of: &Convolution<'m, T>, dy: &Tensor<T, 2>) -> Result<()> {

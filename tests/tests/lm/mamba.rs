@@ -1,8 +1,9 @@
 //! Small Mambas: token by token as at once, on every device, written and read back, and run by numpy.
 use crate::models::ids;
 use crate::parity::agrees;
-use latens::lm::mamba::{Config, Mamba, State};
+use latens::lm::mamba::{Config, Mamba, Recording, State};
 use latens::lm::{Hooks, Sampling, Site, ValuesMut};
+use latens::tape::Tape;
 use latens::{Device, Float, Tensor, add_into, bf16};
 use latens_tests::files::folder;
 use latens_tests::{close, devices, normal, place};
@@ -61,6 +62,33 @@ fn every_device_agrees_token_by_token() {
                     close(&format!("{what}: {pieces:?} up to {from}"), &got, &host[(from - 1) * 50..][..50], 1e-9);
                 }
                 assert_eq!(state.len(), 6);
+            }
+        }
+    }
+}
+
+/// Gradients of all parts, by their numbers.
+fn gradients<T: Float>(model: &Mamba<T>) -> Vec<(usize, Vec<f64>)> {
+    let ids = model.ids(ids(10), 2).unwrap();
+    let (mut tape, mut recording) = (Tape::new(model.device()), Recording::new().train(|_| true));
+    let x = model.record_embedding(&mut tape, &ids, &recording).unwrap();
+    let x = model.record_layers(&mut tape, x, 2, &mut recording).unwrap();
+    model.record_losses(&mut tape, x, &ids, &recording).unwrap();
+    tape.backward().unwrap();
+    drop(recording);
+    let all = tape.into_weights().into_iter();
+    all.map(|(number, of)| (number, of.to_vec().unwrap().into_iter().map(Float::wide).collect())).collect()
+}
+
+#[test]
+fn every_device_agrees_on_gradients() {
+    for (name, config) in configs() {
+        let exact = gradients(&model::<f64>(&config, &Device::Host));
+        assert_eq!(exact.len(), config.parts().len());
+        for device in devices() {
+            let model = model::<f64>(&config, &Device::Host).to::<f32>(&device).unwrap();
+            for ((number, got), (_, want)) in gradients(&model).iter().zip(&exact) {
+                close(&format!("{name} on {}: part {number}", place(&device)), got, want, 1e-8);
             }
         }
     }
@@ -163,4 +191,6 @@ fn configurations_that_lie_are_errors() {
     }
     let wrong = Mamba::<f32>::random(Config { taps: 1, ..config.clone() }, 0, &Device::Host).err().unwrap().to_string();
     assert!(wrong.contains("taps is 1"), "{wrong}");
+    let large = Config { layers: 1 << 24, inner: 1 << 24, ..config.clone() };
+    assert!(Mamba::<f32>::random(large, 0, &Device::Host).err().unwrap().to_string().contains("allocation of"));
 }

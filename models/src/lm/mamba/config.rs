@@ -126,6 +126,14 @@ impl Config {
         all.filter(|&part| self.has(part)).collect()
     }
 
+    /// How many numbers a model has.
+    pub fn count(&self) -> usize {
+        let size = |part| self.dims(part).into_iter().fold(1, usize::saturating_mul);
+        let sum = |parts: &[Part]| parts.iter().filter(|&&part| self.has(part)).map(|&part| size(part)).sum::<usize>();
+        let top = [Part::Embedding, Part::Norm, Part::Output];
+        sum(&Part::of_layer(0)).saturating_mul(self.layers).saturating_add(sum(&top))
+    }
+
     pub(super) fn has(&self, part: Part) -> bool {
         match part {
             Part::Output => !self.tied,

@@ -36,7 +36,7 @@ pub use gradient::Recording;
 pub use part::Part;
 pub use state::State;
 use std::path::Path;
-use weights::{Random, Weights, load};
+use weights::{Copied, Random, Weights, load};
 
 /// A Mamba on a device, weights and activations of type `T` (`f64` on the host only). What runs it only reads it, so threads
 /// may share it.
@@ -76,6 +76,8 @@ impl<T: Float> Mamba<T> {
     /// [`Error::Setting`] for sizes that make no sense; more than there is memory for.
     pub fn random(config: Config, seed: u64, device: &Device) -> Result<Self> {
         let config = config.check().map_err(|what| Error::setting("config", what))?;
+        // Asked for at once: sizes that are too large by far are refused before the first number is drawn.
+        drop(super::random::room::<T>(config.count())?);
         let weights = Weights::build(&config, device, &Random { config: &config, seed })?;
         Ok(Self { config, device: device.clone(), weights })
     }
@@ -101,6 +103,15 @@ impl<T: Float> Mamba<T> {
         let parts = self.config.parts().into_iter().filter_map(|part| Some((part, self.weights.get(part)?)));
         let pieces = parts.map(|(part, values)| piece(part.name(), part.file_dims(self.config.dims(part)), values));
         format::save(folder, pieces.collect::<Result<_>>()?, most, &[(Path::new("config.json"), json.as_bytes())])
+    }
+
+    /// A copy on `device`, of elements of type `U`, each rounded once.
+    ///
+    /// # Errors
+    /// As [`Decoder::to`](super::Decoder::to).
+    pub fn to<U: Float>(&self, device: &Device) -> Result<Mamba<U>> {
+        let weights = Weights::build(&self.config, device, &Copied(&self.weights))?;
+        Ok(Mamba { config: self.config.clone(), device: device.clone(), weights })
     }
 
     /// Its sizes.

@@ -187,6 +187,18 @@ pub(super) fn load<T: Float>(file: File<'_>, config: &Config, device: &Device) -
     Weights::build(config, device, &source)
 }
 
+/// The weights of another model, rounded once.
+pub(super) struct Copied<'a, T: Float>(pub &'a Weights<T>);
+
+impl<T: Float> Fill<Part> for Copied<'_, T> {
+    fn fill<E: Float>(&self, part: Part) -> Result<Vec<E>> {
+        match self.0.get(part) {
+            Some(values) => values.to_vec_as(),
+            None => Err(Error::setting("part", format!("{part:?} is not in this model"))),
+        }
+    }
+}
+
 /// The parts of a model of random weights, as its authors began.
 pub(super) struct Random<'a> {
     pub config: &'a Config,
