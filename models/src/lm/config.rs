@@ -6,6 +6,7 @@ use super::Part;
 use crate::io::{Error, Result};
 use crate::tape::Rotary;
 use crate::{Act, Pairing};
+pub(super) use json::{Json, decimal};
 
 /// The sizes and constants of a decoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,6 +160,14 @@ impl Config {
         let top = [Part::Embedding, Part::Positions, Part::Norm, Part::NormBias, Part::Output];
         let all = top.into_iter().chain((0..self.layers).flat_map(Part::of_layer));
         all.filter(|&part| self.has(part)).collect()
+    }
+
+    /// How many numbers a model has.
+    pub fn count(&self) -> usize {
+        let top = [Part::Embedding, Part::Positions, Part::Norm, Part::NormBias, Part::Output];
+        let size = |part| self.dims(part).into_iter().fold(1, usize::saturating_mul);
+        let sum = |parts: &[Part]| parts.iter().filter(|&&part| self.has(part)).map(|&part| size(part)).sum::<usize>();
+        sum(&Part::of_layer(0)).saturating_mul(self.layers).saturating_add(sum(&top))
     }
 
     /// Whether there is such a part in a layer, or outside of them.

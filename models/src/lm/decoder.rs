@@ -1,8 +1,8 @@
 use super::layout::Family;
-use super::load::{File, load};
+use super::load::{Copied, File, load};
 use super::part::{Parameter, Values, ValuesMut};
 use super::weights::{Norm, Random, Weights};
-use super::{Config, Hooks, Part, Site, forward::Pass};
+use super::{Config, Hooks, Part, Point, Site, forward::Pass};
 use crate::io::{Error, Result, gguf::Gguf, safetensors::Safetensors};
 use crate::{
     Device, Error as Fault, Float, IGNORED, Tensor, View, ViewMut, cross_entropy_into, layer_norm_into, linear,
@@ -65,8 +65,19 @@ impl<T: Float> Decoder<T> {
     /// [`Error::Setting`] for sizes that make no sense; more than there is memory for.
     pub fn random(config: Config, seed: u64, device: &Device) -> Result<Self> {
         let config = config.check().map_err(|what| Error::setting("config", what))?;
+        // Asked for at once: sizes that are too large by far are refused before the first number is drawn.
+        drop(super::random::room::<T>(config.count())?);
         let weights = Weights::build(&config, device, &Random { config: &config, seed })?;
         Ok(Self { config, device: device.clone(), weights })
+    }
+
+    /// A copy on `device`, of elements of type `U`, each rounded once.
+    ///
+    /// # Errors
+    /// More than there is memory for; a type that the device does not have.
+    pub fn to<U: Float>(&self, device: &Device) -> Result<Decoder<U>> {
+        let weights = Weights::build(&self.config, device, &Copied(&self.weights))?;
+        Ok(Decoder { config: self.config.clone(), device: device.clone(), weights })
     }
 
     /// Its sizes.
@@ -115,7 +126,7 @@ impl<T: Float> Decoder<T> {
     /// # Errors
     /// A layer that is not there, contexts that are too long, and errors of hooks.
     pub fn activations(&self, ids: &Tensor<u32, 2>, site: Site, hooks: &mut Hooks<'_, T>) -> Result<Tensor<T, 2>> {
-        site.check(self.config.layers)?;
+        site.check(self.config.layers, Point::HALVES)?;
         Pass::new(self, ids, None)?.run(0, site, hooks)
     }
 
@@ -179,7 +190,7 @@ impl<T: Float> Decoder<T> {
         ids: &Tensor<u32, 2>,
         hooks: &mut Hooks<'_, T>,
     ) -> Result<Tensor<T::Acc, 2>> {
-        Site::residual(layer).check(self.config.layers)?;
+        Site::residual(layer).check(self.config.layers, Point::HALVES)?;
         let want = [ids.dims().iter().product(), self.config.dim];
         if let Some((want, got)) = want.into_iter().zip(x.dims()).find(|(want, got)| want != got) {
             return Err(Fault::Size { op: "losses_from", arg: "x", want, got }.into());

@@ -1,6 +1,6 @@
 use super::decoder::norm_into;
 use super::weights::{Layer, Linear};
-use super::{Cache, Config, Decoder, Hooks, Mlp, Site};
+use super::{Cache, Config, Decoder, Hooks, Mlp, Point, Site};
 use crate::io::Result;
 use crate::{
     Attention, Float, Tensor, View, ViewMut, act_into, add_into, attention_into, copy_into, embed, linear_into,
@@ -84,7 +84,7 @@ impl<'a, T: Float> Pass<'a, T> {
     /// Run the layers from `first` to that of `until`, and give the activations there.
     pub(super) fn run(mut self, first: usize, until: Site, hooks: &mut Hooks<'_, T>) -> Result<Tensor<T, 2>> {
         let config = &self.model.config;
-        hooks.check(config.layers)?;
+        hooks.check(config.layers, Point::HALVES)?;
         for (at, layer) in self.model.weights.layers.iter().enumerate().take(until.layer + 1).skip(first) {
             norm_into(config, &layer.attention_norm, self.x.view(), self.normed.view_mut())?;
             self.attend(at, layer)?;

@@ -1,96 +1,10 @@
-//! A decoder on a [`Tape`]: gradients for its weights, for any activation on the way, and for what it reads.
-//!
-//! ```no_run
-//! use latens::lm::{LanguageModel, Recording, Site};
-//! use latens::tape::Tape;
-//! use latens::{Device, assets};
-//! let lm = LanguageModel::open(&assets::SMOLLM2.locate(None).unwrap(), &Device::Host)?;
-//! let (ids, mut seen) = (lm.ids("The capital of France is Paris.")?, None);
-//! // How the mean surprise of a text hangs on the residual after layer 15.
-//! let mut tape = Tape::new(lm.model.device());
-//! let mut recording = Recording::new().at(Site::residual(15), |tape, x| {
-//!     tape.watch(x);
-//!     seen = Some(x);
-//!     Ok(x)
-//! });
-//! let x = lm.model.record_embedding(&mut tape, &ids, &recording)?;
-//! let x = lm.model.record_layers(&mut tape, x, 1, &mut recording)?;
-//! let losses = lm.model.record_losses(&mut tape, x, &ids, &recording)?;
-//! tape.backward()?;
-//! drop(recording);
-//! let gradient = tape.gradient(seen.unwrap()).unwrap();
-//! # let _ = (losses, gradient);
-//! # Ok::<(), latens::io::Error>(())
-//! ```
+//! A decoder on a [`Tape`].
 use super::decoder::next;
 use super::weights::{Layer, Linear, Norm as Weighted, Weights};
-use super::{Config, Decoder, Mlp, Norm, Part, Point, Site};
+use super::{Config, Decoder, Mlp, Norm, Part, Point, Recording, Site};
 use crate::io::{Error, Result};
 use crate::tape::{Heads, Tape, Var, Weight};
 use crate::{Float, IGNORED, Mask, Tensor, View};
-
-type Tap<'a, 'm, T> = Box<dyn FnMut(&mut Tape<'m, T>, Var) -> Result<Var> + 'a>;
-
-/// What is wanted of a run on a tape.
-pub struct Recording<'a, 'm, T: Float = f32, P = Part> {
-    pub(super) trained: Box<dyn Fn(P) -> bool + 'a>,
-    pub(super) again: bool,
-    taps: Vec<(Site, Tap<'a, 'm, T>)>,
-}
-
-impl<T: Float, P> Default for Recording<'_, '_, T, P> {
-    fn default() -> Self {
-        Self { trained: Box::new(|_| false), again: false, taps: Vec::new() }
-    }
-}
-
-impl<'a, 'm, T: Float, P> Recording<'a, 'm, T, P> {
-    /// No gradients but those that a tap asks for, or something read.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Gradients for these parts of the weights.
-    #[must_use]
-    pub fn train(self, trained: impl Fn(P) -> bool + 'a) -> Self {
-        Self { trained: Box::new(trained), ..self }
-    }
-
-    /// Keep only the residuals between layers; the way back runs each layer again.
-    #[must_use]
-    pub fn again(self) -> Self {
-        Self { again: true, ..self }
-    }
-
-    /// Call `tap` with the activation at `site`; the run goes on with what it gives back. What a half of a layer adds is used up
-    /// when it has been added: of that, a tap can watch the gradient, but a later look at the value is too late.
-    #[must_use]
-    pub fn at(mut self, site: Site, tap: impl FnMut(&mut Tape<'m, T>, Var) -> Result<Var> + 'a) -> Self {
-        self.taps.push((site, Box::new(tap)));
-        self
-    }
-
-    /// Tokens of a context, if the taps are at layers that there are and the rows divide into contexts.
-    pub(super) fn check(&self, layers: usize, rows: usize, batch: usize) -> Result<usize> {
-        if batch == 0 || !rows.is_multiple_of(batch) {
-            return Err(Error::setting("batch", format!("{rows} rows do not divide into {batch} contexts")));
-        }
-        for (site, _) in &self.taps {
-            site.check(layers)?;
-            if self.again && site.point != Point::Residual {
-                return Err(Error::setting("again", "taps inside a layer that runs again would be called twice"));
-            }
-        }
-        Ok(rows / batch)
-    }
-
-    pub(super) fn tap(&mut self, site: Site, tape: &mut Tape<'m, T>, mut x: Var) -> Result<Var> {
-        for (_, tap) in self.taps.iter_mut().filter(|(at, _)| *at == site) {
-            x = tap(tape, x)?;
-        }
-        Ok(x)
-    }
-}
 
 impl<'m, T: Float> Recording<'_, 'm, T> {
     fn weight<const R: usize, E: crate::Element>(&self, part: Part, of: View<'m, E, R>) -> Weight<'m, E, R> {
@@ -180,7 +94,7 @@ fn layers<'m, T: Float>(
     recording: &mut Recording<'_, 'm, T>,
 ) -> Result<Var> {
     let rows = tape.dims(x)[0];
-    let t = recording.check(config.layers, rows, batch)?;
+    let t = recording.check(config.layers, Point::HALVES, rows, batch)?;
     config.fits(t)?;
     if let Some(table) = &weights.positions {
         let places = (0..rows).map(|row| (row % t.max(1)) as u32).collect();

@@ -17,7 +17,9 @@ pub enum Point {
     Attention,
     /// What the feed-forward half adds to the residual.
     Mlp,
-    /// The residual after both.
+    /// What the mixer of a layer without these halves adds to the residual.
+    Mixer,
+    /// The residual after all that a layer adds.
     Residual,
 }
 
@@ -32,10 +34,22 @@ impl Site {
         Self { layer, point: Point::Attention }
     }
 
+    /// What the mixer of `layer` adds, in a model without attention.
+    pub fn mixer(layer: usize) -> Self {
+        Self { layer, point: Point::Mixer }
+    }
+
     /// What the feed-forward half of `layer` adds.
     pub fn mlp(layer: usize) -> Self {
         Self { layer, point: Point::Mlp }
     }
+}
+
+impl Point {
+    /// Those of a layer with attention and a feed-forward half.
+    pub(super) const HALVES: &'static [Self] = &[Self::Attention, Self::Mlp, Self::Residual];
+    /// Those of a layer that is one mixer.
+    pub(super) const MIXER: &'static [Self] = &[Self::Mixer, Self::Residual];
 }
 
 type Edit<'a, T> = Box<dyn FnMut(&mut Tensor<T, 2>) -> Result<()> + 'a>;
@@ -65,9 +79,9 @@ impl<'a, T: Float> Hooks<'a, T> {
         self
     }
 
-    /// Refuse sites that a model of this many layers does not have.
-    pub(super) fn check(&self, layers: usize) -> Result<()> {
-        self.all.iter().try_for_each(|(site, _)| site.check(layers))
+    /// Refuse sites that a model of this many layers with these points does not have.
+    pub(super) fn check(&self, layers: usize, points: &[Point]) -> Result<()> {
+        self.all.iter().try_for_each(|(site, _)| site.check(layers, points))
     }
 
     /// Call those at `site`, in the order in which they were added.
@@ -87,7 +101,10 @@ impl<'a, T: Float> Hooks<'a, T> {
 }
 
 impl Site {
-    pub(super) fn check(self, layers: usize) -> Result<()> {
+    pub(super) fn check(self, layers: usize, points: &[Point]) -> Result<()> {
+        if !points.contains(&self.point) {
+            return Err(Error::setting("point", format!("{:?} was asked for, but a layer has {points:?}", self.point)));
+        }
         if self.layer < layers {
             return Ok(());
         }

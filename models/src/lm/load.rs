@@ -81,3 +81,15 @@ pub(super) fn load<T: Float>(file: File<'_>, family: Family, config: &Config, de
     }
     Weights::build(config, device, &source)
 }
+
+/// The weights of another model, rounded once.
+pub(super) struct Copied<'a, T: Float>(pub &'a Weights<T>);
+
+impl<T: Float> Fill for Copied<'_, T> {
+    fn fill<E: Float>(&self, part: Part) -> Result<Vec<E>> {
+        match self.0.get(part) {
+            Some(values) => values.to_vec_as(),
+            None => Err(Error::setting("part", format!("{part:?} is not in this model"))),
+        }
+    }
+}

@@ -1,5 +1,5 @@
 //! Language models: decoders of the Llama, GPT-2 and GPT-NeoX families, read from GGUF or safetensors, run, looked into,
-//! changed on the way, sampled, and written.
+//! changed on the way, sampled, trained ([`Recording`]), and written. Beside them [`mamba`], and [`bert`], which embeds texts.
 //!
 //! ```no_run
 //! use latens::lm::{Hooks, LanguageModel, Sampling, Site};
@@ -14,6 +14,7 @@
 //! let more = lm.generate("The capital of France is", &sampling, &mut hooks, |piece| print!("{piece}"))?;
 //! # Ok::<(), latens::io::Error>(())
 //! ```
+pub mod bert;
 mod cache;
 mod config;
 mod decoder;
@@ -23,8 +24,10 @@ mod gradient;
 mod hook;
 mod layout;
 mod load;
+pub mod mamba;
 mod part;
 mod random;
+mod recording;
 mod save;
 mod tokenizer;
 mod weights;
@@ -35,9 +38,9 @@ pub use cache::Cache;
 pub use config::{Config, Mlp, Norm, Positions};
 pub use decoder::Decoder;
 pub use generate::{Continuation, Sampler, Sampling};
-pub use gradient::Recording;
 pub use hook::{Hooks, Point, Site};
 pub use part::{Parameter, Part, Values, ValuesMut};
+pub use recording::Recording;
 use std::path::Path;
 pub use tokenizer::{Pieces, Tokenizer};
 
@@ -57,11 +60,14 @@ impl LanguageModel {
     pub fn open(path: &Path, device: &Device) -> Result<Self> {
         if path.is_dir() {
             let tokenizer = Tokenizer::from_json(&path.join("tokenizer.json"))?;
-            return Ok(Self { model: Decoder::open(path, device)?, tokenizer });
+            return Self::of(path, Decoder::open(path, device)?, tokenizer);
         }
         let file = Gguf::open(path)?;
         let (model, tokenizer) = rayon::join(|| Decoder::from_gguf(&file, device), || Tokenizer::from_gguf(&file));
-        let (model, tokenizer) = (model?, tokenizer?);
+        Self::of(path, model?, tokenizer?)
+    }
+
+    fn of(path: &Path, model: Decoder, tokenizer: Tokenizer) -> Result<Self> {
         if tokenizer.len() > model.config().vocabulary {
             let what = format!("{} tokens, but the model has {} of them", tokenizer.len(), model.config().vocabulary);
             return Err(Error::content(path, what));

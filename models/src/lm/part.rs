@@ -113,6 +113,19 @@ pub enum Values<'a, T: Float> {
     Sums(View<'a, T::Acc, 2>),
 }
 
+impl<T: Float> Values<'_, T> {
+    /// The numbers on the host, row by row, rounded once to another type.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn to_vec_as<E: Float>(&self) -> Result<Vec<E>> {
+        match self {
+            Self::Elements(view) => Ok(to_vec(*view)?.into_iter().map(|x| E::narrow(x.wide())).collect()),
+            Self::Sums(view) => Ok(to_vec(*view)?.into_iter().map(|x| E::narrow(x.wide())).collect()),
+        }
+    }
+}
+
 /// The same, for writing.
 pub enum ValuesMut<'a, T: Float> {
     /// Tables, and what products multiply by.

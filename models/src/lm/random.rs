@@ -33,3 +33,11 @@ pub(super) fn room<E: Float>(count: usize) -> Result<Vec<E>> {
     all.try_reserve_exact(count).map_err(|_| latens_core::Error::Memory { bytes })?;
     Ok(all)
 }
+
+/// `count` even draws between `-bound` and `bound`, from a stretch of the generator that belongs to `part`.
+pub(super) fn even<E: Float>(seed: u64, part: usize, bound: f64, count: usize) -> Result<Vec<E>> {
+    let mut draw = stretch(seed, part);
+    let mut all = room(count)?;
+    all.extend((0..count).map(|_| E::narrow(bound * (2.0 * f64::from(draw.uniform()) - 1.0))));
+    Ok(all)
+}

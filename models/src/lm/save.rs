@@ -63,3 +63,16 @@ pub(super) fn type_name<T: Float>() -> &'static str {
         _ => "float32",
     }
 }
+
+/// A part that lies in a file as it does here, but perhaps with dimensions of 1 between.
+pub(super) fn piece<T: Float>(name: String, dims: Vec<usize>, values: Values<'_, T>) -> Result<format::Piece<'_>> {
+    let dtype = match values {
+        Values::Elements(_) => format::dtype::<T>()?,
+        Values::Sums(_) => format::dtype::<T::Acc>()?,
+    };
+    let bytes = move || match values {
+        Values::Elements(view) => Ok(format::bytes(&to_vec(view)?)),
+        Values::Sums(view) => Ok(format::bytes(&to_vec(view)?)),
+    };
+    Ok(format::Piece { name, dtype, dims, bytes: Box::new(bytes) })
+}

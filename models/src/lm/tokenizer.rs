@@ -102,7 +102,9 @@ impl Tokenizer {
 
     fn new(json: &[u8], path: &Path) -> Result<Self> {
         let wrong = |what: String| Error::content(path, format!("its tokenizer: {what}"));
-        let inner = tokenizers::Tokenizer::from_bytes(json).map_err(|e| wrong(e.to_string()))?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|e| wrong(e.to_string()))?;
+        // A text has the tokens it has: some files cut every text to one length, or fill it up.
+        inner.with_padding(None).with_truncation(None).map_err(|e| wrong(e.to_string()))?;
         let joined = matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
         let (alphabet, added) = (alphabet(), inner.get_added_tokens_decoder());
         let vocabulary = inner.get_vocab(true);

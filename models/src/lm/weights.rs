@@ -38,9 +38,9 @@ pub(super) struct Weights<T: Float> {
 }
 
 /// Where the numbers of weights come from.
-pub(super) trait Fill: Sync {
+pub(super) trait Fill<P = Part>: Sync {
     /// Numbers of a part, row by row.
-    fn fill<E: Float>(&self, part: Part) -> Result<Vec<E>>;
+    fn fill<E: Float>(&self, part: P) -> Result<Vec<E>>;
 }
 
 /// Makes the tensors of parts.

@@ -1,11 +1,10 @@
 //! The way back.
-use super::{Heads, Rotary, Step, Tape, Var, Weight};
+use super::{Step, Tape, Var, Weight};
 use crate::io::{Error, Result};
 use crate::{
-    Act, AttentionGradientsMut, Float, Tensor, ViewMut, act_backward_into, add_into, attention_backward_into,
-    attention_backward_workspace, copy_into, cross_entropy_backward_in_place, embed_backward_into,
-    embed_backward_workspace, layer_norm_backward_into, linear_backward_into, linear_into, norm_backward_workspace,
-    rms_norm_backward_into, rope_backward_into,
+    Act, Float, Tensor, ViewMut, act_backward_into, add_into, copy_into, cross_entropy_backward_in_place,
+    embed_backward_into, embed_backward_workspace, layer_norm_backward_into, linear_backward_into, linear_into,
+    norm_backward_workspace, rms_norm_backward_into,
 };
 use latens_core::Accumulate::{self, Add, Replace};
 use std::collections::BTreeMap;
@@ -119,7 +118,7 @@ impl<'m, T: Float> Tape<'m, T> {
     }
 
     /// Add to the gradient of `x`.
-    fn reach(&mut self, x: Var, gradient: Tensor<T, 2>) -> Result<()> {
+    pub(super) fn reach(&mut self, x: Var, gradient: Tensor<T, 2>) -> Result<()> {
         let node = &mut self.nodes[x.0];
         match &mut node.gradient {
             _ if !node.needed => {}
@@ -138,12 +137,22 @@ impl<'m, T: Float> Tape<'m, T> {
         }))
     }
 
+    /// Add to the gradient of a weight.
+    pub(super) fn collect(&mut self, number: Option<usize>, gradient: Option<Tensor<T::Acc, 2>>) -> Result<()> {
+        let (Some(number), Some(gradient)) = (number, gradient) else { return Ok(()) };
+        match self.weights.get_mut(&number) {
+            Some(sum) => add_into(gradient.view(), sum.view_mut())?,
+            None => drop(self.weights.insert(number, gradient)),
+        }
+        Ok(())
+    }
+
     fn keep(&mut self, sum: Option<Sum<T::Acc>>) {
         self.weights.extend(sum.map(|sum| (sum.number, sum.tensor)));
     }
 
     /// Memory for the gradient of `x`, if there is to be one.
-    fn room(&self, x: Var) -> Result<Option<Tensor<T, 2>>> {
+    pub(super) fn room(&self, x: Var) -> Result<Option<Tensor<T, 2>>> {
         self.needs(x).then(|| self.empty(self.nodes[x.0].dims)).transpose()
     }
 
@@ -172,18 +181,10 @@ impl<'m, T: Float> Tape<'m, T> {
                 }
                 None => Ok(()),
             }),
-            Step::Join { a, b, batch } => {
-                let [rows, n] = dy.dims();
-                let (both, first) = (rows / batch, self.nodes[a.0].dims[0] / batch);
-                for (of, from, to) in [(a, 0, first), (b, first, both)] {
-                    let Some(mut part) = self.room(of)? else { continue };
-                    let from = dy.view().reshape([batch, both, n])?.narrow(1, from, to)?;
-                    let dims = from.dims();
-                    copy_into(from, part.view_mut().reshape(dims)?)?;
-                    self.reach(of, part)?;
-                }
-                Ok(())
-            }
+            Step::Join { a, b, batch } => self.back_join(a, b, batch, dy),
+            Step::Columns { x, from } => self.back_columns(x, from, dy),
+            Step::Conv1d { x, of } => self.back_conv1d(x, &of, dy),
+            Step::Scan { of, a } => self.back_scan(&of, &a, dy),
             Step::Again { x, run } => {
                 let mut inner = Tape::new(&self.device);
                 std::mem::swap(&mut inner.weights, &mut self.weights);
@@ -251,40 +252,6 @@ impl<'m, T: Float> Tape<'m, T> {
         self.keep(dweight);
         self.keep(dbias);
         dx.map_or(Ok(()), |dx| self.reach(x, dx))
-    }
-
-    fn back_attention(
-        &mut self,
-        x: Var,
-        of: Heads,
-        positions: &Tensor<u32, 1>,
-        lse: &Tensor<T::Acc, 3>,
-        y: &Tensor<T, 2>,
-        dy: &Tensor<T, 2>,
-    ) -> Result<()> {
-        let ([rows, _], [batch, t, heads]) = (self.nodes[x.0].dims, lse.dims());
-        let (q, kv) = ([batch, t, heads, of.dim], [batch, t, of.kv_heads, of.dim]);
-        let part = |dims| Tensor::<T, 4>::empty(dims, &self.device);
-        let mut parts = [part(q)?, part(kv)?, part(kv)?];
-        let call = of.call(self.value(x), t)?;
-        let mut workspace = Tensor::empty([attention_backward_workspace(&call)?], &self.device)?;
-        let [dq, dk, dv] = parts.each_mut().map(|part| Some(part.view_mut()));
-        let to = AttentionGradientsMut { q: dq, k: dk, v: dv };
-        let (y, dy) = (y.view().reshape(q)?, dy.view().reshape(q)?);
-        attention_backward_into(&call, y, lse.view(), dy, to, workspace.view_mut())?;
-        let mut dx = Tensor::<T, 3>::empty([rows, heads + 2 * of.kv_heads, of.dim], &self.device)?;
-        let mut from = 0;
-        for part in &parts {
-            let end = from + part.dims()[2];
-            copy_into(part.view().reshape([rows, end - from, of.dim])?, dx.view_mut().narrow(1, from, end)?)?;
-            from = end;
-        }
-        if let Some(Rotary { base, pairing, dim }) = of.turn {
-            let turned = dx.view_mut().narrow(1, 0, heads + of.kv_heads)?.narrow(2, 0, dim)?;
-            rope_backward_into(turned, positions.view(), base, pairing)?;
-        }
-        let dx = dx.reshape(self.nodes[x.0].dims)?;
-        self.reach(x, dx)
     }
 
     fn back_act(&mut self, x: Var, act: Act, gated: bool, dy: &Tensor<T, 2>) -> Result<()> {

@@ -1,7 +1,10 @@
 //! Language models: figures known beforehand, devices, files.
+mod bert;
 mod devices;
 mod files;
 mod golden;
+mod lies;
+mod mamba;
 mod models;
 mod parity;
 mod save;
