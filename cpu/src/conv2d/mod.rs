@@ -96,7 +96,7 @@ pub fn backward_at<T: Float>(
         }
     }
     if let Some(db) = db {
-        let dy = Matrix { data: &*dy, rows: p.pixels(), columns: n, down: n, across: 1 };
+        let dy = Matrix { data: &dy, rows: p.pixels(), columns: n, down: n, across: 1 };
         linear::columns(dy, &mut db[..n], add);
     }
 }
@@ -146,7 +146,7 @@ fn inputs<T: Float>(level: Level, p: &Plan, w: &[T], dy: &[T], dx: &mut [T], add
                 }
             }
             let rows = class.terms() * of_group;
-            let turned = Matrix { data: &*turned, rows, columns: channels, down: channels, across: 1 };
+            let turned = Matrix { data: &turned, rows, columns: channels, down: channels, across: 1 };
             Patches::of_dy(p, dy, group, &class).tiles(|pixels, patches| {
                 if p.how().stride == [1; 2] && channels == all {
                     return linear::product(

@@ -129,7 +129,7 @@ impl<'a, T: Float> Patches<'a, T> {
             let pixels = start..self.pixels.min(start + most);
             let patches = &mut patches[..pixels.len() * terms];
             rows::each_one(terms, patches, |row, to| self.row(start + row, to));
-            let matrix = Matrix { data: &*patches, rows: pixels.len(), columns: terms, down: terms, across: 1 };
+            let matrix = Matrix { data: patches, rows: pixels.len(), columns: terms, down: terms, across: 1 };
             work(pixels, matrix);
         }
     }

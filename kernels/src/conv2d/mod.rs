@@ -104,7 +104,8 @@ pub fn plan(x: &Layout<4>, w: &Layout<4>, bias: Option<&Layout<1>>, how: Conv2d)
     let columns = extent(width, taps_x, how, 1)?;
     // Layouts of nothing may be of any size, but sums over all of it are counted.
     let dy = Layout::packed([batch, rows, columns, n])?;
-    (Layout::packed(x.dims())?, Layout::packed(w.dims())?);
+    Layout::packed(x.dims())?;
+    Layout::packed(w.dims())?;
     let pixels = batch.checked_mul(rows).and_then(|rows| rows.checked_mul(columns)).ok_or(Error::TooLarge)?;
     let taps = taps_y.checked_mul(taps_x).and_then(|taps| taps.checked_mul(each)).ok_or(Error::TooLarge)?;
     pixels.checked_mul(taps.max(n).max(1)).and_then(|all| all.checked_mul(8)).ok_or(Error::TooLarge)?;

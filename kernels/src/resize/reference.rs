@@ -10,7 +10,7 @@ fn apply<T: Float>(
     to: &mut [T],
 ) {
     let [image, row, column, _] = layout.strides();
-    for at in 0..batch * rows * columns * channels {
+    for (at, to) in to[..batch * rows * columns * channels].iter_mut().enumerate() {
         let (c, pixel) = (at % channels, at / channels);
         let (b, (top, v), (left, h)) =
             (pixel / columns / rows, down.row(pixel / columns % rows), across.row(pixel % columns));
@@ -20,7 +20,7 @@ fn apply<T: Float>(
                 sum += v * h * from[b * image + (top + k) * row + (left + l) * column + c].wide();
             }
         }
-        accumulate.put(&mut to[at], sum);
+        accumulate.put(to, sum);
     }
 }
 

@@ -206,7 +206,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Numbers of a part as a file has them, as they are here.
-    pub(super) fn from_file<E: Float>(&self, part: Part, values: Vec<E>) -> Vec<E> {
+    pub(super) fn read<E: Float>(&self, part: Part, values: Vec<E>) -> Vec<E> {
         let [rows, columns] = self.size(part);
         match self.form(part) {
             Form::Rows => values,
@@ -223,7 +223,7 @@ impl<'a> Layout<'a> {
 
     /// Numbers of a part as they are here, as a file has them. Hugging Face turns halves of a head: a model that turns
     /// neighbours is written with its rows in that order.
-    pub(super) fn to_file<E: Float>(&self, part: Part, values: Vec<E>) -> Vec<E> {
+    pub(super) fn written<E: Float>(&self, part: Part, values: Vec<E>) -> Vec<E> {
         let Config { heads, kv_heads, head_dim: dim, .. } = *self.config;
         let [rows, columns] = self.size(part);
         let neighbours = self.config.rotary().filter(|rotary| rotary.pairing == Pairing::Interleaved);

@@ -51,7 +51,7 @@ impl Fill for Source<'_> {
         for piece in pieces {
             all.extend_from_slice(&piece?);
         }
-        Ok(self.layout.from_file(part, all))
+        Ok(self.layout.read(part, all))
     }
 }
 

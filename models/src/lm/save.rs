@@ -47,8 +47,8 @@ impl<T: Float> Decoder<T> {
     fn bytes(&self, family: Family, part: Part, start: usize, end: usize) -> Result<Vec<u8>> {
         let layout = Layout::new(family, &self.config, false);
         match self.weights.get(part) {
-            Some(Values::Elements(view)) => Ok(format::bytes(&layout.to_file(part, to_vec(view)?)[start..end])),
-            Some(Values::Sums(view)) => Ok(format::bytes(&layout.to_file(part, to_vec(view)?)[start..end])),
+            Some(Values::Elements(view)) => Ok(format::bytes(&layout.written(part, to_vec(view)?)[start..end])),
+            Some(Values::Sums(view)) => Ok(format::bytes(&layout.written(part, to_vec(view)?)[start..end])),
             None => Err(Error::setting("part", format!("{part:?} is not in this model"))),
         }
     }
