@@ -210,3 +210,6 @@ impl<'m, T: Float> Selective<'m, T> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
