@@ -198,8 +198,8 @@ pub(super) fn surprise<'m, T: Float>(
     table: Weight<'m, T, 2>,
     targets: &Tensor<u32, 2>,
 ) -> Result<Tensor<T::Acc, 2>> {
-    /// Logits in memory at once: 32 MB of f32.
-    const LOGITS: usize = 1 << 23;
+    /// Logits in memory at once: 64 MB of f32. Each part of them packs the table twice anew.
+    const LOGITS: usize = 1 << 24;
     let ([batch, t], device) = (targets.dims(), targets.device());
     let (rows, all) = (batch * t, targets.to_vec()?);
     if tape.dims(x)[0] != rows {
