@@ -41,16 +41,16 @@ struct Options {
     #[arg(long, default_value_t = 6)]
     heads: usize,
     /// Bytes of a context
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 64)]
     context: usize,
     /// Contexts of a step
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 16)]
     batch: usize,
     /// Parts of a step that run one after the other
     #[arg(long, default_value_t = 1)]
     passes: usize,
     /// Steps
-    #[arg(long, default_value_t = 1600)]
+    #[arg(long, default_value_t = 1000)]
     steps: usize,
     /// The highest learning rate
     #[arg(long, default_value_t = 2e-3)]
@@ -223,20 +223,22 @@ fn bytes(text: &[u8]) -> Vec<u32> {
     text.iter().map(|&byte| byte.into()).collect()
 }
 
-/// Continue a beginning, up to the longest context.
+/// Continue a beginning by so many bytes. Where a context is full, its second half begins the next.
 fn write<T: Stored>(model: &Decoder<T>, begin: &str, seed: u64) -> io::Result<String> {
-    let ids: Vec<u32> = bytes(begin.as_bytes());
+    const BYTES: usize = 300;
     let room = model.config().context;
-    let sampling = Sampling { tokens: room.saturating_sub(ids.len()), temperature: 0.8, top_p: 0.95, seed };
-    let (mut cache, mut sampler, mut text) =
-        (Cache::new(model, 1, room)?, Sampler::new(&sampling)?, begin.as_bytes().to_vec());
-    let mut logits = model.extend(ids, &mut cache, &mut Hooks::new())?;
-    while text.len() < room {
-        let next = sampler.choose(&logits)?;
-        text.push(next as u8);
-        if text.len() < room {
-            logits = model.extend(vec![next], &mut cache, &mut Hooks::new())?;
+    let sampling = Sampling { tokens: BYTES, temperature: 0.8, top_p: 0.95, seed };
+    let (mut sampler, mut text) = (Sampler::new(&sampling)?, begin.as_bytes().to_vec());
+    let mut cache = Cache::new(model, 1, room)?;
+    let (mut seen, until) = (0, text.len() + BYTES);
+    while text.len() < until {
+        if cache.len() == room || seen == 0 {
+            cache.truncate(0);
+            seen = text.len() - text.len().min(room.div_ceil(2));
         }
+        let logits = model.extend(bytes(&text[seen..]), &mut cache, &mut Hooks::new())?;
+        seen = text.len();
+        text.push(sampler.choose(&logits)? as u8);
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
