@@ -133,7 +133,7 @@ fn states_that_lie_are_refused() {
         ("/facts/step", 21.into(), "tokens is"),
         ("/facts/tokens", u64::MAX.into(), "tokens is"),
         ("/facts/variance", 0.0.into(), "variance"),
-        ("/facts/variance", 1e300.into(), "variance"),
+        ("/facts/variance", 1e300.into(), "number out of range"),
         ("/facts/scale", (-1.0).into(), "scale"),
         ("/facts/left", 0.0.into(), "left"),
         ("/facts/threshold", (-1.0).into(), "threshold"),

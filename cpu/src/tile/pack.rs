@@ -168,8 +168,8 @@ pub(crate) fn entries<'b, T: Float>(level: Level, b: Matrix<'b, T>, words: &Rang
 fn half_of_lanes<T: Float>(pairs: bool, b: Matrix<'_, T>, columns: Range<usize>, to: &mut [u32]) {
     let each = if pairs { 2 } else { 1 };
     if b.across == 1 && columns.len() == HALF && !pairs {
-        for (to, row) in to.as_chunks_mut::<HALF>().0.iter_mut().zip(b.data.chunks(b.down.max(1))) {
-            let row = &row[columns.start..][..HALF];
+        for (c, to) in to.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
+            let row = &b.data[c * b.down + columns.start..][..HALF];
             to.iter_mut().zip(row).for_each(|(to, &x)| *to = entry(false, x, None));
         }
         return;

@@ -1,5 +1,5 @@
 //! Training of language models: the order of the text, schedules, groups of weights, accumulation, few-bit weights with `f32`
-//! masters, states that are continued bit by bit, and what all of it takes of memory.
+//! masters, states that are continued bit by bit, and what all of it takes of memory. And [`Lbfgs`], for probes.
 //!
 //! ```no_run
 //! use latens::lm::{Config, Decoder};
@@ -17,6 +17,7 @@
 //! trainer.model().save("model".as_ref())?;
 //! # Ok::<(), latens::io::Error>(())
 //! ```
+mod lbfgs;
 mod memory;
 mod ngram;
 mod optimiser;
@@ -25,6 +26,7 @@ mod schedule;
 mod state;
 mod trainer;
 
+pub use lbfgs::{Lbfgs, Minimum};
 pub use memory::{Held, Memory, peak};
 pub use ngram::Trigrams;
 pub use optimiser::{Betas, Group, Optimiser, Stored};
