@@ -5,6 +5,7 @@ use latens_kernels::{Float, Result};
 const OP: &str = "moments";
 
 /// Mean and variance of every column (`axis` 0) or of every row (`axis` 1): see [`latens_kernels::reduce::moments`].
+#[allow(clippy::type_complexity)] // two results, named in order
 pub fn moments<T: Float>(x: View<'_, T, 2>, axis: usize) -> Result<(Tensor<T::Acc, 1>, Tensor<T::Acc, 1>)> {
     let (p, device) = (family::plan(&x.layout(), axis)?, x.device());
     let (mut mean, mut variance) = (Tensor::empty(p.out(), &device)?, Tensor::empty(p.out(), &device)?);

@@ -6,6 +6,7 @@ const OP: &str = "pearson";
 
 /// Correlation of each column of `x` with that of `y`, or with the one column of `y`; and what [`pearson_backward`] asks for:
 /// see [`latens_kernels::reduce::pearson`].
+#[allow(clippy::type_complexity)] // two results, named in order
 pub fn pearson<T: Float>(x: View<'_, T, 2>, y: View<'_, T, 2>) -> Result<(Tensor<T::Acc, 1>, Tensor<T::Acc, 2>)> {
     let (p, device) = (family::plan(&x.layout(), &y.layout())?, x.device());
     let (mut r, mut saved) = (Tensor::empty(p.out(), &device)?, Tensor::empty(p.saved(), &device)?);

@@ -106,19 +106,19 @@ pub fn forward<T: Float>(
 ) {
     let ([rows, n], add) = (p.x.dims(), p.accumulate == Accumulate::Add);
     let labels = &labels[..rows];
-    for class in 0..p.classes {
+    for (class, count) in counts[..p.classes].iter_mut().enumerate() {
         let members: Vec<usize> = (0..rows).filter(|&i| labels[i] as usize == class).collect();
         if !(add && members.is_empty()) {
             for j in 0..n {
                 let (mean, square) = around_mean(members.len(), |i| x[members[i] * p.x.strides()[0] + j].wide());
                 let batch = if members.is_empty() { [0.0; 3] } else { [members.len() as f64, mean, square] };
                 let at = class * n + j;
-                let held = [f64::from(counts[class]), means[at].wide(), squares[at].wide()];
+                let held = [f64::from(*count), means[at].wide(), squares[at].wide()];
                 let all = join(if add { held } else { [0.0; 3] }, batch);
                 (means[at], squares[at]) = (T::Acc::narrow(all[0]), T::Acc::narrow(all[1]));
             }
         }
-        counts[class] = grown(p.accumulate, counts[class], members.len());
+        *count = grown(p.accumulate, *count, members.len());
     }
     let bad = labels.iter().filter(|&&label| label as usize >= p.classes).count();
     ignored[0] = grown(p.accumulate, ignored[0], bad);
