@@ -4,6 +4,9 @@ use latens_cpu::Level;
 use latens_kernels::optim::signum as family;
 use latens_tests::{Cases, Fenced, devices, normal, numbers, place, same};
 
+/// A step of `w` by `g`, with `m`.
+type Step<'a> = &'a dyn Fn(&mut [f32], &[f32], &mut [f32]);
+
 const SIZES: &[usize] = &[0, 1, 31, 32, 257, 20_011];
 
 const RATES: &[Signum] = &[
@@ -35,7 +38,7 @@ fn table() {
         for rates in RATES {
             for start in [(state(), normal(n, 1.0, seed + 20)), (state(), numbers(n, seed)), (state(), vec![0.0; n])] {
                 let p = family::plan(&layout, &layout, &layout, rates).unwrap();
-                let host = |step: &dyn Fn(&mut [f32], &[f32], &mut [f32])| {
+                let host = |step: Step<'_>| {
                     let [mut w, mut m] = start.0.each_ref().map(|x| Fenced::holding(x, [n], &Device::Host));
                     step(w.slice(), &start.1, m.slice());
                     [w.take(), m.take()]

@@ -8,6 +8,9 @@ use latens_cpu::reduce::moments as cpu;
 use latens_kernels::reduce::moments as family;
 use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place, same, small, vector};
 
+/// Writes means and variances.
+type Make<'a, A> = &'a dyn Fn(&mut [A], &mut [A]);
+
 /// `[rows, n, padding]`: around the rows that are looked at together on the host and on CUDA, and around tiles of columns.
 const CASES: &[[usize; 3]] = &[
     [0, 4, 0],
@@ -58,7 +61,7 @@ fn table<T: Float<Acc: Poison> + Poison>() {
     for ((sizes, x), axis) in cases::<T>().into_iter().flat_map(|case| [(case.clone(), 0), (case, 1)]) {
         let (layout, what) = (layout(sizes), format!("{sizes:?} {axis}"));
         let (x, p) = (&x[..layout.span()], family::plan(&layout, axis).unwrap());
-        let host = |make: &dyn Fn(&mut [T::Acc], &mut [T::Acc])| {
+        let host = |make: Make<'_, T::Acc>| {
             let [mut mean, mut variance] = [(); 2].map(|()| Fenced::<T::Acc, 1>::new(p.out(), &Device::Host));
             make(mean.slice(), variance.slice());
             [mean.full(), variance.full()]

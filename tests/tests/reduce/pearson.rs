@@ -8,6 +8,9 @@ use latens_cpu::reduce::pearson as cpu;
 use latens_kernels::reduce::pearson as family;
 use latens_tests::{Cases, Fenced, Poison, close, devices, normal, numbers, place, same, small, vector};
 
+/// Writes the gradients that are wanted.
+type Make<'a, T> = &'a dyn Fn(Option<&mut [T]>, Option<&mut [T]>);
+
 /// `[rows, n, columns of y, padding]`.
 const CASES: &[[usize; 4]] = &[
     [0, 4, 4, 0],
@@ -151,7 +154,7 @@ fn gradients<T: Float<Acc: Poison> + Poison>(
         accumulate,
     );
     let (p, scale) = (p.unwrap(), case.scale(results, &dr));
-    let host = |make: &dyn Fn(Option<&mut [T]>, Option<&mut [T]>)| {
+    let host = |make: Make<'_, T>| {
         let [mut dx, mut dy] = case.outputs(accumulate, &Device::Host);
         make(Some(dx.slice()), Some(dy.slice()));
         [dx.full(), dy.full()]
