@@ -3,13 +3,13 @@
 //! | argument | shape       | type        |
 //! |----------|-------------|-------------|
 //! | `x`, `y`, `dy` | `[rows, n]`: of images in NHWC order all pixels are rows, and `n` the channels | float |
-//! | `weight` | `[n]`       | [`Float::Acc`](crate::Float::Acc) of it |
+//! | `weight` | `[n]`       | [`Float::Acc`] of it |
 //! | `bias`   | `[n]`       | `Acc`, may be absent |
 //! | `mean`, `variance` | `[n]` | `Acc`: of a training call results, of others arguments |
 //! | `dx`     | `[rows, n]` | as `x`, optional |
 //! | `dweight`, `dbias` | `[n]` | `Acc`, each optional |
 //!
-//! In training, `mean` and `variance` are those of the columns of the batch, as [`moments`](crate::reduce::moments) has them
+//! In training, `mean` and `variance` are those of the columns of the batch, as [`moments`] has them
 //! (of a population); then, as in inference with given ones,
 //!
 //! ```text

@@ -16,7 +16,7 @@
 //! w  = (1 - lr weight_decay) w - lr m' / (1 - beta1^step) / (sqrt(v' / (1 - beta2^step)) + eps)
 //! s = the m' of largest size, with its sign;  t = the largest v';  m, v = the codes of m' / s, of v' / t
 //! ```
-//! The tables are [`DYNAMIC`](crate::quant::code::DYNAMIC), with signs, and [`UNSIGNED`](crate::quant::code::UNSIGNED).
+//! The tables are [`DYNAMIC`], with signs, and [`UNSIGNED`].
 //! **Codes** are the nearest (of two, that of the smaller number), but a `v'` above 0 has one above 0: what is divided by
 //! would be lost where `m'` is not. The scale of `m` has a sign because the table ends with 1 and not with -1: so the largest
 //! entry of a block, whatever its sign, keeps its bits, and averages that only decay keep their codes. (Of equal sizes, a
