@@ -258,7 +258,7 @@ mod tests {
         assert!(nan.unwrap_err().to_string().contains("the value or the gradient"));
         // A line goes down for ever: it stops when its steps are used up.
         let mut x = [0.0];
-        let endless = Lbfgs { steps: 5, ..Lbfgs::default() }
+        let endless = Lbfgs { steps: 5, tolerance: 0.0, ..Lbfgs::default() }
             .minimise(&mut x, |x, g| {
                 g[0] = -1.0;
                 -x[0]
