@@ -1,5 +1,7 @@
 use crate::{Accumulate, Data, Tensor, View, ViewMut};
-use latens_kernels::reduce::{self as launches, moments as family};
+#[cfg(feature = "cuda")]
+use latens_kernels::reduce as launches;
+use latens_kernels::reduce::moments as family;
 use latens_kernels::{Float, Result};
 
 const OP: &str = "moments";
