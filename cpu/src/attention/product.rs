@@ -7,8 +7,8 @@ use core::array::from_fn;
 pub(super) type Rows<X> = (X, usize);
 
 /// `c[m, lanes] (+)= a[m, depth] b[depth, lanes]`, where `a` is any matrix in steps of `[m, depth]`, by tiles that fill the
-/// registers: `M` by `C` of them, but six rows by two where there are 16 of eight lanes, for with four rows every sum waits for
-/// the one before. `m` is a multiple of [`ROWS`], `lanes` of the registers of a tile.
+/// registers: `M` by `C` of them, but six rows by two where there are 16 of eight lanes, for eight sums
+/// are no more than the processor has under way at once. `m` is a multiple of [`ROWS`], `lanes` of the registers of a tile.
 #[inline(always)]
 pub(super) fn product<L: Lane, const M: usize, const C: usize>(
     sizes: [usize; 3],
@@ -27,8 +27,8 @@ pub(super) fn product<L: Lane, const M: usize, const C: usize>(
 /// Rows of the smallest tile.
 pub(super) const ROWS: usize = 4;
 
-/// [`product`] by tiles of `M` rows and then of [`ROWS`]. Bounds are checked here, once: checks inside took half of the time of
-/// attention (Zen 3).
+/// [`product`] by tiles of `M` rows and then of [`ROWS`]. Bounds are checked here, once: with checks inside attention took
+/// half as much time again (Zen 3).
 #[inline(always)]
 pub(super) fn tiles<L: Lane, const M: usize, const C: usize>(
     [m, depth, lanes]: [usize; 3],

@@ -131,7 +131,7 @@ pub(crate) fn lanes<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: 
 }
 
 /// [`lanes`] of as many panels as fit, one after another, each of `size` words. Where the columns of a row lie side by side, some
-/// rows are read along all panels, and then the next: one panel at a time, every line of a row would be on another page.
+/// rows are read along all panels, and then the next: one panel at a time, only two lines of memory would be read of each.
 #[inline(always)]
 pub(crate) fn panels<T: Float>(level: Level, b: Matrix<'_, T>, first: usize, to: &mut [u32], size: usize) {
     /// Rows that are read along.

@@ -130,6 +130,7 @@ impl Optimiser {
         if !length.is_finite() {
             return Err(Error::Number { step: step as usize, what: "the gradient".into() });
         }
+        let factor_of_all = share * clip.filter(|most| length > *most).map_or(1.0, |most| most / length);
         for parameter in parameters {
             let Parameter { part, number, decays, values, .. } = parameter;
             let Some((gradient, slot)) = gradients.get_mut(&number).zip(self.slots.get_mut(&number)) else { continue };
@@ -137,11 +138,8 @@ impl Optimiser {
             if factor == 0.0 {
                 continue;
             }
-            if share != 1.0 {
-                scale_into(share, gradient.view_mut())?;
-            }
-            if let Some(most) = clip.filter(|most| length > *most) {
-                scale_into(most / length, gradient.view_mut())?;
+            if factor_of_all != 1.0 {
+                scale_into(factor_of_all, gradient.view_mut())?;
             }
             let Betas { beta1, beta2, eps } = self.betas;
             let adamw = AdamW { lr: rate * factor, beta1, beta2, eps, weight_decay, step };

@@ -26,11 +26,10 @@ const VERSION: u32 = 1;
 
 impl<T: Stored> Trainer<T> {
     fn note(&self) -> Note {
-        let bytes: Vec<u8> = self.ids().iter().flat_map(|id| id.to_le_bytes()).collect();
         Note {
             version: VERSION,
             settings: self.settings.clone(),
-            text: io::sha256(&[&bytes]),
+            text: self.text.clone(),
             element: format!("{:?}", T::DTYPE).to_lowercase(),
             course: self.course.clone(),
         }

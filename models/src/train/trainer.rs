@@ -1,5 +1,5 @@
 use super::{Betas, Group, Memory, Optimiser, Order, Schedule, Stored};
-use crate::io::{Error, Result};
+use crate::io::{Error, Result, sha256};
 use crate::lm::{Decoder, Hooks, Part, Recording};
 use crate::tape::Tape;
 use serde::{Deserialize, Serialize};
@@ -81,6 +81,8 @@ pub struct Trainer<T: Stored = f32> {
     pub(super) optimiser: Optimiser,
     pub(super) settings: Settings,
     pub(super) course: Vec<Progress>,
+    /// The hash of the ids, by which a saved state knows its text.
+    pub(super) text: String,
     order: Order,
     groups: Groups,
     /// Bytes of activations and of gradients at most, of the last step.
@@ -105,11 +107,13 @@ impl<T: Stored> Trainer<T> {
         }
         let device = model.device().clone();
         let optimiser = Optimiser::new(model.parameters_mut(), settings.betas, &device)?;
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let text = sha256(&[&bytes]);
         let order = Order::new(ids, settings.context, settings.seed)?;
         let decay = settings.weight_decay;
         let groups =
             Box::new(move |_: &Part, decays| Group { rate: 1.0, weight_decay: if decays { decay } else { 0.0 } });
-        Ok(Self { model, optimiser, settings, course: Vec::new(), order, groups, most: [0; 2] })
+        Ok(Self { model, optimiser, settings, course: Vec::new(), text, order, groups, most: [0; 2] })
     }
 
     /// Have parts of the weights learn as `groups` says, told whether decay is customary for them. Those with a rate of 0 stay as
