@@ -4,6 +4,12 @@ use crate::io::Result;
 use crate::{Device, Float, Tensor};
 use rayon::prelude::*;
 
+/// `make` of each of `count` layers, several at a time. The error is that of the first that fails, whichever thread failed first.
+pub(super) fn in_order<R: Send>(count: usize, make: impl Fn(usize) -> Result<R> + Sync) -> Result<Vec<R>> {
+    let all: Result<Vec<R>> = (0..count).into_par_iter().map(&make).collect();
+    all.map_err(|some| (0..count).find_map(|at| make(at).err()).unwrap_or(some))
+}
+
 /// What a norm multiplies by, and its bias.
 pub(super) struct Norm<A: Float> {
     pub weight: Tensor<A, 1>,
@@ -90,7 +96,7 @@ impl<T: Float> Weights<T> {
         let make = Make { config, device, fill };
         let (embedding, layers) = rayon::join(
             || make.matrix(Part::Embedding),
-            || (0..config.layers).into_par_iter().map(|at| make.layer(at)).collect::<Result<Vec<_>>>(),
+            || in_order(config.layers, |at| make.layer(at)),
         );
         let table = |part| config.has(part).then(|| make.matrix(part)).transpose();
         Ok(Self {

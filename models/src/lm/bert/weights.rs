@@ -1,9 +1,8 @@
 //! The weights of a BERT out of a file.
 use super::Config;
 use crate::io::{Error, Result, safetensors::Safetensors};
-use crate::lm::weights::{Linear, Norm};
+use crate::lm::weights::{Linear, Norm, in_order};
 use crate::{Device, Float, Tensor};
-use rayon::prelude::*;
 
 /// The weights of a layer.
 pub(super) struct Layer<T: Float> {
@@ -119,6 +118,6 @@ pub(super) fn load<T: Float>(file: &Safetensors, config: &Config, device: &Devic
         places: source.table("position", [context, dim])?,
         kinds: source.table("token_type", [kinds, dim])?,
         norm: source.norm("embeddings.LayerNorm", dim)?,
-        layers: (0..config.layers).into_par_iter().map(|at| source.layer(config, at)).collect::<Result<_>>()?,
+        layers: in_order(config.layers, |at| source.layer(config, at))?,
     })
 }

@@ -3,10 +3,9 @@ use super::{Config, Part};
 use crate::io::{Error, Result};
 use crate::lm::load::File;
 use crate::lm::random;
-use crate::lm::weights::{Fill, Linear};
+use crate::lm::weights::{Fill, Linear, in_order};
 use crate::lm::{Values, ValuesMut};
 use crate::{Device, Float, Tensor};
-use rayon::prelude::*;
 use std::collections::BTreeSet;
 
 /// The weights of a layer.
@@ -82,7 +81,7 @@ impl<T: Float> Weights<T> {
         let make = Make { config, device, fill };
         let (embedding, layers) = rayon::join(
             || make.matrix(Part::Embedding),
-            || (0..config.layers).into_par_iter().map(|at| make.layer(at)).collect::<Result<Vec<_>>>(),
+            || in_order(config.layers, |at| make.layer(at)),
         );
         let output = config.has(Part::Output).then(|| make.matrix(Part::Output)).transpose()?;
         Ok(Self { embedding: embedding?, norm: make.vector(Part::Norm)?, output, layers: layers? })
