@@ -1,17 +1,19 @@
 //! [`latens_kernels::act`] on the host.
+use crate::once::once;
 use crate::{Level, level::Fused, math, rows};
 use latens_kernels::{
     DType, Float,
     act::{Act, Plan},
 };
 
-/// See [`latens_kernels::act::forward`].
-pub fn forward<T: Float>(p: &Plan, gate: &[T], up: Option<&[T]>, y: &mut [T]) {
-    forward_at(Level::best(), p, gate, up, y);
+once! {
+    /// See [`latens_kernels::act::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(level: Level, p: &Plan, gate: &[T], up: Option<&[T]>, y: &mut [T]) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, gate: &[T], up: Option<&[T]>, y: &mut [T]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, gate: &[T], up: Option<&[T]>, y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::act::forward(p, gate, up, y);
     }
@@ -53,20 +55,22 @@ fn apply<T: Float>(
     });
 }
 
-/// See [`latens_kernels::act::backward`].
-pub fn backward<T: Float>(
-    p: &Plan,
-    gate: &[T],
-    up: Option<&[T]>,
-    dy: &[T],
-    dgate: Option<&mut [T]>,
-    dup: Option<&mut [T]>,
-) {
-    backward_at(Level::best(), p, gate, up, dy, dgate, dup);
+once! {
+    /// See [`latens_kernels::act::backward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        gate: &[T],
+        up: Option<&[T]>,
+        dy: &[T],
+        dgate: Option<&mut [T]>,
+        dup: Option<&mut [T]>,
+    ) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     gate: &[T],

@@ -1,13 +1,18 @@
 //! [`latens_kernels::embed`] on the host.
+use crate::once::once;
 use crate::{Level, level::prefetch, rows};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{Accumulate, DType, Float, Result, embed::Plan};
 
-/// See [`latens_kernels::embed::forward`].
-///
-/// # Errors
-/// `Range` if an id is not in the table; nothing is written then.
-pub fn forward<T: Float>(p: &Plan, table: &[T], ids: &[u32], y: &mut [T]) -> Result<()> {
+once! {
+    /// See [`latens_kernels::embed::forward`].
+    ///
+    /// # Errors
+    /// `Range` if an id is not in the table; nothing is written then.
+    pub fn forward<T>(p: &Plan, table: &[T], ids: &[u32], y: &mut [T]) -> Result<()> = forward_impl;
+}
+
+fn forward_impl<T: Float>(p: &Plan, table: &[T], ids: &[u32], y: &mut [T]) -> Result<()> {
     p.check(ids)?;
     let [n, dim] = p.out();
     rows::each_one(dim, &mut y[..n * dim], |i, y| {
@@ -16,20 +21,27 @@ pub fn forward<T: Float>(p: &Plan, table: &[T], ids: &[u32], y: &mut [T]) -> Res
     Ok(())
 }
 
-/// See [`latens_kernels::embed::backward`].
-///
-/// # Errors
-/// As [`forward`].
-pub fn backward<T: Float>(p: &Plan, dy: &[T], ids: &[u32], dtable: &mut [T::Acc]) -> Result<()> {
-    backward_at(Level::best(), p, dy, ids, dtable)
+once! {
+    /// See [`latens_kernels::embed::backward`].
+    ///
+    /// # Errors
+    /// As [`forward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`: rows are put in the order of their ids, then each row of the table is
+    /// summed by one thread.
+    ///
+    /// # Errors
+    /// As [`forward`].
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        dy: &[T],
+        ids: &[u32],
+        dtable: &mut [T::Acc],
+    ) -> Result<()> = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`: rows are put in the order of their ids, then each row of the table is
-/// summed by one thread.
-///
-/// # Errors
-/// As [`forward`].
-pub fn backward_at<T: Float>(level: Level, p: &Plan, dy: &[T], ids: &[u32], dtable: &mut [T::Acc]) -> Result<()> {
+fn backward_impl<T: Float>(level: Level, p: &Plan, dy: &[T], ids: &[u32], dtable: &mut [T::Acc]) -> Result<()> {
     if T::DTYPE == DType::F64 {
         return latens_kernels::embed::backward(p, dy, ids, dtable);
     }

@@ -1,4 +1,5 @@
 //! [`latens_kernels::map`] on the host.
+use crate::once::once;
 use crate::{Level, rows};
 use latens_kernels::{DType, Element, Float, map::Plan};
 
@@ -25,13 +26,14 @@ pub fn cast_at<T: Float, U: Float>(level: Level, p: &Plan, x: &[T], y: &mut [U])
     });
 }
 
-/// See [`latens_kernels::map::add`].
-pub fn add<T: Float>(p: &Plan, x: &[T], y: &mut [T]) {
-    add_at(Level::best(), p, x, y);
+once! {
+    /// See [`latens_kernels::map::add`].
+    pub fn add;
+    /// [`add`] with the instructions of `level`.
+    pub fn add_at<T>(level: Level, p: &Plan, x: &[T], y: &mut [T]) = add_impl;
 }
 
-/// [`add`] with the instructions of `level`.
-pub fn add_at<T: Float>(level: Level, p: &Plan, x: &[T], y: &mut [T]) {
+fn add_impl<T: Float>(level: Level, p: &Plan, x: &[T], y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::map::add(p, x, y);
     }
@@ -43,13 +45,14 @@ pub fn add_at<T: Float>(level: Level, p: &Plan, x: &[T], y: &mut [T]) {
     });
 }
 
-/// See [`latens_kernels::map::scale`].
-pub fn scale<T: Float>(p: &Plan, factor: f32, y: &mut [T]) {
-    scale_at(Level::best(), p, factor, y);
+once! {
+    /// See [`latens_kernels::map::scale`].
+    pub fn scale;
+    /// [`scale`] with the instructions of `level`.
+    pub fn scale_at<T>(level: Level, p: &Plan, factor: f32, y: &mut [T]) = scale_impl;
 }
 
-/// [`scale`] with the instructions of `level`.
-pub fn scale_at<T: Float>(level: Level, p: &Plan, factor: f32, y: &mut [T]) {
+fn scale_impl<T: Float>(level: Level, p: &Plan, factor: f32, y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::map::scale(p, factor, y);
     }

@@ -1,4 +1,5 @@
 //! [`latens_kernels::pool`] on the host: a row of the output is a task, channels are lanes. Floor: the bytes of the contract.
+use crate::once::once;
 use crate::{Level, rows};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{
@@ -6,13 +7,14 @@ use latens_kernels::{
     pool::{Plan, Pooling},
 };
 
-/// See [`latens_kernels::pool::forward`].
-pub fn forward<T: Float>(p: &Plan, x: &[T], y: &mut [T], indices: Option<&mut [u32]>) {
-    forward_at(Level::best(), p, x, y, indices);
+once! {
+    /// See [`latens_kernels::pool::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(level: Level, p: &Plan, x: &[T], y: &mut [T], indices: Option<&mut [u32]>) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], y: &mut [T], indices: Option<&mut [u32]>) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, x: &[T], y: &mut [T], indices: Option<&mut [u32]>) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::pool::forward(p, x, y, indices);
     }
@@ -87,13 +89,14 @@ fn average<T: Float>(level: Level, p: &Plan, x: &[T], row: usize, y: &mut [T]) {
     );
 }
 
-/// See [`latens_kernels::pool::backward`].
-pub fn backward<T: Float>(p: &Plan, dy: &[T], indices: &[u32], dx: &mut [T]) {
-    backward_at(Level::best(), p, dy, indices, dx);
+once! {
+    /// See [`latens_kernels::pool::backward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(level: Level, p: &Plan, dy: &[T], indices: &[u32], dx: &mut [T]) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(level: Level, p: &Plan, dy: &[T], indices: &[u32], dx: &mut [T]) {
+fn backward_impl<T: Float>(level: Level, p: &Plan, dy: &[T], indices: &[u32], dx: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::pool::backward(p, dy, indices, dx);
     }

@@ -1,5 +1,6 @@
 //! [`latens_kernels::resize`] on the host: two passes, rows of the result shared out, and `f32` between them. Across, channels
 //! are lanes; down, whole rows are. Floor: the bytes of the contract, and those between the passes twice.
+use crate::once::once;
 use crate::{Level, rows};
 use alloc::vec;
 use latens_kernels::{
@@ -10,13 +11,14 @@ use latens_kernels::{
 /// Entries between the passes that are kept at a time, if an image has no more.
 const BETWEEN: usize = 1 << 20;
 
-/// See [`latens_kernels::resize::forward`].
-pub fn forward<T: Float>(p: &Plan, tables: &Tables, x: &[T], y: &mut [T]) {
-    forward_at(Level::best(), p, tables, x, y);
+once! {
+    /// See [`latens_kernels::resize::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(level: Level, p: &Plan, tables: &Tables, x: &[T], y: &mut [T]) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, tables: &Tables, x: &[T], y: &mut [T]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, tables: &Tables, x: &[T], y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::resize::forward(p, tables, x, y);
     }
@@ -35,13 +37,14 @@ pub fn forward_at<T: Float>(level: Level, p: &Plan, tables: &Tables, x: &[T], y:
     });
 }
 
-/// See [`latens_kernels::resize::backward`].
-pub fn backward<T: Float>(p: &Plan, tables: &Tables, dy: &[T], dx: &mut [T]) {
-    backward_at(Level::best(), p, tables, dy, dx);
+once! {
+    /// See [`latens_kernels::resize::backward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(level: Level, p: &Plan, tables: &Tables, dy: &[T], dx: &mut [T]) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(level: Level, p: &Plan, tables: &Tables, dy: &[T], dx: &mut [T]) {
+fn backward_impl<T: Float>(level: Level, p: &Plan, tables: &Tables, dy: &[T], dx: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::resize::backward(p, tables, dy, dx);
     }

@@ -1,4 +1,5 @@
 //! [`latens_kernels::rope`] on the host.
+use crate::once::once;
 use crate::{Level, rows};
 use alloc::vec::Vec;
 use latens_kernels::{
@@ -6,14 +7,15 @@ use latens_kernels::{
     rope::{Pairing, Plan},
 };
 
-/// See [`latens_kernels::rope::forward`]; which way, the plan says. Angles are counted in 2^-64 turns, where whole turns vanish by themselves: exact
-/// for any position.
-pub fn forward<T: Float>(p: &Plan, x: &mut [T], positions: &[u32]) {
-    forward_at(Level::best(), p, x, positions);
+once! {
+    /// See [`latens_kernels::rope::forward`]; which way, the plan says. Angles are counted in 2^-64 turns, where whole turns vanish by themselves: exact
+    /// for any position.
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(level: Level, p: &Plan, x: &mut [T], positions: &[u32]) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &mut [T], positions: &[u32]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, x: &mut [T], positions: &[u32]) {
     let [tokens, heads, dim] = p.dims();
     if T::DTYPE == DType::F64 || dim == 0 || heads == 0 {
         return latens_kernels::rope::forward(p, x, positions);

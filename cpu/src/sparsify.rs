@@ -4,6 +4,7 @@
 //! what reaches that bar, and the cut is found in the list. The sample changes what is listed, never what is sent: a bar
 //! that was too high is lowered and the sums are read once more.
 use crate::cast::{cast, cast_mut};
+use crate::once::once;
 use crate::simd::best;
 use alloc::vec::Vec;
 use latens_kernels::{
@@ -16,8 +17,19 @@ const PIECE: usize = 1 << 15;
 /// Entries that are compared with the bar at once.
 const CHUNK: usize = 64;
 
-/// See [`latens_kernels::sparsify::forward`].
-pub fn forward<T: Float>(
+once! {
+    /// See [`latens_kernels::sparsify::forward`].
+    pub fn forward<T>(
+        p: &Plan,
+        g: &[T],
+        e: &mut [T::Acc],
+        values: &mut [T::Acc],
+        indices: &mut [u32],
+        counts: &mut [u32],
+    ) = forward_impl;
+}
+
+fn forward_impl<T: Float>(
     p: &Plan,
     g: &[T],
     e: &mut [T::Acc],
@@ -210,8 +222,12 @@ fn largest<M: Ord + Copy>(listed: Vec<(M, u32)>, k: usize) -> Vec<u32> {
     listed.into_iter().filter(|entry| within(entry.0)).map(|entry| entry.1).collect()
 }
 
-/// See [`latens_kernels::sparsify::sum`].
-pub fn sum<T: Float>(p: &SumPlan, values: &[T::Acc], indices: &[u32], y: &mut [T]) {
+once! {
+    /// See [`latens_kernels::sparsify::sum`].
+    pub fn sum<T>(p: &SumPlan, values: &[T::Acc], indices: &[u32], y: &mut [T]) = sum_impl;
+}
+
+fn sum_impl<T: Float>(p: &SumPlan, values: &[T::Acc], indices: &[u32], y: &mut [T]) {
     let y = &mut y[..p.n()];
     if let Some(values) = cast::<_, f32>(values) {
         crate::rows::gather(PIECE, y, |at, y| {

@@ -6,6 +6,7 @@
 use super::product::{self, product, tiles};
 use super::{KEYS, ROWS, tile};
 use crate::level::Level;
+use crate::once::once;
 use crate::simd::{Fused, Lane, Task, run};
 use crate::{math, rows};
 use alloc::{vec, vec::Vec};
@@ -28,24 +29,26 @@ struct Call<'a, T: Float> {
     wanted: [bool; 3],
 }
 
-/// See [`latens_kernels::attention::backward`].
-pub fn backward<T: Float>(
-    p: &Plan,
-    q: &[T],
-    k: &[T],
-    v: &[T],
-    y: &[T],
-    lse: &[T::Acc],
-    dy: &[T],
-    dq: Option<&mut [T]>,
-    dk: Option<&mut [T]>,
-    dv: Option<&mut [T]>,
-) {
-    backward_at(Level::best(), p, q, k, v, y, lse, dy, dq, dk, dv);
+once! {
+    /// See [`latens_kernels::attention::backward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        q: &[T],
+        k: &[T],
+        v: &[T],
+        y: &[T],
+        lse: &[T::Acc],
+        dy: &[T],
+        dq: Option<&mut [T]>,
+        dk: Option<&mut [T]>,
+        dv: Option<&mut [T]>,
+    ) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     q: &[T],

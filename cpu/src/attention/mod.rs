@@ -8,6 +8,7 @@ mod product;
 
 use crate::level::Level;
 use crate::math;
+use crate::once::once;
 use crate::simd::{Fused, Lane, Task, run};
 use alloc::{vec, vec::Vec};
 pub use backward::{backward, backward_at};
@@ -19,21 +20,22 @@ const ROWS: usize = 48;
 /// Keys of a tile.
 const KEYS: usize = 64;
 
-/// See [`latens_kernels::attention::forward`].
-pub fn forward<T: Float>(p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T], lse: Option<&mut [T::Acc]>) {
-    forward_at(Level::best(), p, q, k, v, y, lse);
+once! {
+    /// See [`latens_kernels::attention::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        q: &[T],
+        k: &[T],
+        v: &[T],
+        y: &mut [T],
+        lse: Option<&mut [T::Acc]>,
+    ) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(
-    level: Level,
-    p: &Plan,
-    q: &[T],
-    k: &[T],
-    v: &[T],
-    y: &mut [T],
-    lse: Option<&mut [T::Acc]>,
-) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, q: &[T], k: &[T], v: &[T], y: &mut [T], lse: Option<&mut [T::Acc]>) {
     let [batch, t, heads, dim] = p.out();
     let y = &mut y[..batch * t * heads * dim];
     if y.is_empty() || T::DTYPE == DType::F64 {

@@ -1,5 +1,6 @@
 //! Gradients: first those before SiLU, by row; from them those of inputs, of states and of weights.
 use super::{Call, TAPS};
+use crate::once::once;
 use crate::{math, rows, simd::best};
 use alloc::{vec, vec::Vec};
 use latens_kernels::route::{Sequence, Tables};
@@ -9,11 +10,28 @@ use latens_kernels::{DType, Float, Result, conv1d::Plan};
 const CHANNELS: usize = 64;
 const ROWS: usize = 256;
 
-/// See [`latens_kernels::conv1d::backward`].
-///
-/// # Errors
-/// As there.
-pub fn backward<T: Float>(
+once! {
+    /// See [`latens_kernels::conv1d::backward`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn backward<T>(
+        p: &Plan,
+        x: &[T],
+        weight: &[T::Acc],
+        bias: Option<&[T::Acc]>,
+        tables: Tables<&[u32]>,
+        initial: Option<&[T]>,
+        dy: &[T],
+        dlast: Option<&[T]>,
+        dx: Option<&mut [T]>,
+        dweight: Option<&mut [T::Acc]>,
+        dbias: Option<&mut [T::Acc]>,
+        dinitial: Option<&mut [T]>,
+    ) -> Result<()> = backward_impl;
+}
+
+fn backward_impl<T: Float>(
     p: &Plan,
     x: &[T],
     weight: &[T::Acc],

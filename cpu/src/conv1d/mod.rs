@@ -7,6 +7,7 @@ mod backward;
 
 pub use backward::backward;
 
+use crate::once::once;
 use crate::{math, rows, simd::Fused, simd::best};
 use alloc::{vec, vec::Vec};
 use latens_kernels::route::{Sequence, Tables};
@@ -124,11 +125,24 @@ impl<'a, T: Float> Call<'a, T> {
     }
 }
 
-/// See [`latens_kernels::conv1d::forward`].
-///
-/// # Errors
-/// As there.
-pub fn forward<T: Float>(
+once! {
+    /// See [`latens_kernels::conv1d::forward`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward<T>(
+        p: &Plan,
+        x: &[T],
+        weight: &[T::Acc],
+        bias: Option<&[T::Acc]>,
+        tables: Tables<&[u32]>,
+        initial: Option<&[T]>,
+        y: &mut [T],
+        last: Option<&mut [T]>,
+    ) -> Result<()> = forward_impl;
+}
+
+fn forward_impl<T: Float>(
     p: &Plan,
     x: &[T],
     weight: &[T::Acc],
@@ -183,11 +197,22 @@ fn ends<T: Float>(call: &Call<'_, T>, last: &mut [T]) {
     }
 }
 
-/// See [`latens_kernels::conv1d::step`].
-///
-/// # Errors
-/// As there.
-pub fn step<T: Float>(
+once! {
+    /// See [`latens_kernels::conv1d::step`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn step<T>(
+        p: &Plan,
+        x: &[T],
+        weight: &[T::Acc],
+        bias: Option<&[T::Acc]>,
+        state: &mut [T],
+        y: &mut [T],
+    ) -> Result<()> = step_impl;
+}
+
+fn step_impl<T: Float>(
     p: &Plan,
     x: &[T],
     weight: &[T::Acc],

@@ -7,19 +7,28 @@
 mod depthwise;
 mod patches;
 
+use crate::once::once;
 use crate::tile::pack::Matrix;
 use crate::{Level, linear, rows};
 use alloc::{borrow::Cow, vec, vec::Vec};
 use latens_kernels::{Accumulate, DType, Float, Layout, conv2d::Plan, linear as dense};
 use patches::Patches;
 
-/// See [`latens_kernels::conv2d::forward`].
-pub fn forward<T: Float>(p: &Plan, x: &[T], w: &[T], bias: Option<&[T::Acc]>, y: &mut [T]) {
-    forward_at(Level::best(), p, x, w, bias, y);
+once! {
+    /// See [`latens_kernels::conv2d::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        w: &[T],
+        bias: Option<&[T::Acc]>,
+        y: &mut [T],
+    ) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], w: &[T], bias: Option<&[T::Acc]>, y: &mut [T]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, x: &[T], w: &[T], bias: Option<&[T::Acc]>, y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::conv2d::forward(p, x, w, bias, y);
     }
@@ -49,21 +58,23 @@ pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], w: &[T], bias: Opti
     }
 }
 
-/// See [`latens_kernels::conv2d::backward`].
-pub fn backward<T: Float>(
-    p: &Plan,
-    x: &[T],
-    w: &[T],
-    dy: &[T],
-    dx: Option<&mut [T]>,
-    dw: Option<&mut [T::Acc]>,
-    db: Option<&mut [T::Acc]>,
-) {
-    backward_at(Level::best(), p, x, w, dy, dx, dw, db);
+once! {
+    /// See [`latens_kernels::conv2d::backward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        w: &[T],
+        dy: &[T],
+        dx: Option<&mut [T]>,
+        dw: Option<&mut [T::Acc]>,
+        db: Option<&mut [T::Acc]>,
+    ) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],

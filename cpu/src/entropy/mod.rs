@@ -6,6 +6,7 @@ mod direct;
 mod patterns;
 mod sample;
 
+use crate::once::once;
 use crate::rows;
 use alloc::{vec, vec::Vec};
 use latens_kernels::entropy::{COLUMNS, GROUPS, Group, Plan, Scale, State, estimate};
@@ -17,13 +18,27 @@ const MANY: usize = 1 << 20;
 /// Whole numbers whose `n ln n` is looked up.
 const KNOWN: usize = 4096;
 
-/// See [`latens_kernels::entropy::forward`].
-pub fn forward<T: Float>(p: &Plan<'_>, x: &[T], values: &mut [T::Acc], counts: &mut [u32]) {
+once! {
+    /// See [`latens_kernels::entropy::forward`].
+    pub fn forward<T>(p: &Plan<'_>, x: &[T], values: &mut [T::Acc], counts: &mut [u32]) = forward_impl;
+}
+
+fn forward_impl<T: Float>(p: &Plan<'_>, x: &[T], values: &mut [T::Acc], counts: &mut [u32]) {
     forward_from(p, x, values, counts, MANY);
 }
 
-/// [`forward`] that counts patterns from `many` elements on: for tests of both ways.
-pub fn forward_from<T: Float>(p: &Plan<'_>, x: &[T], values: &mut [T::Acc], counts: &mut [u32], many: usize) {
+once! {
+    /// [`forward`] that counts patterns from `many` elements on: for tests of both ways.
+    pub fn forward_from<T>(
+        p: &Plan<'_>,
+        x: &[T],
+        values: &mut [T::Acc],
+        counts: &mut [u32],
+        many: usize,
+    ) = forward_from_impl;
+}
+
+fn forward_from_impl<T: Float>(p: &Plan<'_>, x: &[T], values: &mut [T::Acc], counts: &mut [u32], many: usize) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::entropy::forward(p, x, values, counts);
     }

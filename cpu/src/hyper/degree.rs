@@ -1,10 +1,21 @@
 //! [`latens_kernels::hyper::degree`] on the host.
 use super::by_row;
+use crate::once::once;
 use latens_kernels::hyper::degree::{self, Plan};
 use latens_kernels::{DType, Float, hyper::Incidence};
 
-/// See [`degree::forward`].
-pub fn forward<A: Float>(p: &Plan, of: Incidence, values: Option<&[A]>, columns: Option<&[A]>, out: &mut [A]) {
+once! {
+    /// See [`degree::forward`].
+    pub fn forward<A>(
+        p: &Plan,
+        of: Incidence,
+        values: Option<&[A]>,
+        columns: Option<&[A]>,
+        out: &mut [A],
+    ) = forward_impl;
+}
+
+fn forward_impl<A: Float>(p: &Plan, of: Incidence, values: Option<&[A]>, columns: Option<&[A]>, out: &mut [A]) {
     if A::DTYPE == DType::F64 {
         return degree::forward(p, of, values, columns, out);
     }

@@ -1,4 +1,5 @@
 //! [`latens_kernels::hyper::incidence`] on the host: sorts by counting, in the order of the pairs.
+use crate::once::once;
 use alloc::{vec, vec::Vec};
 use latens_kernels::hyper::Incidence;
 use latens_kernels::hyper::incidence::{Plan, check_pairs};
@@ -21,11 +22,23 @@ fn sorted(items: Vec<u32>, keys: &[u32], count: usize) -> Vec<u32> {
     out
 }
 
-/// See [`latens_kernels::hyper::incidence::build`].
-///
-/// # Errors
-/// As there.
-pub fn build<A: Float>(
+once! {
+    /// See [`latens_kernels::hyper::incidence::build`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build<A>(
+        p: &Plan,
+        rows: &[u32],
+        columns: &[u32],
+        weights: Option<&[A]>,
+        offsets: &mut [u32],
+        members: &mut [u32],
+        merged: Option<&mut [A]>,
+    ) -> Result<()> = build_impl;
+}
+
+fn build_impl<A: Float>(
     p: &Plan,
     rows: &[u32],
     columns: &[u32],

@@ -1,6 +1,7 @@
 //! [`latens_kernels::hyper::pool`] on the host.
 use super::gather::{Members, products, sum_all, sum_one};
 use super::{by_entry, by_row};
+use crate::once::once;
 use crate::{level::Level, simd::best};
 use alloc::vec::Vec;
 use latens_kernels::hyper::pool::{self, Plan};
@@ -12,8 +13,12 @@ fn weight<A: Float>(of: Incidence, a: Option<&[A]>, i: usize) -> f32 {
     a.map_or(1.0, |a| a[of.number(i)].to_f32())
 }
 
-/// See [`pool::forward`].
-pub fn forward<T: Float>(p: &Plan, of: Incidence, a: Option<&[T::Acc]>, x: &[T], y: &mut [T]) {
+once! {
+    /// See [`pool::forward`].
+    pub fn forward<T>(p: &Plan, of: Incidence, a: Option<&[T::Acc]>, x: &[T], y: &mut [T]) = forward_impl;
+}
+
+fn forward_impl<T: Float>(p: &Plan, of: Incidence, a: Option<&[T::Acc]>, x: &[T], y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return pool::forward(p, of, a, x, y);
     }
@@ -43,8 +48,19 @@ pub fn forward<T: Float>(p: &Plan, of: Incidence, a: Option<&[T::Acc]>, x: &[T],
 /// Columns of which the largest are kept in registers.
 const SLAB: usize = 32;
 
-/// See [`pool::largest`].
-pub fn largest<T: Float>(p: &Plan, of: Incidence, a: Option<&[T::Acc]>, x: &[T], y: &mut [T], chosen: &mut [u32]) {
+once! {
+    /// See [`pool::largest`].
+    pub fn largest<T>(
+        p: &Plan,
+        of: Incidence,
+        a: Option<&[T::Acc]>,
+        x: &[T],
+        y: &mut [T],
+        chosen: &mut [u32],
+    ) = largest_impl;
+}
+
+fn largest_impl<T: Float>(p: &Plan, of: Incidence, a: Option<&[T::Acc]>, x: &[T], y: &mut [T], chosen: &mut [u32]) {
     if T::DTYPE == DType::F64 {
         return pool::largest(p, of, a, x, y, chosen);
     }
@@ -77,8 +93,19 @@ pub fn largest<T: Float>(p: &Plan, of: Incidence, a: Option<&[T::Acc]>, x: &[T],
     });
 }
 
-/// See [`pool::largest_backward`].
-pub fn largest_backward<T: Float>(
+once! {
+    /// See [`pool::largest_backward`].
+    pub fn largest_backward<T>(
+        p: &Plan,
+        of: Incidence,
+        a: Option<&[T::Acc]>,
+        dy: &[T],
+        chosen: &[u32],
+        dx: &mut [T],
+    ) = largest_backward_impl;
+}
+
+fn largest_backward_impl<T: Float>(
     p: &Plan,
     of: Incidence,
     a: Option<&[T::Acc]>,
@@ -114,8 +141,12 @@ pub fn largest_backward<T: Float>(
     });
 }
 
-/// See [`pool::dots`].
-pub fn dots<T: Float>(p: &Plan, of: Incidence, dy: &[T], x: &[T], da: &mut [T::Acc]) {
+once! {
+    /// See [`pool::dots`].
+    pub fn dots<T>(p: &Plan, of: Incidence, dy: &[T], x: &[T], da: &mut [T::Acc]) = dots_impl;
+}
+
+fn dots_impl<T: Float>(p: &Plan, of: Incidence, dy: &[T], x: &[T], da: &mut [T::Acc]) {
     if T::DTYPE == DType::F64 {
         return pool::dots(p, of, dy, x, da);
     }

@@ -7,6 +7,7 @@
 //! and no branch is guessed wrong, which for three entries a vertex costs more than the entries. Columns go in slabs of a
 //! line of memory, so that a gather reads whole lines of the least that must stay near.
 use crate::cast::{cast, cast_mut};
+use crate::once::once;
 use crate::rows;
 use crate::simd::{Fused, best};
 use alloc::{vec, vec::Vec};
@@ -18,8 +19,12 @@ const BLOCK: usize = 1024;
 /// The most columns of a slab.
 const WIDE: usize = 16;
 
-/// See [`rank::forward`].
-pub fn forward<A: Float>(p: &Plan, graph: Graph<A>, seeds: &[A], rank: &mut [A], change: &mut [A]) {
+once! {
+    /// See [`rank::forward`].
+    pub fn forward<A>(p: &Plan, graph: Graph<A>, seeds: &[A], rank: &mut [A], change: &mut [A]) = forward_impl;
+}
+
+fn forward_impl<A: Float>(p: &Plan, graph: Graph<A>, seeds: &[A], rank: &mut [A], change: &mut [A]) {
     let [vertices, columns] = p.out();
     let (rank, change) = (&mut rank[..vertices * columns], &mut change[..columns]);
     if A::DTYPE == DType::F64 {

@@ -1,6 +1,7 @@
 //! [`latens_kernels::hyper::search`] on the host: rows of the corpus are read once for all queries, and scores are looked
 //! through while they are in the nearest cache. Of a copy, its bytes are read instead.
 use super::{gather, integer::Parts};
+use crate::once::once;
 use crate::tile::pack::{Matrix, lanes};
 use crate::tile::{LANES, Panels, ROWS as LINES, Tile, floats};
 use crate::{cast::cast, level::Level, rows, topk::Best};
@@ -58,8 +59,12 @@ fn widened<T: Float>(p: &Plan, queries: &[T]) -> Vec<f32> {
     (0..p.count()).flat_map(|q| row(&p.queries(), queries, q).iter().map(|x| x.to_f32())).collect()
 }
 
-/// See [`search::forward`].
-pub fn forward<T: Float>(p: &Plan, queries: &[T], corpus: &[T], values: &mut [T::Acc], ids: &mut [u32]) {
+once! {
+    /// See [`search::forward`].
+    pub fn forward<T>(p: &Plan, queries: &[T], corpus: &[T], values: &mut [T::Acc], ids: &mut [u32]) = forward_impl;
+}
+
+fn forward_impl<T: Float>(p: &Plan, queries: &[T], corpus: &[T], values: &mut [T::Acc], ids: &mut [u32]) {
     if T::DTYPE == DType::F64 {
         return search::forward(p, queries, corpus, values, ids);
     }

@@ -1,12 +1,17 @@
 //! [`latens_kernels::hyper::select`] on the host.
 use super::by_row;
+use crate::once::once;
 use crate::topk::Best;
 use core::cmp::Reverse;
 use latens_kernels::hyper::select::Plan;
 use latens_kernels::{Float, hyper::Incidence, order};
 
-/// See [`latens_kernels::hyper::select::forward`].
-pub fn forward<A: Float>(p: &Plan, of: Incidence, scores: &[A], values: &mut [A], members: &mut [u32]) {
+once! {
+    /// See [`latens_kernels::hyper::select::forward`].
+    pub fn forward<A>(p: &Plan, of: Incidence, scores: &[A], values: &mut [A], members: &mut [u32]) = forward_impl;
+}
+
+fn forward_impl<A: Float>(p: &Plan, of: Incidence, scores: &[A], values: &mut [A], members: &mut [u32]) {
     let [_, k] = p.out();
     if k == 0 {
         return;

@@ -1,11 +1,16 @@
 //! [`latens_kernels::hyper::weigh`] on the host.
 use super::by_entry;
+use crate::once::once;
 use crate::{math, simd::best};
 use latens_kernels::hyper::weigh::{self, Plan, Terms, Weigh};
 use latens_kernels::{DType, Float, hyper::Incidence};
 
-/// See [`weigh::forward`].
-pub fn forward<A: Float>(p: &Plan, of: Incidence, terms: Terms<A>, a: &mut [A]) {
+once! {
+    /// See [`weigh::forward`].
+    pub fn forward<A>(p: &Plan, of: Incidence, terms: Terms<A>, a: &mut [A]) = forward_impl;
+}
+
+fn forward_impl<A: Float>(p: &Plan, of: Incidence, terms: Terms<A>, a: &mut [A]) {
     if A::DTYPE == DType::F64 {
         return weigh::forward(p, of, terms, a);
     }
@@ -16,8 +21,12 @@ pub fn forward<A: Float>(p: &Plan, of: Incidence, terms: Terms<A>, a: &mut [A]) 
     });
 }
 
-/// See [`weigh::backward`].
-pub fn backward<A: Float>(p: &Plan, of: Incidence, terms: Terms<A>, da: &[A], dvalues: &mut [A]) {
+once! {
+    /// See [`weigh::backward`].
+    pub fn backward<A>(p: &Plan, of: Incidence, terms: Terms<A>, da: &[A], dvalues: &mut [A]) = backward_impl;
+}
+
+fn backward_impl<A: Float>(p: &Plan, of: Incidence, terms: Terms<A>, da: &[A], dvalues: &mut [A]) {
     if A::DTYPE == DType::F64 {
         return weigh::backward(p, of, terms, da, dvalues);
     }

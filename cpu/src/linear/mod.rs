@@ -3,17 +3,26 @@ mod few;
 mod product;
 
 pub use crate::level::Level;
+use crate::once::once;
 use crate::tile::pack::Matrix;
 use alloc::vec;
 use latens_kernels::{Accumulate, DType, Float, linear::Plan};
 
-/// See [`latens_kernels::linear::forward`].
-pub fn forward<T: Float>(p: &Plan, x: &[T], w: &[T], bias: Option<&[T::Acc]>, y: &mut [T]) {
-    forward_at(Level::best(), p, x, w, bias, y);
+once! {
+    /// See [`latens_kernels::linear::forward`].
+    pub fn forward;
+    /// [`forward`] by the instructions of `level`.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        w: &[T],
+        bias: Option<&[T::Acc]>,
+        y: &mut [T],
+    ) = forward_impl;
 }
 
-/// [`forward`] by the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], w: &[T], bias: Option<&[T::Acc]>, y: &mut [T]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, x: &[T], w: &[T], bias: Option<&[T::Acc]>, y: &mut [T]) {
     let ([x_row, w_row, _], [m, n, k]) = (strides(p), [p.m(), p.n(), p.k()]);
     let x = Matrix { data: x, rows: m, columns: k, down: x_row, across: 1 };
     let w = Matrix { data: w, rows: n, columns: k, down: w_row, across: 1 };
@@ -24,21 +33,23 @@ pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], w: &[T], bias: Opti
     product(level, x, w.transposed(), bias, y, add);
 }
 
-/// See [`latens_kernels::linear::backward`].
-pub fn backward<T: Float>(
-    p: &Plan,
-    x: &[T],
-    w: &[T],
-    dy: &[T],
-    dx: Option<&mut [T]>,
-    dw: Option<&mut [T::Acc]>,
-    db: Option<&mut [T::Acc]>,
-) {
-    backward_at(Level::best(), p, x, w, dy, dx, dw, db);
+once! {
+    /// See [`latens_kernels::linear::backward`].
+    pub fn backward;
+    /// [`backward`] by the instructions of `level`.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        w: &[T],
+        dy: &[T],
+        dx: Option<&mut [T]>,
+        dw: Option<&mut [T::Acc]>,
+        db: Option<&mut [T::Acc]>,
+    ) = backward_impl;
 }
 
-/// [`backward`] by the instructions of `level`.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],

@@ -1,6 +1,7 @@
 //! [`latens_kernels::loss`] on the host.
 pub mod mse;
 
+use crate::once::once;
 use crate::{Level, math, rows};
 use latens_kernels::{
     DType, Float, Result, loss,
@@ -11,25 +12,26 @@ use latens_kernels::{
 /// gradients being written.
 const TILE: usize = 2048;
 
-/// See [`latens_kernels::loss::forward`]. A row is read once: what was summed so far is scaled when a larger logit comes.
-///
-/// # Errors
-/// `Range` if a target is no class and not [`IGNORED`]; nothing is written then.
-pub fn forward<T: Float>(p: &Plan, logits: &[T], targets: &[u32], losses: &mut [T::Acc]) -> Result<()> {
-    forward_at(Level::best(), p, logits, targets, losses)
+once! {
+    /// See [`latens_kernels::loss::forward`]. A row is read once: what was summed so far is scaled when a larger logit comes.
+    ///
+    /// # Errors
+    /// `Range` if a target is no class and not [`IGNORED`]; nothing is written then.
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    ///
+    /// # Errors
+    /// As [`forward`].
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        logits: &[T],
+        targets: &[u32],
+        losses: &mut [T::Acc],
+    ) -> Result<()> = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-///
-/// # Errors
-/// As [`forward`].
-pub fn forward_at<T: Float>(
-    level: Level,
-    p: &Plan,
-    logits: &[T],
-    targets: &[u32],
-    losses: &mut [T::Acc],
-) -> Result<()> {
+fn forward_impl<T: Float>(level: Level, p: &Plan, logits: &[T], targets: &[u32], losses: &mut [T::Acc]) -> Result<()> {
     if T::DTYPE == DType::F64 {
         return loss::forward(p, logits, targets, losses);
     }
@@ -42,26 +44,28 @@ pub fn forward_at<T: Float>(
     Ok(())
 }
 
-/// See [`latens_kernels::loss::backward`].
-///
-/// # Errors
-/// As [`forward`].
-pub fn backward<T: Float>(
-    p: &Plan,
-    logits: &[T],
-    targets: &[u32],
-    dlosses: &[T::Acc],
-    losses: Option<&mut [T::Acc]>,
-    dlogits: &mut [T],
-) -> Result<()> {
-    backward_at(Level::best(), p, logits, targets, dlosses, losses, dlogits)
+once! {
+    /// See [`latens_kernels::loss::backward`].
+    ///
+    /// # Errors
+    /// As [`forward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    ///
+    /// # Errors
+    /// As [`forward`].
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        logits: &[T],
+        targets: &[u32],
+        dlosses: &[T::Acc],
+        losses: Option<&mut [T::Acc]>,
+        dlogits: &mut [T],
+    ) -> Result<()> = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-///
-/// # Errors
-/// As [`forward`].
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     logits: &[T],
@@ -89,25 +93,27 @@ pub fn backward_at<T: Float>(
     Ok(())
 }
 
-/// See [`latens_kernels::loss::backward_in_place`].
-///
-/// # Errors
-/// As [`forward`].
-pub fn backward_in_place<T: Float>(
-    p: &Plan,
-    logits: &mut [T],
-    targets: &[u32],
-    dlosses: &[T::Acc],
-    losses: Option<&mut [T::Acc]>,
-) -> Result<()> {
-    backward_in_place_at(Level::best(), p, logits, targets, dlosses, losses)
+once! {
+    /// See [`latens_kernels::loss::backward_in_place`].
+    ///
+    /// # Errors
+    /// As [`forward`].
+    pub fn backward_in_place;
+    /// [`backward_in_place`] with the instructions of `level`.
+    ///
+    /// # Errors
+    /// As [`forward`].
+    pub fn backward_in_place_at<T>(
+        level: Level,
+        p: &Plan,
+        logits: &mut [T],
+        targets: &[u32],
+        dlosses: &[T::Acc],
+        losses: Option<&mut [T::Acc]>,
+    ) -> Result<()> = backward_in_place_impl;
 }
 
-/// [`backward_in_place`] with the instructions of `level`.
-///
-/// # Errors
-/// As [`forward`].
-pub fn backward_in_place_at<T: Float>(
+fn backward_in_place_impl<T: Float>(
     level: Level,
     p: &Plan,
     logits: &mut [T],

@@ -1,5 +1,6 @@
 //! [`latens_kernels::loss::mse`] on the host.
 use super::{TILE, each_row};
+use crate::once::once;
 use crate::{Level, math, rows};
 pub use latens_kernels::loss::mse::Plan;
 use latens_kernels::{
@@ -7,13 +8,14 @@ use latens_kernels::{
     loss::mse::{self, EPSILON},
 };
 
-/// See [`mse::forward`].
-pub fn forward<T: Float>(p: &Plan, x: &[T], y: &[T], losses: &mut [T::Acc]) {
-    forward_at(Level::best(), p, x, y, losses);
+once! {
+    /// See [`mse::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(level: Level, p: &Plan, x: &[T], y: &[T], losses: &mut [T::Acc]) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], y: &[T], losses: &mut [T::Acc]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, x: &[T], y: &[T], losses: &mut [T::Acc]) {
     if T::DTYPE == DType::F64 {
         return mse::forward(p, x, y, losses);
     }
@@ -22,13 +24,22 @@ pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], y: &[T], losses: &m
     });
 }
 
-/// See [`mse::backward`].
-pub fn backward<T: Float>(p: &Plan, x: &[T], y: &[T], dlosses: &[T::Acc], losses: Option<&mut [T::Acc]>, dx: &mut [T]) {
-    backward_at(Level::best(), p, x, y, dlosses, losses, dx);
+once! {
+    /// See [`mse::backward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        y: &[T],
+        dlosses: &[T::Acc],
+        losses: Option<&mut [T::Acc]>,
+        dx: &mut [T],
+    ) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],

@@ -7,6 +7,7 @@ mod orthogonalise;
 mod tile;
 
 use crate::cast::{cast, cast_mut};
+use crate::once::once;
 use crate::simd::best;
 use alloc::{vec, vec::Vec};
 use latens_kernels::{
@@ -27,8 +28,26 @@ const DEEP: usize = 64;
 const PANELS: usize = 32;
 const PART: usize = PANELS * LANES;
 
-/// See [`latens_kernels::lowrank::left`].
-pub fn left<T: Float>(p: &Plan<'_>, g: &[T], e: &mut [T::Acc], q: &[T::Acc], left: &mut [T::Acc], dropped: &mut [u32]) {
+once! {
+    /// See [`latens_kernels::lowrank::left`].
+    pub fn left<T>(
+        p: &Plan<'_>,
+        g: &[T],
+        e: &mut [T::Acc],
+        q: &[T::Acc],
+        left: &mut [T::Acc],
+        dropped: &mut [u32],
+    ) = left_impl;
+}
+
+fn left_impl<T: Float>(
+    p: &Plan<'_>,
+    g: &[T],
+    e: &mut [T::Acc],
+    q: &[T::Acc],
+    left: &mut [T::Acc],
+    dropped: &mut [u32],
+) {
     let (Some(e), Some(q), Some(left)) =
         (cast_mut::<_, f32>(&mut *e), cast::<_, f32>(q), cast_mut::<_, f32>(&mut *left))
     else {
@@ -88,8 +107,12 @@ fn scatter(tile: &Tile, factor: &mut [f32], rank: usize, panel: usize) {
     }
 }
 
-/// See [`latens_kernels::lowrank::right`].
-pub fn right<A: Float>(p: &Plan<'_>, a: &[A], left: &[A], q: &mut [A]) {
+once! {
+    /// See [`latens_kernels::lowrank::right`].
+    pub fn right<A>(p: &Plan<'_>, a: &[A], left: &[A], q: &mut [A]) = right_impl;
+}
+
+fn right_impl<A: Float>(p: &Plan<'_>, a: &[A], left: &[A], q: &mut [A]) {
     let (Some(a), Some(left), Some(q)) = (cast::<_, f32>(a), cast::<_, f32>(left), cast_mut::<_, f32>(&mut *q)) else {
         return lowrank::right(p, a, left, q);
     };
@@ -120,8 +143,18 @@ pub fn right<A: Float>(p: &Plan<'_>, a: &[A], left: &[A], q: &mut [A]) {
     });
 }
 
-/// See [`latens_kernels::lowrank::restore`].
-pub fn restore<T: Float>(
+once! {
+    /// See [`latens_kernels::lowrank::restore`].
+    pub fn restore<T>(
+        p: &Plan<'_>,
+        left: &[T::Acc],
+        q: &[T::Acc],
+        e: Option<&mut [T::Acc]>,
+        y: Option<&mut [T]>,
+    ) = restore_impl;
+}
+
+fn restore_impl<T: Float>(
     p: &Plan<'_>,
     left: &[T::Acc],
     q: &[T::Acc],

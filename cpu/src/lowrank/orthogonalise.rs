@@ -1,3 +1,4 @@
+use crate::once::once;
 use crate::simd::best;
 use alloc::{vec, vec::Vec};
 use latens_kernels::{
@@ -9,8 +10,12 @@ use latens_kernels::{
 const WIDE: usize = 8;
 const HALF: usize = WIDE / 2;
 
-/// See [`latens_kernels::lowrank::orthogonalise`]. Matrices are independent; sums are the reference's, bit by bit.
-pub fn orthogonalise<A: Float>(p: &Plan<'_>, left: &mut [A], seed: u64) {
+once! {
+    /// See [`latens_kernels::lowrank::orthogonalise`]. Matrices are independent; sums are the reference's, bit by bit.
+    pub fn orthogonalise<A>(p: &Plan<'_>, left: &mut [A], seed: u64) = orthogonalise_impl;
+}
+
+fn orthogonalise_impl<A: Float>(p: &Plan<'_>, left: &mut [A], seed: u64) {
     let rank = p.rank();
     if rank == 0 {
         return;

@@ -1,4 +1,5 @@
 //! [`latens_kernels::norm::batch`] on the host: sums over rows in `f32` by blocks of rows, over blocks in `f64`, in their order.
+use crate::once::once;
 use crate::{Level, rows};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{
@@ -28,27 +29,29 @@ fn columns<A: Float>(p: &Plan, mean: &[A], variance: &[A], weight: &[A], bias: O
     (0..p.out()[1]).map(of).collect()
 }
 
-/// See [`latens_kernels::norm::batch::train`].
-///
-/// # Errors
-/// None for a plan that was made.
-pub fn train<T: Float>(
-    p: &Plan,
-    x: &[T],
-    weight: &[T::Acc],
-    bias: Option<&[T::Acc]>,
-    y: &mut [T],
-    mean: &mut [T::Acc],
-    variance: &mut [T::Acc],
-) -> Result<()> {
-    train_at(Level::best(), p, x, weight, bias, y, mean, variance)
+once! {
+    /// See [`latens_kernels::norm::batch::train`].
+    ///
+    /// # Errors
+    /// None for a plan that was made.
+    pub fn train;
+    /// [`train`] with the instructions of `level`.
+    ///
+    /// # Errors
+    /// As [`train`].
+    pub fn train_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        weight: &[T::Acc],
+        bias: Option<&[T::Acc]>,
+        y: &mut [T],
+        mean: &mut [T::Acc],
+        variance: &mut [T::Acc],
+    ) -> Result<()> = train_impl;
 }
 
-/// [`train`] with the instructions of `level`.
-///
-/// # Errors
-/// As [`train`].
-pub fn train_at<T: Float>(
+fn train_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],
@@ -63,21 +66,23 @@ pub fn train_at<T: Float>(
     Ok(())
 }
 
-/// See [`latens_kernels::norm::batch::forward`].
-pub fn forward<T: Float>(
-    p: &Plan,
-    x: &[T],
-    mean: &[T::Acc],
-    variance: &[T::Acc],
-    weight: &[T::Acc],
-    bias: Option<&[T::Acc]>,
-    y: &mut [T],
-) {
-    forward_at(Level::best(), p, x, mean, variance, weight, bias, y);
+once! {
+    /// See [`latens_kernels::norm::batch::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        mean: &[T::Acc],
+        variance: &[T::Acc],
+        weight: &[T::Acc],
+        bias: Option<&[T::Acc]>,
+        y: &mut [T],
+    ) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(
+fn forward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],
@@ -104,21 +109,23 @@ pub fn forward_at<T: Float>(
     });
 }
 
-/// See [`latens_kernels::norm::batch::backward`].
-pub fn backward<T: Float>(
-    p: &Plan,
-    x: &[T],
-    statistics: [&[T::Acc]; 3],
-    dy: &[T],
-    dx: Option<&mut [T]>,
-    dweight: Option<&mut [T::Acc]>,
-    dbias: Option<&mut [T::Acc]>,
-) {
-    backward_at(Level::best(), p, x, statistics, dy, dx, dweight, dbias);
+once! {
+    /// See [`latens_kernels::norm::batch::backward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        statistics: [&[T::Acc]; 3],
+        dy: &[T],
+        dx: Option<&mut [T]>,
+        dweight: Option<&mut [T::Acc]>,
+        dbias: Option<&mut [T::Acc]>,
+    ) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],

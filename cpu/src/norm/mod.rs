@@ -1,6 +1,7 @@
 //! [`latens_kernels::norm`] on the host.
 pub mod batch;
 
+use crate::once::once;
 use crate::{Level, math, rows};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{
@@ -11,13 +12,21 @@ use latens_kernels::{
 /// Rows of a block that sums over rows go by.
 const ROWS: usize = 16;
 
-/// See [`latens_kernels::norm::forward`]. Statistics in `f32`, of the row less its mean.
-pub fn forward<T: Float>(p: &Plan, x: &[T], weight: &[T::Acc], bias: Option<&[T::Acc]>, y: &mut [T]) {
-    forward_at(Level::best(), p, x, weight, bias, y);
+once! {
+    /// See [`latens_kernels::norm::forward`]. Statistics in `f32`, of the row less its mean.
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        weight: &[T::Acc],
+        bias: Option<&[T::Acc]>,
+        y: &mut [T],
+    ) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], weight: &[T::Acc], bias: Option<&[T::Acc]>, y: &mut [T]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, x: &[T], weight: &[T::Acc], bias: Option<&[T::Acc]>, y: &mut [T]) {
     if T::DTYPE == DType::F64 {
         return latens_kernels::norm::forward(p, x, weight, bias, y);
     }
@@ -54,21 +63,23 @@ fn factor(square: f32, p: &Plan) -> f32 {
     (1.0 / latens_kernels::math::sqrt(f64::from(square) + f64::from(p.eps()))) as f32
 }
 
-/// See [`latens_kernels::norm::backward`]. Sums over rows in `f32` by blocks of a few rows, over blocks in `f64`.
-pub fn backward<T: Float>(
-    p: &Plan,
-    x: &[T],
-    weight: &[T::Acc],
-    dy: &[T],
-    dx: Option<&mut [T]>,
-    dweight: Option<&mut [T::Acc]>,
-    dbias: Option<&mut [T::Acc]>,
-) {
-    backward_at(Level::best(), p, x, weight, dy, dx, dweight, dbias);
+once! {
+    /// See [`latens_kernels::norm::backward`]. Sums over rows in `f32` by blocks of a few rows, over blocks in `f64`.
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        weight: &[T::Acc],
+        dy: &[T],
+        dx: Option<&mut [T]>,
+        dweight: Option<&mut [T::Acc]>,
+        dbias: Option<&mut [T::Acc]>,
+    ) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],

@@ -5,6 +5,7 @@ pub(crate) mod dynamic;
 
 use crate::cast::cast;
 use crate::level::Level;
+use crate::once::once;
 use crate::rows;
 use alloc::vec::Vec;
 use block::{Scratch, codes_of, decode, gather};
@@ -25,20 +26,22 @@ struct Task<'a> {
     dropped: u32,
 }
 
-/// See [`latens_kernels::quant::forward`].
-pub fn forward<T: Float>(
-    p: &Plan,
-    x: &[T],
-    error: Option<&mut [f32]>,
-    codes: &mut [u8],
-    scales: &mut [f32],
-    dropped: &mut [u32],
-) {
-    forward_with(Level::best(), p, x, error, codes, scales, dropped);
+once! {
+    /// See [`latens_kernels::quant::forward`].
+    pub fn forward;
+    /// [`forward`] by the instructions of `level`.
+    pub fn forward_with<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        error: Option<&mut [f32]>,
+        codes: &mut [u8],
+        scales: &mut [f32],
+        dropped: &mut [u32],
+    ) = forward_with_impl;
 }
 
-/// [`forward`] by the instructions of `level`.
-pub fn forward_with<T: Float>(
+fn forward_with_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],
@@ -105,8 +108,12 @@ pub fn sum(
     });
 }
 
-/// See [`latens_kernels::quant::dequant`].
-pub fn dequant<T: Float>(p: &Plan, codes: &[u8], scales: &[f32], accumulate: Accumulate, y: &mut [T]) {
+once! {
+    /// See [`latens_kernels::quant::dequant`].
+    pub fn dequant<T>(p: &Plan, codes: &[u8], scales: &[f32], accumulate: Accumulate, y: &mut [T]) = dequant_impl;
+}
+
+fn dequant_impl<T: Float>(p: &Plan, codes: &[u8], scales: &[f32], accumulate: Accumulate, y: &mut [T]) {
     let format = p.settings().format;
     let (width, bits, bytes) = (format.width(), format.bits(), p.bytes_of_block());
     rows::each_one(TASK.max(p.block()), &mut y[..p.n()], |task, y| {

@@ -1,6 +1,7 @@
 //! [`latens_kernels::reduce::classes`] on the host: rows are put in order of their labels, then a task has some rows of a class
 //! and some columns, as in [`moments`](super::moments).
 use super::moments::{COLUMNS, FEW, Moments, ROWS};
+use crate::once::once;
 use crate::{Level, rows};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{
@@ -8,21 +9,23 @@ use latens_kernels::{
     reduce::classes::{self as family, Plan, grown, join},
 };
 
-/// See [`latens_kernels::reduce::classes::forward`].
-pub fn forward<T: Float>(
-    p: &Plan,
-    x: &[T],
-    labels: &[u32],
-    counts: &mut [u32],
-    means: &mut [T::Acc],
-    squares: &mut [T::Acc],
-    ignored: &mut [u32],
-) {
-    forward_at(Level::best(), p, x, labels, counts, means, squares, ignored);
+once! {
+    /// See [`latens_kernels::reduce::classes::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        labels: &[u32],
+        counts: &mut [u32],
+        means: &mut [T::Acc],
+        squares: &mut [T::Acc],
+        ignored: &mut [u32],
+    ) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(
+fn forward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],

@@ -3,6 +3,7 @@ pub mod classes;
 pub mod moments;
 pub mod pearson;
 
+use crate::once::once;
 use crate::{Level, math, rows};
 use latens_kernels::{
     DType, Float,
@@ -13,13 +14,14 @@ use latens_kernels::{
 const COLUMNS: usize = 256;
 const ROWS: usize = 256;
 
-/// See [`latens_kernels::reduce::forward`].
-pub fn forward<T: Float>(p: &Plan, x: &[T], y: &mut [T::Acc]) {
-    forward_at(Level::best(), p, x, y);
+once! {
+    /// See [`latens_kernels::reduce::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(level: Level, p: &Plan, x: &[T], y: &mut [T::Acc]) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], y: &mut [T::Acc]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, x: &[T], y: &mut [T::Acc]) {
     // The reference ranks by integers; where there may be nothing but NaN the plain loops cannot tell.
     if T::DTYPE == DType::F64 || p.count() == 0 {
         return latens_kernels::reduce::forward(p, x, y);

@@ -1,5 +1,6 @@
 //! [`latens_kernels::reduce::moments`] on the host. Of columns, a task has some rows of some columns; of those it takes few
 //! at a time, which stay in the nearest cache: their mean, then the squares around it, both in `f32`; parts join in `f64`.
+use crate::once::once;
 use crate::{Level, math, rows};
 use alloc::{vec, vec::Vec};
 use latens_kernels::reduce::classes::join;
@@ -95,13 +96,20 @@ pub(super) fn center<T: Float>(some: &[&[T]], from: &[f32; COLUMNS], mean: &mut 
     mean.iter_mut().for_each(|mean| *mean /= some.len() as f32);
 }
 
-/// See [`latens_kernels::reduce::moments::forward`].
-pub fn forward<T: Float>(p: &Plan, x: &[T], mean: &mut [T::Acc], variance: &mut [T::Acc]) {
-    forward_at(Level::best(), p, x, mean, variance);
+once! {
+    /// See [`latens_kernels::reduce::moments::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        mean: &mut [T::Acc],
+        variance: &mut [T::Acc],
+    ) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], mean: &mut [T::Acc], variance: &mut [T::Acc]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, x: &[T], mean: &mut [T::Acc], variance: &mut [T::Acc]) {
     if T::DTYPE == DType::F64 || p.count() == 0 {
         return family::forward(p, x, mean, variance);
     }
@@ -163,20 +171,22 @@ fn of_row<T: Float>(level: Level, row: &[T]) -> [f64; 2] {
     [if square.is_nan() { f64::NAN } else { f64::from(from) + center }, square]
 }
 
-/// See [`latens_kernels::reduce::moments::backward`].
-pub fn backward<T: Float>(
-    p: &Plan,
-    x: &[T],
-    mean: &[T::Acc],
-    dmean: Option<&[T::Acc]>,
-    dvariance: Option<&[T::Acc]>,
-    dx: &mut [T],
-) {
-    backward_at(Level::best(), p, x, mean, dmean, dvariance, dx);
+once! {
+    /// See [`latens_kernels::reduce::moments::backward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        mean: &[T::Acc],
+        dmean: Option<&[T::Acc]>,
+        dvariance: Option<&[T::Acc]>,
+        dx: &mut [T],
+    ) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],

@@ -1,5 +1,6 @@
 //! [`latens_kernels::reduce::pearson`] on the host: by tasks as [`moments`](super::moments), two columns at once.
 use super::moments::{COLUMNS, FEW, Moments, ROWS, anchors, center};
+use crate::once::once;
 use crate::{Level, rows};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{
@@ -61,13 +62,21 @@ impl Together {
     }
 }
 
-/// See [`latens_kernels::reduce::pearson::forward`].
-pub fn forward<T: Float>(p: &Plan, x: &[T], y: &[T], r: &mut [T::Acc], saved: &mut [T::Acc]) {
-    forward_at(Level::best(), p, x, y, r, saved);
+once! {
+    /// See [`latens_kernels::reduce::pearson::forward`].
+    pub fn forward;
+    /// [`forward`] with the instructions of `level`.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        y: &[T],
+        r: &mut [T::Acc],
+        saved: &mut [T::Acc],
+    ) = forward_impl;
 }
 
-/// [`forward`] with the instructions of `level`.
-pub fn forward_at<T: Float>(level: Level, p: &Plan, x: &[T], y: &[T], r: &mut [T::Acc], saved: &mut [T::Acc]) {
+fn forward_impl<T: Float>(level: Level, p: &Plan, x: &[T], y: &[T], r: &mut [T::Acc], saved: &mut [T::Acc]) {
     let [rows, n] = p.x().dims();
     if T::DTYPE == DType::F64 || rows == 0 {
         return family::forward(p, x, y, r, saved);
@@ -141,22 +150,24 @@ impl Column {
     }
 }
 
-/// See [`latens_kernels::reduce::pearson::backward`].
-pub fn backward<T: Float>(
-    p: &Plan,
-    x: &[T],
-    y: &[T],
-    r: &[T::Acc],
-    saved: &[T::Acc],
-    dr: &[T::Acc],
-    dx: Option<&mut [T]>,
-    dy: Option<&mut [T]>,
-) {
-    backward_at(Level::best(), p, x, y, r, saved, dr, dx, dy);
+once! {
+    /// See [`latens_kernels::reduce::pearson::backward`].
+    pub fn backward;
+    /// [`backward`] with the instructions of `level`.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        y: &[T],
+        r: &[T::Acc],
+        saved: &[T::Acc],
+        dr: &[T::Acc],
+        dx: Option<&mut [T]>,
+        dy: Option<&mut [T]>,
+    ) = backward_impl;
 }
 
-/// [`backward`] with the instructions of `level`.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],

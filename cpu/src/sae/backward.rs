@@ -2,30 +2,33 @@
 //! thread. A row names a latent once, so no latent has more than `rows` of the hits, one of `k` parts: hot latents need
 //! no splitting. `x - b_dec` is not formed: the part of `b_dec` is taken off the sum at its end.
 use super::{Level, gather, tasks, threads};
+use crate::once::once;
 use alloc::{vec, vec::Vec};
 use latens_kernels::sae::{Codes, backward};
 use latens_kernels::{Accumulate, DType, Float};
 
 pub use latens_kernels::sae::backward::Plan;
 
-/// See [`backward::backward`].
-pub fn backward<T: Float>(
-    p: &Plan,
-    codes: Codes<T::Acc>,
-    x: &[T],
-    g: &[T],
-    w_dec: &[T],
-    b_dec: Option<&[T::Acc]>,
-    dw_dec: &mut [T::Acc],
-    dw_enc: &mut [T::Acc],
-    db_enc: &mut [T::Acc],
-    dvalues: &mut [T::Acc],
-) {
-    backward_at(Level::best(), p, codes, x, g, w_dec, b_dec, dw_dec, dw_enc, db_enc, dvalues);
+once! {
+    /// See [`backward::backward`].
+    pub fn backward;
+    /// [`backward()`] with these instructions.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        codes: Codes<T::Acc>,
+        x: &[T],
+        g: &[T],
+        w_dec: &[T],
+        b_dec: Option<&[T::Acc]>,
+        dw_dec: &mut [T::Acc],
+        dw_enc: &mut [T::Acc],
+        db_enc: &mut [T::Acc],
+        dvalues: &mut [T::Acc],
+    ) = backward_impl;
 }
 
-/// [`backward()`] with these instructions.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     codes: Codes<T::Acc>,

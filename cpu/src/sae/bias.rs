@@ -1,5 +1,6 @@
 //! [`latens_kernels::sae::bias`] on the host: each matrix is read once, row by row.
 use super::{Level, gather, tasks};
+use crate::once::once;
 use alloc::{vec, vec::Vec};
 use latens_kernels::sae::bias;
 use latens_kernels::{Accumulate, DType, Float};
@@ -9,8 +10,12 @@ pub use latens_kernels::sae::bias::Plan;
 /// Rows that one task reads. It is part of the order of the sums, so it does not depend on the number of threads.
 const BLOCK: usize = 256;
 
-/// See [`bias::forward`].
-pub fn forward<T: Float>(p: &Plan, w_enc: &[T], b_enc: &[T::Acc], b_dec: &[T::Acc], out: &mut [T::Acc]) {
+once! {
+    /// See [`bias::forward`].
+    pub fn forward<T>(p: &Plan, w_enc: &[T], b_enc: &[T::Acc], b_dec: &[T::Acc], out: &mut [T::Acc]) = forward_impl;
+}
+
+fn forward_impl<T: Float>(p: &Plan, w_enc: &[T], b_enc: &[T::Acc], b_dec: &[T::Acc], out: &mut [T::Acc]) {
     if T::DTYPE == DType::F64 {
         return bias::forward(p, w_enc, b_enc, b_dec, out);
     }
@@ -26,8 +31,12 @@ pub fn forward<T: Float>(p: &Plan, w_enc: &[T], b_enc: &[T::Acc], b_dec: &[T::Ac
     });
 }
 
-/// See [`bias::backward`].
-pub fn backward<T: Float>(p: &Plan, g: &[T], w_enc: &[T], db_enc: &[T::Acc], db_dec: &mut [T::Acc]) {
+once! {
+    /// See [`bias::backward`].
+    pub fn backward<T>(p: &Plan, g: &[T], w_enc: &[T], db_enc: &[T::Acc], db_dec: &mut [T::Acc]) = backward_impl;
+}
+
+fn backward_impl<T: Float>(p: &Plan, g: &[T], w_enc: &[T], db_enc: &[T::Acc], db_dec: &mut [T::Acc]) {
     if T::DTYPE == DType::F64 {
         return bias::backward(p, g, w_enc, db_enc, db_dec);
     }

@@ -1,28 +1,31 @@
 //! [`latens_kernels::sae::decode`] on the host: a row of the batch at a time, sums in registers.
 use super::{Level, gather, tasks};
+use crate::once::once;
 use alloc::{vec, vec::Vec};
 use latens_kernels::sae::{Codes, decode};
 use latens_kernels::{DType, Float};
 
 pub use latens_kernels::sae::decode::{Against, Plan};
 
-/// See [`decode::forward`].
-pub fn forward<T: Float>(
-    p: &Plan,
-    codes: Codes<T::Acc>,
-    w_dec: &[T],
-    b_dec: Option<&[T::Acc]>,
-    recon: &mut [T],
-    against: Option<Against<T>>,
-) {
-    forward_at(Level::best(), p, codes, w_dec, b_dec, recon, against);
+once! {
+    /// See [`decode::forward`].
+    pub fn forward;
+    /// [`forward`] with these instructions.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        codes: Codes<T::Acc>,
+        w_dec: &[T],
+        b_dec: Option<&[T::Acc]>,
+        recon: &mut [T],
+        against: Option<Against<T>>,
+    ) = forward_impl;
 }
 
 /// Rows of a batch that one task decodes.
 const BLOCK: usize = 16;
 
-/// [`forward`] with these instructions.
-pub fn forward_at<T: Float>(
+fn forward_impl<T: Float>(
     level: Level,
     p: &Plan,
     codes: Codes<T::Acc>,

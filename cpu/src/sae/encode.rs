@@ -3,17 +3,27 @@
 use super::Level;
 use super::candidates::{Candidates, Flat, put};
 use super::search::Search;
+use crate::once::once;
 use alloc::vec::Vec;
 use latens_kernels::sae::encode::{self, Plan, Select};
 use latens_kernels::{DType, Float, Result};
 
-/// See [`encode::forward`].
-pub fn forward<T: Float>(p: &Plan, x: &[T], w_enc: &[T], bias: &[T::Acc], values: &mut [T::Acc], latents: &mut [u32]) {
-    forward_at(Level::best(), p, x, w_enc, bias, values, latents);
+once! {
+    /// See [`encode::forward`].
+    pub fn forward;
+    /// [`forward`] with these instructions.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: &[T],
+        w_enc: &[T],
+        bias: &[T::Acc],
+        values: &mut [T::Acc],
+        latents: &mut [u32],
+    ) = forward_impl;
 }
 
-/// [`forward`] with these instructions.
-pub fn forward_at<T: Float>(
+fn forward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: &[T],
@@ -29,11 +39,24 @@ pub fn forward_at<T: Float>(
     rows(&search, p, 0.0_f32.next_up(), true, |latent| latent, values, latents, &mut []);
 }
 
-/// See [`encode::subset`]. The rows of the subset are copied together first.
-///
-/// # Errors
-/// As there.
-pub fn subset<T: Float>(
+once! {
+    /// See [`encode::subset`]. The rows of the subset are copied together first.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn subset<T>(
+        p: &Plan,
+        x: &[T],
+        w_enc: &[T],
+        bias: &[T::Acc],
+        subset: &[u32],
+        count: &[u32],
+        values: &mut [T::Acc],
+        latents: &mut [u32],
+    ) -> Result<()> = subset_impl;
+}
+
+fn subset_impl<T: Float>(
     p: &Plan,
     x: &[T],
     w_enc: &[T],
@@ -57,8 +80,20 @@ pub fn subset<T: Float>(
     Ok(())
 }
 
-/// See [`encode::threshold`].
-pub fn threshold<T: Float>(
+once! {
+    /// See [`encode::threshold`].
+    pub fn threshold<T>(
+        p: &Plan,
+        x: &[T],
+        w_enc: &[T],
+        bias: &[T::Acc],
+        values: &mut [T::Acc],
+        latents: &mut [u32],
+        counts: &mut [u32],
+    ) = threshold_impl;
+}
+
+fn threshold_impl<T: Float>(
     p: &Plan,
     x: &[T],
     w_enc: &[T],
@@ -77,8 +112,20 @@ pub fn threshold<T: Float>(
     rows(&search, p, least, false, |latent| latent, values, latents, counts);
 }
 
-/// See [`encode::flat`].
-pub fn flat<T: Float>(
+once! {
+    /// See [`encode::flat`].
+    pub fn flat<T>(
+        p: &Plan,
+        x: &[T],
+        w_enc: &[T],
+        bias: &[T::Acc],
+        values: &mut [T::Acc],
+        latents: &mut [u32],
+        offsets: &mut [u32],
+    ) = flat_impl;
+}
+
+fn flat_impl<T: Float>(
     p: &Plan,
     x: &[T],
     w_enc: &[T],

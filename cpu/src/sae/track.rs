@@ -4,6 +4,7 @@
 //! their own, so none writes where another does; then one pass ages all latents by the marks. The dead are counted and
 //! listed in runs, each of which knows where its part of the list begins.
 use super::{Level, tasks, threads};
+use crate::once::once;
 use alloc::{vec, vec::Vec};
 use latens_kernels::Float;
 use latens_kernels::sae::{Codes, track::Plan};
@@ -13,13 +14,14 @@ const WORTH: usize = 1 << 14;
 /// Latents that are looked at together; most runs of them have no dead, or nothing else.
 const GROUP: usize = 64;
 
-/// See [`latens_kernels::sae::track::track`].
-pub fn track<A: Float>(p: &Plan, codes: Codes<A>, since: &mut [u32]) {
-    track_at(Level::best(), p, codes, since);
+once! {
+    /// See [`latens_kernels::sae::track::track`].
+    pub fn track;
+    /// [`track`] with the instructions of `level`.
+    pub fn track_at<A>(level: Level, p: &Plan, codes: Codes<A>, since: &mut [u32]) = track_impl;
 }
 
-/// [`track`] with the instructions of `level`.
-pub fn track_at<A: Float>(level: Level, p: &Plan, codes: Codes<A>, since: &mut [u32]) {
+fn track_impl<A: Float>(level: Level, p: &Plan, codes: Codes<A>, since: &mut [u32]) {
     let (rows, n) = (p.shape().rows(), p.n());
     let part = rows.div_ceil(parts(p.shape().slots())).max(1);
     let begins: Vec<usize> = (0..rows).step_by(part).collect();

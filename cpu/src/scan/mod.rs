@@ -20,6 +20,7 @@ mod sheet;
 mod tile;
 
 pub use crate::level::Level;
+use crate::once::once;
 use crate::rows;
 use crate::simd::{self, Fused, LANES, Lane, Task};
 use alloc::vec::Vec;
@@ -116,19 +117,26 @@ fn spans(p: &Plan, columns: usize) -> Vec<Span> {
     spans
 }
 
-/// See [`latens_kernels::scan::forward`].
-///
-/// # Errors
-/// As there.
-pub fn forward<T: Float>(p: &Plan, x: Slices<'_, T>, y: &mut [T], last: Option<&mut [T::Acc]>) -> Result<()> {
-    forward_at(Level::best(), p, x, y, last)
+once! {
+    /// See [`latens_kernels::scan::forward`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward;
+    /// [`forward`] by the instructions of `level`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: Slices<'_, T>,
+        y: &mut [T],
+        last: Option<&mut [T::Acc]>,
+    ) -> Result<()> = forward_impl;
 }
 
-/// [`forward`] by the instructions of `level`.
-///
-/// # Errors
-/// As there.
-pub fn forward_at<T: Float>(
+fn forward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: Slices<'_, T>,
@@ -143,11 +151,15 @@ pub fn forward_at<T: Float>(
     Ok(())
 }
 
-/// One row of every sequence: [`forward`] with `state` as `initial` and `last` in one.
-///
-/// # Errors
-/// As there.
-pub fn step<T: Float>(p: &Plan, x: Slices<'_, T>, state: &mut [T::Acc], y: &mut [T]) -> Result<()> {
+once! {
+    /// One row of every sequence: [`forward`] with `state` as `initial` and `last` in one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn step<T>(p: &Plan, x: Slices<'_, T>, state: &mut [T::Acc], y: &mut [T]) -> Result<()> = step_impl;
+}
+
+fn step_impl<T: Float>(p: &Plan, x: Slices<'_, T>, state: &mut [T::Acc], y: &mut [T]) -> Result<()> {
     if T::DTYPE == DType::F64 {
         let before = state.to_vec();
         return latens_kernels::scan::forward(p, Inputs { initial: Some(&before), ..x }, y, Some(state));
@@ -170,25 +182,27 @@ fn run<T: Float>(level: Level, p: &Plan, x: Slices<'_, T>, y: &mut [T], last: Op
     });
 }
 
-/// See [`latens_kernels::scan::backward`].
-///
-/// # Errors
-/// As there.
-pub fn backward<T: Float>(
-    p: &Plan,
-    x: Slices<'_, T>,
-    dy: &[T],
-    dlast: Option<&[T::Acc]>,
-    to: Gradients<&mut [T], &mut [T::Acc]>,
-) -> Result<()> {
-    backward_at(Level::best(), p, x, dy, dlast, to)
+once! {
+    /// See [`latens_kernels::scan::backward`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn backward;
+    /// [`backward`] by the instructions of `level`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn backward_at<T>(
+        level: Level,
+        p: &Plan,
+        x: Slices<'_, T>,
+        dy: &[T],
+        dlast: Option<&[T::Acc]>,
+        to: Gradients<&mut [T], &mut [T::Acc]>,
+    ) -> Result<()> = backward_impl;
 }
 
-/// [`backward`] by the instructions of `level`.
-///
-/// # Errors
-/// As there.
-pub fn backward_at<T: Float>(
+fn backward_impl<T: Float>(
     level: Level,
     p: &Plan,
     x: Slices<'_, T>,
