@@ -1,8 +1,9 @@
 //! [`latens_kernels::sae::backward`] on the host: hits are sorted by latent, then every latent is visited once, by one
 //! thread. A row names a latent once, so no latent has more than `rows` of the hits, one of `k` parts: hot latents need
 //! no splitting. `x - b_dec` is not formed: the part of `b_dec` is taken off the sum at its end.
-use super::{Level, gather, tasks, threads};
+use super::{Level, gather, tasks};
 use crate::once::once;
+use crate::rows::threads;
 use alloc::{vec, vec::Vec};
 use latens_kernels::sae::{Codes, backward};
 use latens_kernels::{Accumulate, DType, Float};

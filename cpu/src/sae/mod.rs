@@ -12,23 +12,10 @@ pub mod track;
 
 pub use crate::level::Level;
 
+use crate::rows;
 use alloc::vec::Vec;
 
-/// Threads that work is shared among.
-fn threads() -> usize {
-    #[cfg(feature = "std")]
-    return rayon::current_num_threads();
-    #[cfg(not(feature = "std"))]
-    1
-}
-
-/// Work on these items, on every core where there are threads, and gather what comes of each in order.
-fn tasks<I: Send, R: Send>(items: Vec<I>, work: impl Fn(usize, I) -> R + Sync + Send) -> Vec<R> {
-    #[cfg(feature = "std")]
-    {
-        use rayon::prelude::*;
-        items.into_par_iter().enumerate().map(|(at, item)| work(at, item)).collect()
-    }
-    #[cfg(not(feature = "std"))]
-    items.into_iter().enumerate().map(|(at, item)| work(at, item)).collect()
+/// Work on these items, each of which is told its number: what comes of them, in order.
+fn tasks<I: Send, R: Send>(items: Vec<I>, work: impl Fn(usize, I) -> R + Sync) -> Vec<R> {
+    rows::each_of(items.into_iter().enumerate().collect(), |(at, item)| work(at, item))
 }

@@ -3,7 +3,8 @@
 //! Lanes run along the rows of `x`, packed once for a block of them. A row of `w_enc`, which changes with every step of
 //! training, is read where it lies, or staged with eleven others.
 use super::screen::Screen;
-use super::{Level, tasks, threads};
+use super::{Level, tasks};
+use crate::rows::threads;
 use crate::tile::pack::{Matrix, in_pairs, lanes, rows, steps};
 use crate::tile::{LANES, Panels, ROWS as LATENTS, Tile, floats};
 use crate::{cast::cast, level::prefetch};

@@ -3,8 +3,9 @@
 //! Floors: `8 slots + 8 n` bytes for [`track`], `8 n` for [`dead`]. Threads look at rows and mark who fired in bytes of
 //! their own, so none writes where another does; then one pass ages all latents by the marks. The dead are counted and
 //! listed in runs, each of which knows where its part of the list begins.
-use super::{Level, tasks, threads};
+use super::{Level, tasks};
 use crate::once::once;
+use crate::rows::threads;
 use alloc::{vec, vec::Vec};
 use latens_kernels::Float;
 use latens_kernels::sae::{Codes, track::Plan};

@@ -1,9 +1,9 @@
 #![allow(unsafe_code)]
 #![allow(clippy::needless_range_loop)] // positions of several arrays at once
 use super::block::{Block, Positions, STEPS, at, fetch, put};
-use super::sheet::Sheet;
 use super::tile::{Tile, tiles};
 use super::{Call, Span};
+use crate::sheet::Sheet;
 use crate::simd::{Fused, LANES, Lane, Task};
 use alloc::{vec, vec::Vec};
 use latens_kernels::Float;

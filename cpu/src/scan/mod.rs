@@ -16,12 +16,12 @@
 mod backward;
 mod block;
 mod forward;
-mod sheet;
 mod tile;
 
 pub use crate::level::Level;
 use crate::once::once;
 use crate::rows;
+use crate::sheet::Sheet;
 use crate::simd::{self, Fused, LANES, Lane, Task};
 use alloc::vec::Vec;
 use latens_kernels::route::Sequence;
@@ -29,7 +29,6 @@ use latens_kernels::{
     DType, Float, Layout, Result,
     scan::{Gradients, Inputs, Plan},
 };
-pub(crate) use sheet::Sheet;
 
 /// The inputs on the host.
 pub type Slices<'a, T> = Inputs<&'a [T], &'a [<T as Float>::Acc], &'a [u32]>;

@@ -5,7 +5,7 @@ use super::forward::{Room, turned, turned_back};
 use super::product::{Matrix, Start, Terms, product};
 use super::{CHUNK, Call, HEADS, Part};
 use crate::level::Fused;
-use crate::scan::Sheet;
+use crate::sheet::Sheet;
 use crate::{math, rows};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{Float, ssd::Gradients};

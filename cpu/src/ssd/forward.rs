@@ -3,7 +3,7 @@ use super::chunk::{Decays, Rows, Shared, widen};
 use super::product::{Matrix, Start, Terms, product};
 use super::{CHUNK, Call, Part, few};
 use crate::math;
-use crate::scan::Sheet;
+use crate::sheet::Sheet;
 use alloc::vec::Vec;
 use latens_kernels::Float;
 

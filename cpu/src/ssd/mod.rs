@@ -19,7 +19,7 @@ mod product;
 use crate::level::Level;
 use crate::once::once;
 use crate::rows;
-use crate::scan::Sheet;
+use crate::sheet::Sheet;
 use alloc::vec::Vec;
 use latens_kernels::route::{Sequence, Tables};
 use latens_kernels::{

@@ -4,11 +4,11 @@ mod block;
 mod sums;
 
 use super::block::{Block, Positions, STEPS, at, fetch, put};
-use super::sheet::Sheet;
 use super::tile::{Tile, tiles};
 use super::{BACKWARD, Call, Span};
 use crate::level::Level;
 use crate::rows;
+use crate::sheet::Sheet;
 use crate::simd::{self, Fused, LANES, Lane, Task, prefetch_at};
 use alloc::{vec, vec::Vec};
 use block::Slopes;

@@ -42,4 +42,15 @@ impl<T> Sheet<T> {
         // SAFETY: inside, and the caller's promise.
         unsafe { core::slice::from_raw_parts_mut(self.start.add(at), count) }
     }
+
+    /// Row `r` of rows of `width` elements, the last of which may be shorter.
+    ///
+    /// # Safety
+    /// As for [`Sheet::part`].
+    #[allow(clippy::mut_from_ref)] // parts are apart
+    #[inline(always)]
+    pub(crate) unsafe fn row(&self, r: usize, width: usize) -> &mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { self.part(r * width, width.min(self.len - r * width)) }
+    }
 }
