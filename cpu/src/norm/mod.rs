@@ -149,10 +149,12 @@ fn row<T: Float>(
             });
             let factor = factor(square / count, p);
             let along = along / count * factor;
-            for (((dx, x), w), dy) in dx.into_iter().flatten().zip(x).zip(weight).zip(dy) {
-                let unit = (x.to_f32() - center) * factor;
-                let slope = (dy.to_f32() * w.to_f32() - mean - unit * along) * factor;
-                *dx = T::from_f32(if add { dx.to_f32() + slope } else { slope });
+            if let Some(dx) = dx {
+                for (((dx, x), w), dy) in dx.iter_mut().zip(x).zip(weight).zip(dy) {
+                    let unit = (x.to_f32() - center) * factor;
+                    let slope = (dy.to_f32() * w.to_f32() - mean - unit * along) * factor;
+                    *dx = T::from_f32(if add { dx.to_f32() + slope } else { slope });
+                }
             }
             for ((sum, x), dy) in of_weight.iter_mut().zip(x).zip(dy) {
                 *sum += dy.to_f32() * ((x.to_f32() - center) * factor);
