@@ -94,10 +94,8 @@ impl<T: Float> Weights<T> {
     /// All of them, several at a time.
     pub(super) fn build(config: &Config, device: &Device, fill: &impl Fill) -> Result<Self> {
         let make = Make { config, device, fill };
-        let (embedding, layers) = rayon::join(
-            || make.matrix(Part::Embedding),
-            || in_order(config.layers, |at| make.layer(at)),
-        );
+        let (embedding, layers) =
+            rayon::join(|| make.matrix(Part::Embedding), || in_order(config.layers, |at| make.layer(at)));
         let table = |part| config.has(part).then(|| make.matrix(part)).transpose();
         Ok(Self {
             embedding: embedding?,

@@ -79,10 +79,8 @@ impl<T: Float> Weights<T> {
     /// All of them, several at a time.
     pub(super) fn build(config: &Config, device: &Device, fill: &impl Fill<Part>) -> Result<Self> {
         let make = Make { config, device, fill };
-        let (embedding, layers) = rayon::join(
-            || make.matrix(Part::Embedding),
-            || in_order(config.layers, |at| make.layer(at)),
-        );
+        let (embedding, layers) =
+            rayon::join(|| make.matrix(Part::Embedding), || in_order(config.layers, |at| make.layer(at)));
         let output = config.has(Part::Output).then(|| make.matrix(Part::Output)).transpose()?;
         Ok(Self { embedding: embedding?, norm: make.vector(Part::Norm)?, output, layers: layers? })
     }
