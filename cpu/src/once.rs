@@ -45,6 +45,11 @@ macro_rules! once {
         #[allow(unsafe_code)]
         pub fn $name<$T: latens_kernels::Float>($($arg: $of),*) $(-> $out)? {
             use latens_kernels::{bf16, f16};
+            #[allow(type_alias_bounds)]
+            type Same<$T: latens_kernels::Float> = fn($($of),*) $(-> $out)?;
+            // Compiles only where the instances are of the type that they are called by.
+            const _: (Same<f32>, Same<f16>, Same<bf16>, Same<f64>) =
+                ($inner::<f32>, $inner::<f16>, $inner::<bf16>, $inner::<f64>);
             static INSTANCES: $crate::once::Instances = $crate::once::Instances([
                 $inner::<f32> as *const (),
                 $inner::<f16> as *const (),
@@ -52,7 +57,7 @@ macro_rules! once {
                 $inner::<f64> as *const (),
             ]);
             let instance = INSTANCES.of(<$T as latens_kernels::Element>::DTYPE);
-            // SAFETY: no two types of elements have one name, so this is the address of `$inner::<$T>`, which has this type.
+            // SAFETY: no two types of elements have one name, so this is the address of `$inner::<$T>`, which has this type (`Same`).
             let instance = unsafe { core::mem::transmute::<*const (), fn($($of),*) $(-> $out)?>(instance) };
             instance($($arg),*)
         }

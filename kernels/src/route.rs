@@ -126,19 +126,26 @@ impl Route {
         self.orders.map_or(0, |orders| orders.strides()[0])
     }
 
-    /// Check the numbers of the tables, where they can be read.
+    /// Check the numbers of the tables, where they can be read, and that there are those that this was planned for.
     ///
     /// # Errors
     /// `Value` as the contract says.
     pub fn check(&self, op: &'static str, tables: Tables<&[u32]>) -> Result<()> {
-        if let Some(bounds) = self.sequences.and(tables.bounds) {
+        let want = "given if, and only if, it was planned for";
+        if self.sequences.is_some() != tables.bounds.is_some() {
+            return Err(Error::Value { op, arg: "bounds", want });
+        }
+        if self.orders.is_some() != tables.orders.is_some() {
+            return Err(Error::Value { op, arg: "orders", want });
+        }
+        if let Some(bounds) = tables.bounds {
             let bounds = &bounds[..=self.sequences()];
             let ends = bounds[0] == 0 && bounds[self.sequences()] as usize == self.len;
             if !ends || bounds.windows(2).any(|pair| pair[0] > pair[1]) {
                 return Err(Error::Value { op, arg: "bounds", want: "ascending from 0 to the number of positions" });
             }
         }
-        if let Some(orders) = self.orders.and(tables.orders) {
+        if let Some(orders) = tables.orders {
             for order in 0..self.orders() {
                 let mut seen = vec![false; self.len];
                 for &row in &orders[order * self.stride()..][..self.len] {
@@ -202,9 +209,14 @@ impl Order {
     /// Row by position: `height * width` rows, and one more if a class token lies at row `class`.
     ///
     /// # Errors
-    /// `Range` if the class token is past the end, `Value` if squares do not fill the picture.
+    /// `Range` if the class token is past the end or there are more rows than an `i32` counts, `Value` if squares do not fill the
+    /// picture.
     pub fn table(self, height: usize, width: usize, class: Option<usize>) -> Result<Vec<u32>> {
-        let (op, patches) = ("orders", height * width);
+        let (op, max) = ("orders", i32::MAX as usize - 1);
+        let patches = height.saturating_mul(width);
+        if patches > max {
+            return Err(Error::Range { op, arg: "height * width", max, got: patches });
+        }
         if let Some(got) = class.filter(|&class| class > patches) {
             return Err(Error::Range { op, arg: "class", max: patches, got });
         }

@@ -156,6 +156,10 @@ fn orders_of_pictures() {
     assert_eq!(Order::Column.table(2, 2, Some(2)).unwrap(), [0, 3, 2, 1, 4]);
     assert_eq!(Order::ColumnReverse.table(2, 2, Some(2)).unwrap(), [4, 1, 2, 3, 0]);
     assert_eq!(Order::Reverse.table(1, 3, None).unwrap(), [2, 1, 0]);
+    for (height, width) in [(1 << 32, 1 << 32), (usize::MAX, 2), (1 << 16, 1 << 15)] {
+        let error = Order::Forward.table(height, width, None).unwrap_err().to_string();
+        assert!(error.contains("height * width"), "{error}");
+    }
     let cluster = Order::Cluster { side: 2 };
     assert_eq!(cluster.table(2, 4, None).unwrap(), [0, 1, 4, 5, 2, 3, 6, 7]);
     assert_eq!(cluster.table(4, 2, Some(0)).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);

@@ -219,7 +219,7 @@ fn finish<T: Float>(tiles: &[Tile], i: usize, e: Option<&mut [f32]>, y: Option<&
     if let Some(e) = e {
         for (e, tile) in e.chunks_mut(LANES).zip(tiles) {
             for (e, &sum) in e.iter_mut().zip(&tile[i]) {
-                *e -= made::<T>(sum);
+                *e = (*e - made::<T>(sum)).clamp(-f32::MAX, f32::MAX);
             }
         }
     }

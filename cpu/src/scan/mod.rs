@@ -163,6 +163,7 @@ fn step_impl<T: Float>(p: &Plan, x: Slices<'_, T>, state: &mut [T::Acc], y: &mut
         let before = state.to_vec();
         return latens_kernels::scan::forward(p, Inputs { initial: Some(&before), ..x }, y, Some(state));
     }
+    p.route().check("scan", x.tables)?;
     run(Level::best(), p, x, y, Some(state), true);
     Ok(())
 }

@@ -138,6 +138,7 @@ fn step_impl<T: Float>(p: &Plan, x: Slices<'_, T>, state: &mut [T::Acc], y: &mut
         let before = state.to_vec();
         return latens_kernels::ssd::forward(p, Inputs { initial: Some(&before), ..x }, y, Some(state));
     }
+    p.route().check("ssd", Tables { bounds: x.bounds, orders: None })?;
     let call = Call { level: Level::best(), p, x };
     let each = p.head_dim() * p.states();
     rows::each_pair((p.head_dim(), &mut y[..p.dy().len()]), (each, state), |at, y, state| {

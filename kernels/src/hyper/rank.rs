@@ -20,7 +20,8 @@
 //!
 //! until the column changed by `tolerance` or less, `steps` times at most. A column stops for itself, so what it comes
 //! to does not depend on the columns beside it. What would leave by a vertex without edges starts again: rows of `P`
-//! sum to 1, and so does `rank`. **Weights and shares** that are not positive, NaN included, count as 0.
+//! sum to 1, and so does `rank`. **Weights and shares** that are not positive, NaN included, count as 0. Their sums and what divides
+//! by them are `Acc`: of weights below 1e-38 or above 1e38 ranks need not be finite. A walk does not depend on their scale.
 //!
 //! **Determinism** stable, the same on the host for every number of threads; close: squared error at most 1e-9 of the sum
 //! of squares for equal numbers of steps, `change` within 1e-5. **Errors** `Size` if shapes disagree, `Value` unless `0 <= damping < 1` and

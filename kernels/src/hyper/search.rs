@@ -20,7 +20,8 @@
 //! [`compressed`]: the copy gives an upper bound of each score, with all roundings in it: see [`copy`]. The
 //! `candidates` rows of largest bound are scored exactly, and the best `k` of those are the answer. It is the answer of
 //! `forward` if the `k`-th exact score is above the bound of the last candidate (or all rows are candidates): `complete`
-//! says so, for each query.
+//! says so, for each query, up to rounding where scores are equal but for it. On the host many queries at once, 16 and more, are
+//! answered from the corpus itself, whose rows are then read once for all: all are complete, whatever the candidates.
 //!
 //! **Sums** in `Acc`. **Determinism** stable; close: values within 1e-11 of the sum of squares, ids where scores differ by
 //! more than rounding. **Errors** `Size` if shapes disagree, `Range` if `k > n`, `k > candidates` or

@@ -38,7 +38,9 @@
 //! `seed`, row, column, matrix and attempt, and a matrix of zeros by a random basis: no direction is ever lost for good.
 //! **Rank at run time** [`resize`] makes `q` narrower, by its longest columns (of equals the first) in their order, or
 //! wider, by random columns. **NaN** where `g + e` is not finite, `e` stays as it was: the entry counts as dropped. A `p`
-//! that is not finite becomes 0 as a whole, and an entry of `Y` that is not finite becomes 0 and leaves `e` as it is.
+//! that is not finite becomes 0 as a whole, and an entry of `Y` that is not finite becomes 0 and leaves `e` as it is. **Overflow**
+//! of `A - Y` becomes the largest number, so no memory is infinite. `P` grows as the square of `A`, for `q` is that of the step before:
+//! of entries above some 1e19 it overflows, nothing is sent in that step, and what was kept goes with the next.
 //! **Empty** rank 0 makes `Y = 0`, `E = A`.
 //! **Determinism** [`orthogonalise`] and [`resize`] exact, so ranks that hold one sum agree in every bit, whatever their
 //! devices; products stable whatever the threads, and close: 1e-11 normalised squared error.

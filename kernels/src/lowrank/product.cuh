@@ -97,6 +97,8 @@ __device__ inline void right(const u32* table, const f32* e, const f32* p, f32* 
   }
 }
 
+constexpr f32 LARGEST = 3.40282346638528859812e38f;
+
 // One block: 64 rows by 64 columns of one matrix: the product of the factors, what becomes of the gradient, what stays.
 template <class T>
 __device__ void restore(const u32* table, const f32* p, const f32* q, f32* e, T* y, u64 span, u32 rank, u32 across) {
@@ -126,6 +128,9 @@ __device__ void restore(const u32* table, const f32* p, const f32* q, f32* e, T*
     T made = from_f32<T>(i < EACH ? low[i % EACH] : high[i % EACH]);
     if (!(fabsf(to_f32(made)) < infinity())) made = from_f32<T>(0);
     if (y) y[at] = made;
-    if (e) e[at] = __fadd_rn(e[at], -to_f32(made));
+    if (e) {
+      f32 rest = __fadd_rn(e[at], -to_f32(made));
+      e[at] = rest > LARGEST ? LARGEST : rest < -LARGEST ? -LARGEST : rest;
+    }
   }
 }

@@ -1,5 +1,5 @@
 use super::{Factor, GOOD, Matrix, Plan, SLAB, draw, factor};
-use crate::{Float, order};
+use crate::{DType, Float, order};
 use alloc::{vec, vec::Vec};
 use core::cmp::Reverse;
 
@@ -54,10 +54,22 @@ pub fn restore<T: Float>(
                 y[at] = made;
             }
             if let Some(e) = &mut e {
-                e[at] = T::Acc::narrow(e[at].wide() - made.wide());
+                e[at] = rest(e[at].wide() - made.wide());
             }
         }
     }
+}
+
+/// In the type of sums: what overflows becomes the largest number, so that no memory is infinite.
+fn rest<A: Float>(x: f64) -> A {
+    let largest = if A::DTYPE == DType::F64 { f64::MAX } else { f64::from(f32::MAX) };
+    A::narrow(if x > largest {
+        largest
+    } else if x < -largest {
+        -largest
+    } else {
+        x
+    })
 }
 
 /// The definition of the orthogonalisation, of the factors of all matrices.

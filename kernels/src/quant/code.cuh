@@ -31,6 +31,12 @@ __device__ inline u32 search(const f32* table, u32 count, f32 x, bool chance, f3
   return low + (draw < __fdiv_rn(__fsub_rn(x, table[low]), __fsub_rn(table[low + 1], table[low])));
 }
 
+// range / top, rounded down where the largest code would otherwise be a number that is not finite.
+__device__ inline f32 scale_of(f32 offset, f32 range, f32 top) {
+  f32 scale = __fdiv_rn(range, top);
+  return is_finite(__fadd_rn(offset, __fmul_rn(top, scale))) ? scale : __uint_as_float(__float_as_uint(scale) - 1);
+}
+
 struct Coder {
   Format format;
   f32 scale, offset, inverse;
@@ -44,11 +50,11 @@ struct Coder {
     f32 size = around.high > -around.low ? around.high : -around.low;
     if (format.number == SYMMETRIC) {
       f32 top = f32((1u << (format.bits - 1)) - 1);
-      return {format, size < LEAST ? 0.0f : __fdiv_rn(size, top), 0.0f, ratio(top, size)};
+      return {format, size < LEAST ? 0.0f : scale_of(0.0f, size, top), 0.0f, ratio(top, size)};
     }
     if (format.number == AFFINE) {
       f32 top = f32((1u << format.bits) - 1), range = finite(__fsub_rn(around.high, around.low));
-      return {format, range < LEAST ? 0.0f : __fdiv_rn(range, top), around.low, ratio(top, range)};
+      return {format, range < LEAST ? 0.0f : scale_of(around.low, range, top), around.low, ratio(top, range)};
     }
     if (format.number == SIGN && !chance) return {format, __fdiv_rn(finite(around.sum), f32(around.count)), 0.0f, 0.0f};
     return {format, size < LEAST ? 0.0f : size, 0.0f, ratio(1.0f, size)};

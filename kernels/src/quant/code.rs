@@ -107,12 +107,12 @@ impl Coder {
         let (scale, inverse, offset) = match format {
             Format::Symmetric(bits) => {
                 let top = ((1_u32 << (bits - 1)) - 1) as f32;
-                (if size < LEAST { 0.0 } else { size / top }, ratio(top, size), 0.0)
+                (if size < LEAST { 0.0 } else { scale(0.0, size, top) }, ratio(top, size), 0.0)
             }
             Format::Affine(bits) => {
                 let top = ((1_u32 << bits) - 1) as f32;
                 let range = finite(high - low);
-                (if range < LEAST { 0.0 } else { range / top }, ratio(top, range), low)
+                (if range < LEAST { 0.0 } else { scale(low, range, top) }, ratio(top, range), low)
             }
             Format::Sign if rounding == Rounding::Nearest => (finite(sum) / count as f32, 0.0, 0.0),
             Format::Normal4 | Format::Dynamic8 | Format::Sign => {
@@ -199,6 +199,13 @@ fn search(table: &[f32], x: f32, draw: Option<f32>) -> u8 {
     }
     let up = draw.is_some_and(|draw| low + 1 < table.len() && draw < (x - table[low]) / (table[low + 1] - table[low]));
     low as u8 + u8::from(up)
+}
+
+/// `range / top`, rounded down where the largest code would otherwise be a number that is not finite.
+#[inline(always)]
+fn scale(offset: f32, range: f32, top: f32) -> f32 {
+    let scale = range / top;
+    if (offset + top * scale).is_finite() { scale } else { f32::from_bits(scale.to_bits() - 1) }
 }
 
 /// The nearest finite number.

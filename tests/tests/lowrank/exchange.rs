@@ -186,3 +186,23 @@ fn wrong_calls_are_errors() {
         assert_eq!(sum(0, 0, [5, 4]), Some(none));
     }
 }
+
+/// What is left over of the largest numbers is finite.
+#[test]
+fn memory_stays_finite() {
+    let segments = |columns| Segments::new(vec![Segment { start: 0, rows: 1, columns }]).unwrap();
+    for device in [Device::Host].into_iter().chain(devices()) {
+        let tensor = |x: &[f32], rows| Tensor::from_vec(x.to_vec(), [rows, 1], &device).unwrap();
+        let table = SegmentTable::new(segments(3), &device).unwrap();
+        let (p, q) = (tensor(&[1.0], 1), tensor(&[-3e38, 3e38, 1.0], 3));
+        let mut e = Tensor::from_vec(vec![3e38_f32, -3e38, 2.0], [3], &device).unwrap();
+        let y: Tensor<f32, 1> = lowrank_restore(&table, p.view(), q.view(), e.view_mut()).unwrap();
+        assert_eq!(y.to_vec().unwrap(), [-3e38, 3e38, 1.0]);
+        assert_eq!(e.to_vec().unwrap(), [f32::MAX, -f32::MAX, 1.0], "{}", place(&device));
+    }
+    let one = segments(1);
+    let plan = latens_kernels::lowrank::plan(&one, 1).unwrap();
+    let mut e = [f64::MAX];
+    latens_kernels::lowrank::restore::<f64>(&plan, &[1.0], &[-f64::MAX], Some(&mut e), None);
+    assert_eq!(e, [f64::MAX]);
+}

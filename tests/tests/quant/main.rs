@@ -162,6 +162,25 @@ fn special_blocks() {
     }
 }
 
+/// The largest numbers decode to finite ones, and what is kept of them is finite, whatever the format and the device.
+#[test]
+fn largest_numbers_stay_finite() {
+    let formats = (2..=8).map(Format::Symmetric).chain((1..=8).map(Format::Affine)).chain(FORMATS[8..].iter().copied());
+    for (format, least) in formats.flat_map(|format| [-f32::MAX, 0.0, 1e30].map(|least| (format, least))) {
+        let settings = QuantSettings { format, block: 32, rounding: Rounding::Nearest };
+        let x: Vec<f32> = [f32::MAX, least, 3e38].into_iter().cycle().take(70).collect();
+        for device in [Device::Host].into_iter().chain(devices()) {
+            let x = Tensor::from_vec(x.clone(), [70], &device).unwrap();
+            let mut error = Tensor::zeros([70], &device).unwrap();
+            let sent = quant(x.view(), &settings, Some(error.view_mut())).unwrap();
+            let y: Tensor<f32, 1> = dequant(sent.codes.view(), sent.scales.view(), 70, &settings).unwrap();
+            for numbers in [y.to_vec().unwrap(), error.to_vec().unwrap()] {
+                assert!(numbers.iter().all(|x| x.is_finite()), "{} {settings:?} {least}: {numbers:?}", place(&device));
+            }
+        }
+    }
+}
+
 /// Codes of a sum: equal everywhere, and what the sum of the numbers gives.
 #[test]
 fn sums_of_ranks() {

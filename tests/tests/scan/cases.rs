@@ -382,3 +382,27 @@ fn gradient() {
         check("initial", x.initial.unwrap(), out.dinitial.full(), &|h| loss(Inputs { initial: Some(h), ..x }));
     }
 }
+
+/// Tables that a plan does not know, and missing ones that it does, are refused: rows would be written twice, or never.
+#[test]
+fn tables_are_those_of_the_plan() {
+    let plain = Case::<f32>::new(Sizes { len: 8, width: 3, states: 4, ..PLAIN }, 1);
+    let bounds = Case::<f32>::new(Sizes { len: 8, width: 3, states: 4, bounds: Some(&[0, 3, 8]), ..PLAIN }, 2);
+    let orders = Case::<f32>::new(Sizes { len: 8, width: 3, states: 4, orders: 2, ..PLAIN }, 3);
+    let none = Tables::default();
+    let refused = [
+        (&plain, Tables { bounds: Some(&[0, 3, 8][..]), orders: None }, "bounds"),
+        (&plain, Tables { bounds: None, orders: orders.orders.as_deref() }, "orders"),
+        (&bounds, none, "bounds"),
+        (&orders, none, "orders"),
+    ];
+    for (case, tables, arg) in refused {
+        let (p, x) = (&case.plan, Inputs { tables, ..case.inputs() });
+        let named = |result: Result<()>| assert!(result.unwrap_err().to_string().contains(arg), "{arg}");
+        let mut out = Outputs::<f32>::new(p, &Device::Host);
+        named(family::forward(p, x, out.y.slice(), None));
+        named(latens_cpu::scan::forward(p, x, out.y.slice(), None));
+        named(latens_cpu::scan::step(p, x, out.last.slice(), out.y.slice()));
+        named(latens_cpu::scan::backward(p, x, &case.dy, None, out.gradients()));
+    }
+}
