@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace latens {
@@ -405,6 +406,11 @@ inline void scan_backward(const Device &d, const Scan &s, const Tensor &dy, cons
 inline void scan_step(const Device &d, const Scan &s, const Tensor &state, const Tensor &y) {
   check(latens_scan_step(d.get(), Scan::Raw(s), state.raw(), y.raw()));
 }
+// One of the orders of a scan, of a picture with its class token at row `token`, or without one.
+inline void scan_order(const Device &d, LatensOrder order, std::size_t height, std::size_t width, const Tensor &rows,
+                       std::int64_t token = -1, std::size_t side = 0) {
+  check(latens_scan_order(d.get(), order, side, height, width, token, rows.raw()));
+}
 // What an ssd reads; what stays `none` is left out.
 struct Ssd {
   Tensor x, delta, a, b, c, skip, bias, gate, bounds, initial;
@@ -582,6 +588,23 @@ inline void quant_sum(const Device &d, const Tensor &rank_codes, const Tensor &r
                       const LatensQuant &settings, const Tensor &error, const Tensor &codes, const Tensor &scales, const Tensor &dropped) {
   check(latens_quant_sum(d.get(), rank_codes.raw(), rank_scales.raw(), n, factor, &settings, error.raw(), codes.raw(), scales.raw(),
                          dropped.raw()));
+}
+inline std::size_t quant_message(std::size_t n, const LatensQuant &settings) {
+  std::size_t bytes = 0;
+  check(latens_quant_message(n, &settings, &bytes));
+  return bytes;
+}
+inline void quant_write(const Tensor &codes, const Tensor &scales, std::size_t n, const LatensQuant &settings, const Tensor &message) {
+  check(latens_quant_write(codes.raw(), scales.raw(), n, &settings, message.raw()));
+}
+// How many numbers, and how they are packed.
+inline std::pair<std::size_t, LatensQuant> quant_head(const Tensor &message) {
+  std::pair<std::size_t, LatensQuant> head{};
+  check(latens_quant_head(message.raw(), &head.first, &head.second));
+  return head;
+}
+inline void quant_read(const Tensor &message, const Tensor &codes, const Tensor &scales) {
+  check(latens_quant_read(message.raw(), codes.raw(), scales.raw()));
 }
 inline void sae_bias(const Device &d, const Tensor &w_enc, const Tensor &b_enc, const Tensor &b_dec, const Tensor &bias) {
   check(latens_sae_bias(d.get(), w_enc.raw(), b_enc.raw(), b_dec.raw(), bias.raw()));

@@ -1,7 +1,8 @@
 use crate::call::{Call, Entry, accumulation};
 use crate::{Failure, LatensDevice, LatensStatus, LatensTensor};
 use latens_core::{
-    Element, Format, QuantSettings, QuantisedMut, Rounding, ViewMut, dequant_into, quant_into, quant_sum_into,
+    Element, Error, Format, QuantSettings, QuantisedMut, Rounding, ViewMut, dequant_into, quant_head, quant_into,
+    quant_message, quant_read_into, quant_sum_into, quant_write_into,
 };
 
 /// Which numbers there are.
@@ -148,5 +149,95 @@ pub unsafe extern "C" fn latens_quant_sum(
         let (from, from_scales) = (call.input("rank_codes", rank_codes)?, call.input("rank_scales", rank_scales)?);
         let (error, to) = (left(call, error)?, to(call, codes, scales, dropped)?);
         Ok(quant_sum_into(from, from_scales, n, factor, &settings, error, to)?)
+    })
+}
+
+/// Bytes of the message that `n` numbers are sent in.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_quant_message(
+    n: usize,
+    settings: *const LatensQuant,
+    bytes: *mut usize,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("quant_message", std::ptr::null()) };
+    entry.run(|call| {
+        let settings = self::settings(call, settings)?;
+        call.give("bytes", bytes, || Ok(quant_message(n, &settings)?))
+    })
+}
+
+/// Codes and scales of `n` numbers as a message, the same bytes on any machine: `message` \[latens_quant_message\] u8. All
+/// tensors are on the host. A head of 32 bytes, numbers lowest byte first: the letters LTNQ; version 1, the LatensFormat,
+/// the bits and 0 in a byte each; the block in 4 bytes and 4 bytes of 0; n in 8; how many bytes follow in 8. Then the
+/// scales, then the codes.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_quant_write(
+    codes: *const LatensTensor,
+    scales: *const LatensTensor,
+    n: usize,
+    settings: *const LatensQuant,
+    message: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("quant_write", std::ptr::null()) };
+    entry.run(|call| {
+        let settings = self::settings(call, settings)?;
+        let (codes, scales) = (call.input("codes", codes)?, call.input("scales", scales)?);
+        Ok(quant_write_into(codes, scales, n, &settings, call.output("message", message)?)?)
+    })
+}
+
+/// How many numbers a message is of, and how they are packed; rounding is said to be to the nearest. The message may come from a
+/// stranger: all but its codes and scales is checked, and on failure nothing is written.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_quant_head(
+    message: *const LatensTensor,
+    n: *mut usize,
+    settings: *mut LatensQuant,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("quant_head", std::ptr::null()) };
+    entry.run(|call| {
+        let (count, QuantSettings { format, block, .. }) = quant_head(call.input("message", message)?)?;
+        let (number, bits) = (i32::from(format.number()), format.bits() as i32);
+        if n.is_null() {
+            return Err(Error::Null { op: "quant_head", arg: "n" }.into());
+        }
+        let found = LatensQuant { format: number, bits, block, stochastic: 0, seed: 0, step: 0 };
+        call.give("settings", settings, || Ok(found))?;
+        call.give("n", n, || Ok(count))
+    })
+}
+
+/// The codes and scales of a message, in the shapes of `latens_quant` by what `latens_quant_head` tells. All tensors are
+/// on the host. On failure nothing is written.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_quant_read(
+    message: *const LatensTensor,
+    codes: *const LatensTensor,
+    scales: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("quant_read", std::ptr::null()) };
+    entry.run(|call| {
+        let message = call.input("message", message)?;
+        Ok(quant_read_into(message, call.output("codes", codes)?, call.output("scales", scales)?)?)
     })
 }

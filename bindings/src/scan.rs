@@ -1,8 +1,8 @@
 use crate::call::{Call, Entry};
 use crate::{Failure, LatensDevice, LatensStatus, LatensTensor};
 use latens_core::{
-    Float, Scan, ScanGradientsMut, Taps, scan_backward_into, scan_backward_workspace, scan_into, scan_step_into,
-    scan_workspace,
+    Error, Float, Order, Scan, ScanGradientsMut, Taps, Tensor, copy_into, scan_backward_into, scan_backward_workspace,
+    scan_into, scan_step_into, scan_workspace,
 };
 
 /// What `latens_scan` and its gradients read. A tensor that is null is left out.
@@ -217,5 +217,60 @@ pub unsafe extern "C" fn latens_scan_step(
         float!(call, "u" = from.u, T => scan_step_into::<T>(
             &read(call, &from)?, call.output("state", state)?, call.output("y", y)?,
         ))
+    })
+}
+
+/// Orders in which a scan reads a picture.
+#[repr(C)]
+pub enum LatensOrder {
+    /// Row by row, as in memory.
+    Forward = 0,
+    /// That from its end.
+    Reverse = 1,
+    /// Column by column; a class token keeps its place.
+    Column = 2,
+    /// That from its end.
+    ColumnReverse = 3,
+    /// Squares of side by side patches one after the other, each row by row; a class token keeps its place.
+    Cluster = 4,
+}
+
+/// One of the `orders` of a scan, a `LatensOrder`, of a picture of `height` by `width` patches: `rows` \[height * width\] u32, and
+/// one more if a class token lies at row `token`, which is negative for none. `side` is that of the squares of a cluster, and
+/// ignored by others. On a GPU it allocates, and the host waits.
+///
+/// # Safety
+/// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
+/// are null or point at what they should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_scan_order(
+    device: *const LatensDevice,
+    order: i32,
+    side: usize,
+    height: usize,
+    width: usize,
+    token: i64,
+    rows: *const LatensTensor,
+) -> LatensStatus {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new("scan_order", device) };
+    entry.run(|call| {
+        let order = match order {
+            0 => Order::Forward,
+            1 => Order::Reverse,
+            2 => Order::Column,
+            3 => Order::ColumnReverse,
+            4 => Order::Cluster { side },
+            _ => return Err(call.no_choice("order", "a LatensOrder")),
+        };
+        let rows = call.output::<u32, 1>("rows", rows)?;
+        let (token, got) = (usize::try_from(token).ok(), rows.layout().len());
+        // Before a table of any size is made.
+        let want = height.saturating_mul(width).saturating_add(usize::from(token.is_some()));
+        if got != want {
+            return Err(Error::Size { op: "scan_order", arg: "rows", want, got }.into());
+        }
+        let table = order.table(height, width, token)?;
+        Ok(copy_into(Tensor::from_vec(table, [got], call.device())?.view(), rows)?)
     })
 }

@@ -94,8 +94,8 @@ pub use pool::{
     max_pool_backward_into, max_pool_into,
 };
 pub use quant::{
-    Format, QuantSettings, Quantised, QuantisedMut, Rounding, dequant, dequant_into, pack, quant, quant_into,
-    quant_sum, quant_sum_into,
+    Format, QuantSettings, Quantised, QuantisedMut, Rounding, dequant, dequant_into, pack, quant, quant_head,
+    quant_into, quant_message, quant_read_into, quant_sum, quant_sum_into, quant_write, quant_write_into,
 };
 pub use reduce::{
     ClassMoments, ClassMomentsMut, Reduce, class_moments, class_moments_into, class_moments_workspace, moments,

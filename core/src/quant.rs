@@ -1,4 +1,5 @@
-use crate::{Data, DataMut, Tensor, View, ViewMut};
+use crate::{Data, DataMut, Device, Tensor, View, ViewMut};
+use alloc::vec::Vec;
 pub use latens_kernels::quant::{Format, Rounding, Settings as QuantSettings, pack};
 use latens_kernels::{Accumulate, Error, Float, Result, quant as family};
 
@@ -29,7 +30,7 @@ impl Quantised {
     ///
     /// # Errors
     /// For settings out of range, and what allocating may give.
-    pub fn empty(n: usize, settings: &QuantSettings, device: &crate::Device) -> Result<Self> {
+    pub fn empty(n: usize, settings: &QuantSettings, device: &Device) -> Result<Self> {
         let p = family::plan(n, settings)?;
         Ok(Self {
             codes: Tensor::empty([p.bytes_of_codes()], device)?,
@@ -191,6 +192,64 @@ pub fn quant_sum_into(
         }
     }
     Ok(())
+}
+
+/// Bytes of the message that `n` numbers are sent in: see [`pack`].
+pub fn quant_message(n: usize, settings: &QuantSettings) -> Result<usize> {
+    Ok(pack::message(&family::plan(n, settings)?))
+}
+
+/// Codes and scales of `n` numbers as a message, the same bytes on any machine: see [`pack`]. All on the host.
+pub fn quant_write(
+    codes: View<'_, u8, 1>,
+    scales: View<'_, f32, 2>,
+    n: usize,
+    settings: &QuantSettings,
+) -> Result<Vec<u8>> {
+    let mut message = Tensor::empty([quant_message(n, settings)?], &Device::Host)?;
+    quant_write_into(codes, scales, n, settings, message.view_mut())?;
+    message.to_vec()
+}
+
+/// [`quant_write`] into memory of the caller, `message` `[quant_message(n, settings)]`.
+pub fn quant_write_into(
+    codes: View<'_, u8, 1>,
+    scales: View<'_, f32, 2>,
+    n: usize,
+    settings: &QuantSettings,
+    message: ViewMut<'_, u8, 1>,
+) -> Result<()> {
+    let p = family::plan(n, settings)?;
+    let (lens, bytes) = ([p.bytes_of_codes(), p.blocks() * p.scales()[1]], pack::message(&p));
+    same("codes", [lens[0]], codes)?;
+    same("scales", p.scales(), scales)?;
+    let message = message.packed(OP, "message", [bytes])?.host(OP, "message")?;
+    let (codes, scales) = (codes.host(OP, "codes")?, scales.host(OP, "scales")?);
+    pack::write_into(&p, &codes[..lens[0]], &scales[..lens[1]], &mut message[..bytes])
+}
+
+/// How many numbers a message on the host is of, and their settings. It may come from a stranger: all but its codes and scales
+/// is checked.
+pub fn quant_head(message: View<'_, u8, 1>) -> Result<(usize, QuantSettings)> {
+    let p = pack::head(bytes(message)?)?;
+    Ok((p.n(), *p.settings()))
+}
+
+/// The codes and scales of a message, in the shapes that [`quant_head`] tells. All on the host.
+pub fn quant_read_into(message: View<'_, u8, 1>, codes: ViewMut<'_, u8, 1>, scales: ViewMut<'_, f32, 2>) -> Result<()> {
+    let message = bytes(message)?;
+    let p = pack::head(message)?;
+    let lens = [p.bytes_of_codes(), p.blocks() * p.scales()[1]];
+    let codes = codes.packed(OP, "codes", [lens[0]])?.host(OP, "codes")?;
+    let scales = scales.packed(OP, "scales", p.scales())?.host(OP, "scales")?;
+    pack::read_into(message, &mut codes[..lens[0]], &mut scales[..lens[1]]).map(drop)
+}
+
+/// The bytes of a message.
+fn bytes(message: View<'_, u8, 1>) -> Result<&[u8]> {
+    let [len] = message.dims();
+    same("message", [len], message)?;
+    Ok(&message.host(OP, "message")?[..len])
 }
 
 /// An input of these sizes, without gaps.

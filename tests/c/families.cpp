@@ -31,6 +31,20 @@ void quant() {
   latens::dequant(host, Tensor(sum), Tensor(scales, {1, 1}), settings, Tensor(y), LATENS_ACCUMULATE_ADD);
   SAME(y, 254, -254, 0, 128);
   SAME(dropped, 0);
+  std::vector<std::uint8_t> message(latens::quant_message(4, settings)), back(4);
+  latens::quant_write(Tensor(codes), Tensor(scales, {1, 1}), 4, settings, Tensor(message));
+  SAME(message, 'L', 'T', 'N', 'Q', 1, 0, 8, 0, 32, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40,
+       127, 129, 0, 64);
+  const auto head = latens::quant_head(Tensor(message));
+  if (head.first != 4 || head.second.format != settings.format || head.second.bits != 8 || head.second.block != 32) std::exit(1);
+  latens::quant_read(Tensor(message), Tensor(back), Tensor(both, {1, 1}));
+}
+
+// A picture of two by two with its class token in the middle.
+void orders() {
+  Numbers rows(5);
+  latens::scan_order(host, LATENS_ORDER_COLUMN_REVERSE, 2, 2, Tensor(rows), 2);
+  SAME(rows, 4, 1, 2, 3, 0);
 }
 
 void optimisers() {
@@ -267,6 +281,7 @@ void search() {
 int main() {
   entropy();
   quant();
+  orders();
   optimisers();
   statistics();
   batches();

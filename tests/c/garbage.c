@@ -110,6 +110,15 @@ static void settings(void) {
   scan.u = scan.delta = scan.a = scan.b = scan.c = &X;
   scan.softplus = 7;
   REFUSED(latens_scan(device, &scan, &V, NULL, NULL), VALUE, "softplus");
+  int64_t four = 4;
+  LatensTensor rows = make(indices, 1, 32, 1, &four);
+  REFUSED(latens_scan_order(device, 9, 0, 2, 2, -1, &rows), VALUE, "scan_order: order");
+  REFUSED(latens_scan_order(device, 0, 0, 2, 3, -1, &rows), SIZE, "scan_order: rows");
+  REFUSED(latens_scan_order(device, 0, 0, SIZE_MAX, SIZE_MAX, -1, &rows), SIZE, "scan_order: rows");
+  REFUSED(latens_scan_order(device, 0, 0, 3, 1, 4, &rows), RANGE, "class");
+  REFUSED(latens_scan_order(device, LATENS_ORDER_CLUSTER, 0, 2, 2, -1, &rows), VALUE, "side");
+  REFUSED(latens_scan_order(device, 0, 0, 2, 2, -1, NULL), NULL, "scan_order: rows");
+  OK(latens_scan_order(device, LATENS_ORDER_CLUSTER, 2, 2, 2, -1, &rows));
 }
 
 /* What is allowed, though it looks odd. */
@@ -164,6 +173,39 @@ static void trainers(void) {
   OK(latens_sae_trainer_free(trainer));
   REFUSED(latens_sae_trainer_free(trainer), HANDLE, "sae_trainer_free: trainer");
   REFUSED(latens_sae_trainer_metrics(trainer, &metrics), HANDLE, "sae_trainer_metrics: trainer");
+}
+
+/* Messages from strangers: every bit of a head turned over, and every length. */
+static void messages(void) {
+  static uint8_t sent[73], codes[33], back[33];
+  static float scales[2] = {1, 2};
+  int64_t whole = 73, count = 33, blocks[2] = {2, 1};
+  LatensTensor m = make(sent, 1, 8, 1, &whole), c = make(codes, 1, 8, 1, &count), b = make(back, 1, 8, 1, &count);
+  LatensTensor s = make(scales, 2, 32, 2, blocks);
+  LatensQuant q = {LATENS_FORMAT_DYNAMIC8, 8, 32, 0, 0, 0}, found = q;
+  size_t n = 7, bytes = 0;
+  REFUSED(latens_quant_message(33, &q, NULL), NULL, "quant_message: bytes");
+  REFUSED(latens_quant_message(33, NULL, &bytes), NULL, "quant_message: settings");
+  REFUSED(latens_quant_message(SIZE_MAX, &q, &bytes), TOO_LARGE, "");
+  OK(latens_quant_message(33, &q, &bytes));
+  CHECK(bytes == sizeof sent);
+  REFUSED(latens_quant_write(&c, &s, 34, &q, &m), SIZE, "codes");
+  REFUSED(latens_quant_write(&c, &s, 33, &q, &c), OVERLAP, "message");
+  REFUSED(latens_quant_write(&c, &s, 33, &q, &b), SIZE, "message");
+  OK(latens_quant_write(&c, &s, 33, &q, &m));
+  REFUSED(latens_quant_head(&m, NULL, &found), NULL, "quant_head: n");
+  REFUSED(latens_quant_head(&m, &n, NULL), NULL, "quant_head: settings");
+  for (int bit = 0; bit < 256; bit++) {
+    sent[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    CHECK(latens_quant_head(&m, &n, &found) != LATENS_STATUS_OK && latens_quant_read(&m, &b, &s) != LATENS_STATUS_OK);
+    sent[bit / 8] ^= (uint8_t)(1 << bit % 8);
+  }
+  for (whole = 0; whole < 73; whole++) REFUSED(latens_quant_head(&m, &n, &found), SIZE, "message");
+  CHECK(n == 7);
+  OK(latens_quant_head(&m, &n, &found));
+  CHECK(n == 33 && found.format == LATENS_FORMAT_DYNAMIC8);
+  count = 32;
+  REFUSED(latens_quant_read(&m, &b, &s), SIZE, "codes");
 }
 
 static uint64_t state = 42;
@@ -232,6 +274,7 @@ int main(void) {
   settings();
   odd();
   trainers();
+  messages();
   random_calls();
   OK(latens_device_free(device));
   puts("garbage: ok");

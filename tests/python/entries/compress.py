@@ -1,5 +1,8 @@
 """Compression of gradients against numpy."""
 
+import ctypes
+import struct
+
 import numpy as np
 from interface import close, same
 
@@ -67,6 +70,27 @@ def quant(c, draw):
         c.dequant(again, sizes, settings, 0, y)
         close(f"quant_sum {name} {bits}", y + error, numbers, 1e-5)
         same("dropped", dropped, [0])
+        message(c, settings, codes, scales, n)
+
+
+def message(c, settings, codes, scales, n):
+    """Codes and scales as the bytes of version 1, and back."""
+    size = ctypes.c_size_t()
+    c.quant_message(n, settings, ctypes.byref(size))
+    sent = np.full(size.value, 255, np.uint8)
+    c.quant_write(codes, scales, n, settings, sent)
+    rest = scales.astype("<f4").tobytes() + codes.tobytes()
+    head = struct.pack("<4sBBBBIIQQ", b"LTNQ", 1, settings.format, settings.bits, 0, settings.block, 0, n, len(rest))
+    same("quant_write", sent, np.frombuffer(head + rest, np.uint8))
+    count, found = ctypes.c_size_t(), c.struct("Quant")
+    c.quant_head(sent, ctypes.byref(count), found)
+    assert count.value == n, f"quant_head: {count.value} numbers"
+    for name in ("format", "bits", "block", "stochastic"):
+        assert getattr(found, name) == getattr(settings, name), f"quant_head: {name}"
+    codes_back, scales_back = np.zeros_like(codes), np.zeros_like(scales)
+    c.quant_read(sent, codes_back, scales_back)
+    same("quant_read codes", codes_back, codes)
+    same("quant_read scales", scales_back, scales)
 
 
 def sparsify(c, draw):

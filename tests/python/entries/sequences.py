@@ -42,6 +42,25 @@ def conv1d(c, draw):
     close("conv1d_step state", state, last)
 
 
+def orders(c, draw):
+    """Patches of a picture in each order, with a class token among them and without."""
+    height, width, side, token = 4, 6, 2, 9
+    patches = np.arange(height * width).reshape(height, width)
+    squares = patches.reshape(height // side, side, width // side, side).transpose(0, 2, 1, 3)
+    for name, want in [("FORWARD", patches), ("COLUMN", patches.T), ("CLUSTER", squares)]:
+        want = want.reshape(-1)
+        among = np.insert(want + (want >= token), token, token)
+        for end, turn in [("", 1), ("_REVERSE", -1)]:
+            order = c.constants.get("ORDER_" + (name + end).replace("FORWARD_", ""))
+            if order is None:
+                continue
+            rows, more = np.zeros(want.size, u32), np.zeros(want.size + 1, u32)
+            c.scan_order(order, side, height, width, -1, rows)
+            same(f"scan_order {name}", rows, want[::turn])
+            c.scan_order(order, side, height, width, token, more)
+            same(f"scan_order {name} with a token", more, among[::turn])
+
+
 class Inputs:
     """What a scan reads, by the names of LatensScan."""
 
@@ -177,4 +196,4 @@ def ssd(c, draw):
     close("ssd_step state", state, want[1], 1e-5)
 
 
-CHECKS = [conv1d, scan, ssd]
+CHECKS = [conv1d, orders, scan, ssd]

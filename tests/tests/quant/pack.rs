@@ -1,5 +1,8 @@
 //! Codes as bits, and messages as bytes, on any machine.
-use latens_core::{Format, QuantSettings, Rounding, pack};
+use latens_core::{
+    Device, Format, QuantSettings, Quantised, Rounding, Tensor, dequant, pack, quant, quant_head, quant_message,
+    quant_read_into, quant_write,
+};
 use latens_kernels::quant as family;
 use latens_tests::uniform;
 
@@ -60,4 +63,28 @@ fn messages() {
         assert!(pack::read(&message[..len]).is_err(), "{len} bytes");
     }
     assert!(pack::write(&p, &[0; 3], &[1.0, 2.0]).is_err() && pack::write(&p, &[0; 2], &[1.0]).is_err());
+}
+
+/// What is quantised, sent and read elsewhere decodes to the same numbers, in every format.
+#[test]
+fn sent_and_read() {
+    let x = Tensor::from_vec(uniform::<f32>(777, -2.0, 3.0, 5), [777], &Device::Host).unwrap();
+    for format in [Format::Symmetric(5), Format::Affine(3), Format::Normal4, Format::Dynamic8, Format::Sign] {
+        let settings = QuantSettings { format, block: 64, rounding: Rounding::Nearest };
+        let sent = quant(x.view(), &settings, None).unwrap();
+        let bytes = quant_write(sent.codes.view(), sent.scales.view(), 777, &settings).unwrap();
+        assert_eq!(bytes.len(), quant_message(777, &settings).unwrap());
+        let message = Tensor::from_vec(bytes.clone(), [bytes.len()], &Device::Host).unwrap();
+        let (n, found) = quant_head(message.view()).unwrap();
+        assert_eq!((n, found), (777, settings));
+        let mut back = Quantised::empty(n, &found, &Device::Host).unwrap();
+        let to = back.view_mut();
+        quant_read_into(message.view(), to.codes, to.scales).unwrap();
+        let numbers =
+            |of: &Quantised| dequant::<f32>(of.codes.view(), of.scales.view(), n, &found).unwrap().to_vec().unwrap();
+        assert_eq!(numbers(&back), numbers(&sent), "{format:?}");
+        let mut other = Quantised::empty(n + 64, &found, &Device::Host).unwrap();
+        let to = other.view_mut();
+        assert!(quant_read_into(message.view(), to.codes, to.scales).unwrap_err().to_string().contains("codes"));
+    }
 }
