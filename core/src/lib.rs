@@ -16,6 +16,7 @@ mod linear;
 mod loss;
 mod lowrank;
 mod map;
+mod memory;
 mod norm;
 mod optim;
 mod pool;
@@ -80,6 +81,8 @@ pub use lowrank::{
     lowrank_restore, lowrank_restore_into, lowrank_right, lowrank_right_into, lowrank_sum, lowrank_sum_into,
 };
 pub use map::{add_into, cast, cast_into, copy_into, scale_into};
+#[cfg(feature = "std")]
+pub use memory::kept::keep_memory;
 pub use norm::{
     BatchNorm, batch_norm, batch_norm_backward, batch_norm_backward_into, batch_norm_backward_workspace, batch_norm_by,
     batch_norm_by_into, batch_norm_into, layer_norm, layer_norm_backward, layer_norm_backward_into, layer_norm_into,

@@ -1,5 +1,6 @@
+use crate::memory::Memory;
 use crate::{Data, DataMut, View, ViewMut};
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 use latens_kernels::{Element, Error, Layout, Result};
 
 /// Where a tensor lives.
@@ -13,7 +14,7 @@ pub enum Device {
 }
 
 enum Storage<T> {
-    Host(Vec<T>),
+    Host(Memory<T>),
     #[cfg(feature = "cuda")]
     Cuda(latens_cuda::Buffer<T>),
 }
@@ -38,27 +39,30 @@ impl Device {
 }
 
 impl<T: Element, const R: usize> Tensor<T, R> {
-    /// A packed tensor: zeros on the host, undefined contents on a GPU. For outputs.
+    /// A packed tensor of elements of any value. For outputs.
     pub fn empty(dims: [usize; R], device: &Device) -> Result<Self> {
         Self::alloc(Layout::packed(dims)?, device)
     }
 
     /// A packed tensor of zeros.
     pub fn zeros(dims: [usize; R], device: &Device) -> Result<Self> {
-        #[allow(unused_mut)] // the host's is zero already
-        let mut tensor = Self::empty(dims, device)?;
-        #[cfg(feature = "cuda")]
-        if let Storage::Cuda(memory) = &mut tensor.storage {
-            memory.zero()?;
+        let layout = Layout::packed(dims)?;
+        match device {
+            Device::Host => Ok(Self { storage: Storage::Host(Memory::zeros(layout.span())?), layout }),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(device) => {
+                let mut memory = device.alloc(layout.span())?;
+                memory.zero()?;
+                Ok(Self { storage: Storage::Cuda(memory), layout })
+            }
         }
-        Ok(tensor)
     }
 
     /// A packed tensor of these elements. On the host the memory is taken over, not copied.
     pub fn from_vec(from: Vec<T>, dims: [usize; R], device: &Device) -> Result<Self> {
         let layout = Layout::packed(dims)?;
         match device {
-            Device::Host if from.len() == layout.span() => Ok(Self { storage: Storage::Host(from), layout }),
+            Device::Host if from.len() == layout.span() => Ok(Self { storage: Storage::Host(from.into()), layout }),
             _ => Self::from_slice(&from, layout, device),
         }
     }
@@ -86,10 +90,10 @@ impl<T: Element, const R: usize> Tensor<T, R> {
     /// Copy to the host: the span of its layout. On a GPU this is where the host waits.
     pub fn to_vec(&self) -> Result<Vec<T>> {
         match &self.storage {
-            Storage::Host(memory) => Ok(memory.clone()),
+            Storage::Host(memory) => Ok(memory.to_vec()),
             #[cfg(feature = "cuda")]
             Storage::Cuda(memory) => {
-                let mut to = vec![T::default(); self.layout.span()];
+                let mut to = alloc::vec![T::default(); self.layout.span()];
                 memory.read(&mut to)?;
                 Ok(to)
             }
@@ -174,13 +178,7 @@ impl<T: Element, const R: usize> Tensor<T, R> {
 
     fn alloc(layout: Layout<R>, device: &Device) -> Result<Self> {
         let storage = match device {
-            Device::Host => {
-                let mut memory = Vec::<T>::new();
-                let bytes = layout.span().saturating_mul(size_of::<T>());
-                memory.try_reserve_exact(layout.span()).map_err(|_| Error::Memory { bytes })?;
-                drop(memory); // the probe; `vec!` of zeros comes from zeroed pages, which `resize` would touch
-                Storage::Host(vec![T::default(); layout.span()])
-            }
+            Device::Host => Storage::Host(Memory::any(layout.span())?),
             #[cfg(feature = "cuda")]
             Device::Cuda(device) => Storage::Cuda(device.alloc(layout.span())?),
         };

@@ -89,6 +89,7 @@ fn main() {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    latens::keep_memory(1 << 29); // each step makes the same tensors
     let device = match options.device.as_deref() {
         Some("cpu") => Device::Host,
         Some(_) => Device::cuda(0)?,
