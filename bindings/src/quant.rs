@@ -196,8 +196,8 @@ pub unsafe extern "C" fn latens_quant_write(
     })
 }
 
-/// How many numbers a message is of, and how they are packed; rounding is said to be to the nearest. The message may come from a
-/// stranger: all but its codes and scales is checked, and on failure nothing is written.
+/// How many numbers a message is of, and how they are packed; rounding is said to be to the nearest. The message may come
+/// from a stranger: all but its codes and scales is checked, and on failure nothing is written.
 ///
 /// # Safety
 /// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers
