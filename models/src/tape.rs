@@ -29,6 +29,7 @@ use crate::{
 };
 pub use attention::{Heads, Rotary};
 use latens_core::Accumulate;
+#[cfg(feature = "lm")]
 pub(crate) use sequence::decay;
 pub use sequence::{Convolution, Selective};
 use std::collections::BTreeMap;

@@ -33,11 +33,12 @@ void quant() {
   SAME(dropped, 0);
   std::vector<std::uint8_t> message(latens::quant_message(4, settings)), back(4);
   latens::quant_write(Tensor(codes), Tensor(scales, {1, 1}), 4, settings, Tensor(message));
-  SAME(message, 'L', 'T', 'N', 'Q', 1, 0, 8, 0, 32, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40,
+  SAME(message, 'L', 'T', 'N', 'Q', 1, 0, 8, 0, 32, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x3f,
        127, 129, 0, 64);
   const auto head = latens::quant_head(Tensor(message));
   if (head.first != 4 || head.second.format != settings.format || head.second.bits != 8 || head.second.block != 32) std::exit(1);
-  latens::quant_read(Tensor(message), Tensor(back), Tensor(both, {1, 1}));
+  latens::quant_read(Tensor(message), Tensor(back), Tensor(scales, {1, 1}));
+  if (back != codes) std::exit(1);
 }
 
 // A picture of two by two with its class token in the middle.
