@@ -17,16 +17,16 @@
 #define __align__(n) __attribute__((aligned(n)))
 #define __builtin_assume(condition)
 #define __shared__ static thread_local  // a thread of the machine runs one block at a time
-#define LATENS_SHARED(T, name) T* name = reinterpret_cast<T*>(sim::block->shared)
+#define LATENS_SHARED(T, name) T* name = reinterpret_cast<T*>(sim::here.block->shared)
 #define LATENS_ENTRY(name, threads, ...)                            \
   extern "C" void name(__VA_ARGS__);                                \
   static sim::Register registered_##name(#name, threads, name);     \
   extern "C" void name(__VA_ARGS__)
 
-#define threadIdx (sim::thread->index)
-#define blockIdx (sim::block->index)
-#define blockDim (sim::block->size)
-#define gridDim (sim::block->grid)
+#define threadIdx (sim::here.thread->index)
+#define blockIdx (sim::here.block->index)
+#define blockDim (sim::here.block->size)
+#define gridDim (sim::here.block->grid)
 #define warpSize 32
 
 struct alignas(8) int2 { int x, y; };

@@ -30,9 +30,7 @@ latens_switch:
 
 namespace sim {
 
-thread_local Thread* thread;
-thread_local Block* block;
-thread_local Runner* runner;
+thread_local Here here;
 
 int number_of(const char* name, int otherwise) {
   const char* value = getenv(name);
@@ -55,7 +53,7 @@ int Runner::choose(uint32_t set) {
 // Leave the running fiber, whose stack pointer goes to *save, for one that can go on. A thread that is `waiting` for
 // memory to change stays ready: it steps behind the others, those that have not begun first.
 void Runner::resume_other(void** save, Thread* waiting) {
-  int count = block.warps, first = waiting ? thread->warp + 1 : thread ? thread->warp : 0;
+  int count = block.warps, first = waiting ? here.thread->warp + 1 : here.thread ? here.thread->warp : 0;
   if (order > 1) first = draw() % count;
   auto keep = [&] {
     if (waiting) warps[waiting->warp].ready |= 1u << waiting->lane;
@@ -66,8 +64,8 @@ void Runner::resume_other(void** save, Thread* waiting) {
     int lane = choose(warps[warp].ready);
     warps[warp].ready &= ~(1u << lane);
     keep();
-    thread = &threads[warp * 32 + lane];
-    return latens_switch(save, thread->stack_pointer);
+    here.thread = &threads[warp * 32 + lane];
+    return latens_switch(save, here.thread->stack_pointer);
   }
   if (started < block.threads) {
     keep();
@@ -123,28 +121,30 @@ void Runner::finish_warp(int w, uint32_t mask) {
 // A barrier waits for those only that have not returned. A warp operation must not name a lane that has: what it would
 // read there is undefined.
 void Runner::thread_returned() {
-  Warp& warp = warps[thread->warp];
-  warp.returned |= 1u << thread->lane;
+  const Thread* me = here.thread;
+  Warp& warp = warps[me->warp];
+  warp.returned |= 1u << me->lane;
   --live;
   for (int lane = 0; lane < 32; ++lane)
-    if (warp.waiting >> lane & 1 && warp.masks[lane] >> thread->lane & 1)
-      fail("lane %d returned, and lane %d names it in %s", thread->lane, lane, threads[thread->warp * 32 + lane].operation);
+    if (warp.waiting >> lane & 1 && warp.masks[lane] >> me->lane & 1)
+      fail("lane %d returned, and lane %d names it in %s", me->lane, lane, threads[me->warp * 32 + lane].operation);
   if (live && at_barrier == live) leave_barrier();
 }
 
 // The body of a fiber: threads, one after the other, until none is left to begin.
 static void run_threads() {
-  char* stack = runner->stacks.mine();
-  while (runner->started < runner->block.threads) {
-    Thread* me = &runner->threads[runner->start[runner->started++]];
-    thread = me;
-    runner->entry->call(runner->entry->function, runner->arguments);
-    thread = me;
-    runner->thread_returned();
+  Runner& r = *here.runner;
+  char* stack = r.stacks.mine();
+  while (r.started < r.block.threads) {
+    Thread* me = &r.threads[r.start[r.started++]];
+    here.thread = me;
+    r.entry->call(r.entry->function, r.arguments);
+    here.thread = me;
+    r.thread_returned();
   }
-  runner->stacks.give_back(stack);  // taken by nobody before the switch below
+  r.stacks.give_back(stack);  // taken by nobody before the switch below
   void* never;
-  runner->resume_other(&never);
+  r.resume_other(&never);
   abort();
 }
 
@@ -170,7 +170,7 @@ void Runner::reset() {
   started = at_barrier = 0;
   live = block.threads;
   barrier = nullptr;
-  thread = nullptr;
+  here.thread = nullptr;
   fault.clear();
   stacks.reset();
 }
@@ -178,7 +178,7 @@ void Runner::reset() {
 // One block, from its first thread to its last; false if it failed.
 bool Runner::run(unsigned shared_bytes) {
   reset();
-  sim::block = &block;
+  here.block = &block;
   if (shared_bytes) memset(block.shared, 0xff, shared_bytes);  // a float read before it is written is NaN
   resume_other(&home);
   return fault.empty();

@@ -41,8 +41,6 @@ struct Runner {
   [[noreturn]] void fail(const char* format, ...);
 };
 
-extern thread_local Runner* runner;
-
 // A number of the environment.
 int number_of(const char* name, int otherwise);
 

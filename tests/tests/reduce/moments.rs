@@ -36,7 +36,7 @@ fn cases<T: Float>() -> Vec<([usize; 3], Vec<T>)> {
         let all = [normal::<T>(count, 1.0, seed), far, equal, numbers::<T>(count, seed)].map(|x| (sizes, x));
         all.into_iter().take(if count > 2000 { 1 } else { 4 })
     };
-    let sizes = CASES.iter().filter(|sizes| !small() || sizes[0] * sizes[1] < 10_000);
+    let sizes = CASES.iter().filter(|sizes| !small() || sizes[0] * sizes[1] < 5000);
     (0..).zip(sizes).flat_map(of).collect()
 }
 
