@@ -74,6 +74,12 @@ impl<'a, T: Float> Screen<'a, T> {
     }
 
     pub(super) fn search(mut self, latents: Range<usize>, sink: &mut impl Sink) {
+        let rest = self.scan(latents);
+        self.settle(rest, sink);
+    }
+
+    /// Fill the lists. What comes back is to be searched without them.
+    pub(super) fn scan(&mut self, latents: Range<usize>) -> Range<usize> {
         let tiles = (CHUNK / (4 * LATENTS * self.steps).max(1)).clamp(1, 16);
         let mut chunk = Vec::new();
         for first in latents.clone().step_by(tiles * LATENTS) {
@@ -89,12 +95,15 @@ impl<'a, T: Float> Screen<'a, T> {
                 chunk.iter().for_each(|rounded| self.tile(panel, rounded));
             }
             if self.lists.vain() {
-                let (search, block) = (self.search, self.block.clone());
-                self.settle(sink);
-                return search.search(block, end..latents.end, sink);
+                return end..latents.end;
             }
         }
-        self.settle(sink);
+        latents.end..latents.end
+    }
+
+    /// Screens of the same rows and other latents: what they know together.
+    pub(super) fn join(all: &mut [&mut Self]) {
+        Lists::join(&mut all.iter_mut().map(|screen| &mut screen.lists).collect::<Vec<_>>());
     }
 
     /// Products of a panel with twelve rows, of which those that may count go to the lists.
@@ -127,20 +136,20 @@ impl<'a, T: Float> Screen<'a, T> {
     }
 
     /// Compute all that is left, and hand it on: latent by latent for some rows, so that rows of `w` are read once for all
-    /// of these.
-    fn settle(mut self, sink: &mut impl Sink) {
+    /// of these. Then `rest`.
+    pub(super) fn settle(mut self, rest: Range<usize>, sink: &mut impl Sink) {
         /// Rows that share those of `w`.
         const TOGETHER: usize = 512;
         /// Products between the asking for a row and its use.
         const AHEAD: usize = 6;
-        let mut left = Vec::new();
+        let (mut came, mut left) = (Vec::new(), Vec::new());
+        let mut begin = vec![0_u32; self.search.n];
         for first in (0..self.block.len()).step_by(TOGETHER) {
-            left.clear();
+            came.clear();
             for row in first..self.block.len().min(first + TOGETHER) {
-                left.extend(self.lists.left(row).map(|latent| (latent, row)));
+                came.extend(self.lists.left(row).iter().map(|&latent| (latent, row)));
             }
-            // Latents of a row came by rising number, but for those of lists that had to be sorted.
-            left.sort_unstable();
+            by_latent(&came, &mut begin, &mut left);
             for (at, &(latent, row)) in left.iter().enumerate() {
                 if let Some(&(latent, row)) = left.get(at + AHEAD) {
                     for row in [self.x(row), self.search.row(latent as usize)] {
@@ -153,11 +162,32 @@ impl<'a, T: Float> Screen<'a, T> {
                 }
             }
         }
+        if !rest.is_empty() {
+            self.search.search(self.block, rest, sink);
+        }
     }
 
     /// A row of the block.
     fn x(&self, row: usize) -> &'a [T] {
         &self.search.x[(self.block.start + row) * self.search.x_stride..][..self.search.dim]
+    }
+}
+
+/// Pairs of a latent and a row by rising latent, in the order in which they came where that is equal. `begin` has a place for each
+/// latent.
+fn by_latent(came: &[(u32, usize)], begin: &mut [u32], to: &mut Vec<(u32, usize)>) {
+    begin.fill(0);
+    came.iter().for_each(|&(latent, _)| begin[latent as usize] += 1);
+    let mut before = 0;
+    for begin in begin.iter_mut() {
+        before += core::mem::replace(begin, before);
+    }
+    to.clear();
+    to.resize(came.len(), (0, 0));
+    for &pair in came {
+        let at = &mut begin[pair.0 as usize];
+        to[*at as usize] = pair;
+        *at += 1;
     }
 }
 

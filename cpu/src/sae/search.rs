@@ -72,8 +72,26 @@ impl<'a, T: Float> Search<'a, T> {
         sink: impl Fn(Range<usize>, Range<usize>) -> S + Sync + Send,
     ) -> (Vec<Range<usize>>, Vec<S>) {
         let (blocks, ranges) = self.split();
-        let found = tasks((0..blocks.len() * ranges.len()).collect(), |_, task: usize| {
-            let (rows, latents) = (blocks[task / ranges.len()].clone(), ranges[task % ranges.len()].clone());
+        let parts: Vec<_> =
+            blocks.iter().flat_map(|rows| ranges.iter().map(move |latents| (rows.clone(), latents.clone()))).collect();
+        if let (Some(k), true) = (self.screened, ranges.len() > 1) {
+            // Ranges are told what others found before they compute what is left: of all of them only `k` a row count.
+            let mut screens = tasks(parts, |_, (rows, latents)| {
+                let sink = sink(rows.clone(), latents.clone());
+                let mut screen = Screen::new(self, rows, k, &sink);
+                let rest = screen.scan(latents);
+                (screen, rest, sink)
+            });
+            for of_block in screens.chunks_mut(ranges.len()) {
+                Screen::join(&mut of_block.iter_mut().map(|(screen, ..)| screen).collect::<Vec<_>>());
+            }
+            let found = tasks(screens, |_, (screen, rest, mut sink)| {
+                screen.settle(rest, &mut sink);
+                sink
+            });
+            return (blocks, found);
+        }
+        let found = tasks(parts, |_, (rows, latents)| {
             let mut sink = sink(rows.clone(), latents.clone());
             match self.screened {
                 Some(k) => Screen::new(self, rows, k, &sink).search(latents, &mut sink),

@@ -10,23 +10,16 @@ pub(super) struct Lists {
     level: Level,
     /// How many are wanted of each row.
     k: usize,
-    /// At most [`capacity`] of each row.
-    doubts: Vec<Doubt>,
+    /// The low and high ends of products, and their latents: at most [`capacity`] of each row. NaN or infinite where nothing is
+    /// known.
+    lows: Vec<f32>,
+    highs: Vec<f32>,
+    latents: Vec<u32>,
     lens: Vec<u32>,
     /// What a high end must reach; NaN past the last row, which no number is below.
     limits: Vec<f32>,
-    /// The low ends of a list, for [`least_of`].
-    lows: Vec<f32>,
     /// How often a list had to be decided by its values.
     decided: usize,
-}
-
-/// A product between two ends. Where nothing is known they are NaN or infinite.
-#[derive(Clone, Copy, Default)]
-struct Doubt {
-    low: f32,
-    high: f32,
-    latent: u32,
 }
 
 /// What sums and comparisons of `f32` may add to an error, relative to a bound.
@@ -41,9 +34,10 @@ fn capacity(k: usize) -> usize {
 impl Lists {
     /// Empty ones, for values that reach these bounds.
     pub(super) fn new(level: Level, k: usize, rows: usize, bounds: Vec<f32>) -> Self {
-        let doubts = vec![Doubt::default(); rows * capacity(k)];
+        let slots = rows * capacity(k);
+        let (lows, highs, latents) = (vec![0.0; slots], vec![0.0; slots], vec![0; slots]);
         let limits = bounds.into_iter().map(below).collect();
-        Self { level, k, doubts, lens: vec![0; rows], limits, lows: vec![0.0; capacity(k)], decided: 0 }
+        Self { level, k, lows, highs, latents, lens: vec![0; rows], limits, decided: 0 }
     }
 
     pub(super) fn limits(&self, first: usize) -> &[f32] {
@@ -54,8 +48,9 @@ impl Lists {
     pub(super) fn ahead(&self, rows: Range<usize>) {
         for (row, &len) in rows.clone().zip(&self.lens[rows]) {
             let at = row * capacity(self.k) + len as usize;
-            prefetch(&self.doubts, at);
-            prefetch(&self.doubts, at + 5);
+            prefetch(&self.lows, at);
+            prefetch(&self.highs, at);
+            prefetch(&self.latents, at);
         }
     }
 
@@ -64,7 +59,8 @@ impl Lists {
     #[inline(always)]
     pub(super) fn push(&mut self, row: usize, high: f32, error: f32, latent: u32, value: impl Fn(u32) -> f32) {
         let (capacity, len) = (capacity(self.k), self.lens[row] as usize);
-        self.doubts[row * capacity + len] = Doubt { low: high - 2.0 * error, high, latent };
+        let at = row * capacity + len;
+        (self.lows[at], self.highs[at], self.latents[at]) = (high - 2.0 * error, high, latent);
         self.lens[row] = len as u32 + 1;
         if len + 1 == capacity {
             self.keep(row);
@@ -74,20 +70,25 @@ impl Lists {
         }
     }
 
+    /// Where the list of a row is.
+    fn of(&self, row: usize) -> Range<usize> {
+        let first = row * capacity(self.k);
+        first..first + self.lens[row] as usize
+    }
+
     /// Raise the limit of a row to the `k`-th largest low end, and drop what cannot reach it.
     #[inline(never)]
     fn keep(&mut self, row: usize) {
-        let list = &mut self.doubts[row * capacity(self.k)..][..self.lens[row] as usize];
-        let lows = &mut self.lows[..list.len()];
-        lows.iter_mut().zip(&*list).for_each(|(low, doubt)| *low = doubt.low);
-        let limit = &mut self.limits[row];
+        let list = self.of(row);
+        let (lows, highs) = (&mut self.lows[list.clone()], &mut self.highs[list.clone()]);
+        let (latents, limit) = (&mut self.latents[list], &mut self.limits[row]);
         if let Some(low) = least_of(self.level, lows, self.k, *limit) {
             *limit = limit.max(below(low - low.abs() * SLACK));
             let mut kept = 0;
-            for at in 0..list.len() {
-                list[kept] = list[at];
+            for at in 0..highs.len() {
                 // A NaN stays.
-                let drops = list[at].high < *limit;
+                let drops = highs[at] < *limit;
+                (lows[kept], highs[kept], latents[kept]) = (lows[at], highs[at], latents[at]);
                 kept += usize::from(!drops);
             }
             self.lens[row] = kept as u32;
@@ -98,13 +99,13 @@ impl Lists {
     #[cold]
     fn decide(&mut self, row: usize, value: impl Fn(u32) -> f32) {
         self.decided += 1;
-        let list = &mut self.doubts[row * capacity(self.k)..][..self.lens[row] as usize];
-        for doubt in &mut *list {
-            let value = value(doubt.latent);
-            (doubt.low, doubt.high) = (value, value);
-        }
+        let list = self.of(row);
+        let mut all: Vec<_> = self.latents[list.clone()].iter().map(|&latent| (value(latent), latent)).collect();
         // Equal values came by rising latent; NaN is last.
-        list.sort_by(|a, b| f32::total_cmp(&number(b.low), &number(a.low)));
+        all.sort_by(|a, b| f32::total_cmp(&number(b.0), &number(a.0)));
+        for (at, (value, latent)) in list.zip(all) {
+            (self.lows[at], self.highs[at], self.latents[at]) = (value, value, latent);
+        }
         self.lens[row] = self.k as u32;
         self.keep(row);
     }
@@ -115,10 +116,24 @@ impl Lists {
         self.decided > self.lens.len()
     }
 
+    /// Raise the limits of the same rows, of which each of `all` has met other latents.
+    pub(super) fn join(all: &mut [&mut Self]) {
+        let Some((rows, level, k)) = all.first().map(|lists| (lists.lens.len(), lists.level, lists.k)) else { return };
+        let mut lows = Vec::new();
+        for row in 0..rows {
+            lows.clear();
+            let from = all.iter().map(|lists| lists.limits[row]).fold(f32::NEG_INFINITY, f32::max);
+            all.iter().for_each(|lists| lows.extend_from_slice(&lists.lows[lists.of(row)]));
+            let low = least_of(level, &lows, k, from);
+            let limit = low.map_or(from, |low| from.max(below(low - low.abs() * SLACK)));
+            all.iter_mut().for_each(|lists| lists.limits[row] = limit);
+        }
+    }
+
     /// The latents that are left for a row, in the order in which they came.
-    pub(super) fn left(&mut self, row: usize) -> impl Iterator<Item = u32> {
+    pub(super) fn left(&mut self, row: usize) -> &[u32] {
         self.keep(row);
-        self.doubts[row * capacity(self.k)..][..self.lens[row] as usize].iter().map(|doubt| doubt.latent)
+        &self.latents[self.of(row)]
     }
 }
 
