@@ -1,6 +1,7 @@
 //! Training that would not be sound: rows that are no numbers, states that lie, states of a run on other data.
 use latens::io::Error;
-use latens::sae::{Config, Contexts, Format, Origin, Revive, Trainer, Variant};
+use latens::lm::{self, Decoder, Point, Site};
+use latens::sae::{Config, Contexts, Format, Origin, Revive, Splice, Trainer, Variant, spliced_loss};
 use latens::{Device, Philox, Tensor};
 use latens_tests::files::folder;
 use latens_tests::{devices, place};
@@ -103,6 +104,21 @@ fn a_state_of_other_data_or_settings_is_not_resumed() {
     let said = resume(&Config { k: 2, ..on(4) });
     assert!(said.contains("other settings"), "{said}");
     assert_ne!(contexts(4).sha256(), Contexts { length: 2, ..contexts(4) }.sha256());
+}
+
+/// A loss over no token is none.
+#[test]
+fn contexts_of_which_no_token_has_a_next_one() {
+    let model = Decoder::random(lm::Config::llama(1, 16, 2, 50, 16), 0, &Device::Host).unwrap();
+    let loss = |length: usize| {
+        let contexts = Contexts { ids: vec![1; 2 * length], length };
+        spliced_loss(&model, Site { layer: 0, point: Point::Residual }, &contexts, Splice::Zero, |_| ())
+    };
+    for length in 0..4 {
+        let said = loss(length).unwrap_err().to_string();
+        assert!(said.contains("length") && said.contains(&format!("contexts of {length} tokens")), "{said}");
+    }
+    assert!(loss(4).unwrap() > 0.0);
 }
 
 /// A state with its note changed by hand.

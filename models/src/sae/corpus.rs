@@ -31,7 +31,7 @@ impl Corpus {
     /// the beginning of a text, if it has one.
     ///
     /// # Errors
-    /// A file that cannot be read, too little text, or contexts of no more than [`Contexts::SKIPPED`] tokens.
+    /// A file that cannot be read or is not UTF-8, too little text, or contexts of no more than [`Contexts::SKIPPED`] tokens.
     pub fn read(lm: &LanguageModel, path: &Path, length: usize, [train, held]: [usize; 2], seed: u64) -> Result<Self> {
         if length <= Contexts::SKIPPED {
             return Err(Error::setting(
@@ -86,7 +86,7 @@ fn documents(path: &Path) -> Result<Vec<String>> {
     }
     let read = |path: &PathBuf| {
         let bytes = fs::read(path).map_err(Error::system(path, "read"))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        String::from_utf8(bytes).map_err(|error| Error::content(path, format!("is not UTF-8: {error}")))
     };
     files.iter().map(read).collect()
 }
@@ -166,5 +166,23 @@ impl Contexts {
             tell(count * width);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text that is none would be other text: it is refused, and the file is named.
+    #[test]
+    fn documents_are_utf8() {
+        let folder = std::env::temp_dir().join(format!("latens-corpus-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("a.txt"), "plain, and ö").unwrap();
+        fs::write(folder.join("b.txt"), [b'c', 0xff]).unwrap();
+        assert_eq!(documents(&folder.join("a.txt")).unwrap(), ["plain, and ö"]);
+        let said = documents(&folder).unwrap_err().to_string();
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(said.contains("b.txt") && said.contains("not UTF-8"), "{said}");
     }
 }

@@ -1,6 +1,6 @@
 //! How good an autoencoder is, on text that it was not trained on.
 use super::{Contexts, Gate, Sae, initial};
-use crate::io::Result;
+use crate::io::{Error, Result};
 use crate::lm::{Decoder, Hooks, Point, Site};
 use crate::{Tensor, View, copy_into, sae_decode};
 
@@ -97,7 +97,7 @@ pub enum Splice<'a> {
 /// [`Contexts::SKIPPED`] positions of a context stay as they are, so they are not counted either.
 ///
 /// # Errors
-/// Those of the model and of the autoencoder.
+/// Those of the model and of the autoencoder, and contexts of which no token counts.
 pub fn spliced_loss(
     model: &Decoder,
     site: Site,
@@ -119,6 +119,10 @@ fn spliced_losses<const N: usize>(
 ) -> Result<[f64; N]> {
     const BATCH: usize = 8;
     let length = contexts.length;
+    if length < Contexts::SKIPPED + 2 {
+        let what = format!("contexts of {length} tokens: none after the first {} has a next one", Contexts::SKIPPED);
+        return Err(Error::setting("length", what));
+    }
     let (mut sums, mut count) = ([0.0; N], 0_usize);
     for ids in contexts.ids.chunks(BATCH * length) {
         let batch = ids.len() / length;
