@@ -112,6 +112,9 @@ unsafe fn add_products512(rows: Rows<'_>, starts: [usize; ROWS], lanes: &[[f32; 
     }
 }
 
+/// Copying columns that lie apart together first, as their lines have one place in the first-level cache and each is read in
+/// four quarters: `right` took 1.0 to 1.3 of the time (Zen 3).
+///
 /// # Safety
 /// As [`add_products512`].
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
