@@ -60,6 +60,9 @@ impl Call {
         to: *mut N,
         make: impl FnOnce() -> Result<N, Failure>,
     ) -> Result<(), Failure> {
+        if !to.is_aligned() {
+            return Err(Name { op: self.op, arg }.wrong(LatensStatus::Value, "is not aligned"));
+        }
         // SAFETY: the promise of `Entry::new`.
         unsafe { give(to, self.op, arg, make) }
     }

@@ -98,8 +98,8 @@ pub(crate) mod kept {
     /// The operating system hands memory out page by page, at a cost that for large tensors is that of the work done on them. A loop
     /// that makes the same tensors again and again, as training does, finds them here instead.
     pub fn keep_memory(bytes: usize) {
-        LIMIT.store(bytes, Ordering::Relaxed);
         let mut kept = kept();
+        LIMIT.store(bytes, Ordering::Relaxed);
         if kept.bytes > bytes {
             let gone = core::mem::take(&mut kept.lists);
             kept.bytes = 0;
@@ -128,11 +128,16 @@ pub(crate) mod kept {
     }
 
     pub(crate) fn give<T: Element>(piece: Vec<T>) {
-        let (limit, bytes) = (LIMIT.load(Ordering::Relaxed), piece.capacity() * size_of::<T>());
-        if bytes < LEAST || bytes > limit {
+        let bytes = piece.capacity() * size_of::<T>();
+        if bytes < LEAST || bytes > LIMIT.load(Ordering::Relaxed) {
             return;
         }
         let mut kept = kept();
+        // Again, now that nobody changes it.
+        let limit = LIMIT.load(Ordering::Relaxed);
+        if bytes > limit {
+            return;
+        }
         let mut gone = BTreeMap::new();
         if kept.bytes + bytes > limit {
             gone = core::mem::take(&mut kept.lists);

@@ -206,22 +206,22 @@ pub enum Order {
 }
 
 impl Order {
-    /// Row by position: `height * width` rows, and one more if a class token lies at row `class`.
+    /// Row by position: `height * width` rows, and one more if a class token lies at row `token`.
     ///
     /// # Errors
     /// `Range` if the class token is past the end or there are more rows than an `i32` counts, `Value` if squares do not fill the
     /// picture.
-    pub fn table(self, height: usize, width: usize, class: Option<usize>) -> Result<Vec<u32>> {
-        let (op, max) = ("orders", i32::MAX as usize - 1);
+    pub fn table(self, height: usize, width: usize, token: Option<usize>) -> Result<Vec<u32>> {
+        let (op, max) = ("scan_order", i32::MAX as usize - 1);
         let patches = height.saturating_mul(width);
         if patches > max {
             return Err(Error::Range { op, arg: "height * width", max, got: patches });
         }
-        if let Some(got) = class.filter(|&class| class > patches) {
-            return Err(Error::Range { op, arg: "class", max: patches, got });
+        if let Some(got) = token.filter(|&token| token > patches) {
+            return Err(Error::Range { op, arg: "token", max: patches, got });
         }
         // Patch number to row: the class token lies before the patches that follow it.
-        let row = |patch: usize| patch + usize::from(class.is_some_and(|class| patch >= class));
+        let row = |patch: usize| patch + usize::from(token.is_some_and(|token| patch >= token));
         let mut rows: Vec<usize> = match self {
             Order::Forward | Order::Reverse => (0..patches).map(row).collect(),
             Order::Column | Order::ColumnReverse => {
@@ -231,7 +231,8 @@ impl Order {
                 if side == 0 || !height.is_multiple_of(side) || !width.is_multiple_of(side) {
                     return Err(Error::Value { op, arg: "side", want: "a divisor of both sides of the picture" });
                 }
-                let (across, square) = (width / side, side * side);
+                // Of a picture without patches, any side is a divisor.
+                let (across, square) = (width / side, side.saturating_mul(side));
                 let patch = |i: usize| {
                     let (which, within) = (i / square, i % square);
                     (which / across * side + within / side) * width + which % across * side + within % side
@@ -239,8 +240,8 @@ impl Order {
                 (0..patches).map(|i| row(patch(i))).collect()
             }
         };
-        if let Some(class) = class {
-            rows.insert(class, class);
+        if let Some(token) = token {
+            rows.insert(token, token);
         }
         if matches!(self, Order::Reverse | Order::ColumnReverse) {
             rows.reverse();

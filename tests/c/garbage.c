@@ -115,9 +115,12 @@ static void settings(void) {
   REFUSED(latens_scan_order(device, 9, 0, 2, 2, -1, &rows), VALUE, "scan_order: order");
   REFUSED(latens_scan_order(device, 0, 0, 2, 3, -1, &rows), SIZE, "scan_order: rows");
   REFUSED(latens_scan_order(device, 0, 0, SIZE_MAX, SIZE_MAX, -1, &rows), SIZE, "scan_order: rows");
-  REFUSED(latens_scan_order(device, 0, 0, 3, 1, 4, &rows), RANGE, "class");
-  REFUSED(latens_scan_order(device, LATENS_ORDER_CLUSTER, 0, 2, 2, -1, &rows), VALUE, "side");
+  REFUSED(latens_scan_order(device, 0, 0, 3, 1, 4, &rows), RANGE, "scan_order: token");
+  REFUSED(latens_scan_order(device, LATENS_ORDER_CLUSTER, 0, 2, 2, -1, &rows), VALUE, "scan_order: side");
   REFUSED(latens_scan_order(device, 0, 0, 2, 2, -1, NULL), NULL, "scan_order: rows");
+  int64_t nothing = 0;
+  LatensTensor empty = make(NULL, 1, 32, 1, &nothing);
+  OK(latens_scan_order(device, LATENS_ORDER_CLUSTER, SIZE_MAX, 0, 0, -1, &empty));
   OK(latens_scan_order(device, LATENS_ORDER_CLUSTER, 2, 2, 2, -1, &rows));
 }
 
@@ -186,7 +189,7 @@ static void messages(void) {
   size_t n = 7, bytes = 0;
   REFUSED(latens_quant_message(33, &q, NULL), NULL, "quant_message: bytes");
   REFUSED(latens_quant_message(33, NULL, &bytes), NULL, "quant_message: settings");
-  REFUSED(latens_quant_message(SIZE_MAX, &q, &bytes), TOO_LARGE, "");
+  REFUSED(latens_quant_message(SIZE_MAX, &q, &bytes), TOO_LARGE, "more elements than");
   OK(latens_quant_message(33, &q, &bytes));
   CHECK(bytes == sizeof sent);
   REFUSED(latens_quant_write(&c, &s, 34, &q, &m), SIZE, "codes");
@@ -200,6 +203,9 @@ static void messages(void) {
     CHECK(latens_quant_head(&m, &n, &found) != LATENS_STATUS_OK && latens_quant_read(&m, &b, &s) != LATENS_STATUS_OK);
     sent[bit / 8] ^= (uint8_t)(1 << bit % 8);
   }
+  sent[24] ^= 1;
+  REFUSED(latens_quant_head(&m, &n, &found), VALUE, "as many bytes as its head counts");
+  sent[24] ^= 1;
   for (whole = 0; whole < 73; whole++) REFUSED(latens_quant_head(&m, &n, &found), SIZE, "message");
   CHECK(n == 7);
   OK(latens_quant_head(&m, &n, &found));

@@ -163,10 +163,11 @@ fn orders_of_pictures() {
     let cluster = Order::Cluster { side: 2 };
     assert_eq!(cluster.table(2, 4, None).unwrap(), [0, 1, 4, 5, 2, 3, 6, 7]);
     assert_eq!(cluster.table(4, 2, Some(0)).unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    let range = Error::Range { op: "orders", arg: "class", max: 4, got: 5 };
+    let range = Error::Range { op: "scan_order", arg: "token", max: 4, got: 5 };
     assert_eq!(Order::Forward.table(2, 2, Some(5)), Err(range));
-    let value = Error::Value { op: "orders", arg: "side", want: "a divisor of both sides of the picture" };
+    let value = Error::Value { op: "scan_order", arg: "side", want: "a divisor of both sides of the picture" };
     assert_eq!(cluster.table(3, 2, None), Err(value));
+    assert_eq!(Order::Cluster { side: usize::MAX }.table(0, 0, None).unwrap(), []);
 }
 
 /// On the host a bad table is an error, and nothing is written; on CUDA all outputs are NaN.

@@ -32,7 +32,11 @@ fn kept_memory_is_used_again() {
     );
     assert!(a.host().unwrap().iter().all(|&x| x == 7.0) && b.host().unwrap().iter().all(|&x| x == 0.0));
     drop((a, b));
+    drop(full(1 << 21));
     latens::keep_memory(0);
+    drop(full(1 << 21));
+    // What had been kept would be found again.
+    latens::keep_memory(1 << 24);
     let after = Tensor::<f32, 1>::empty([1 << 21], &Device::Host).unwrap();
     assert!(after.host().unwrap().iter().all(|&x| x == 0.0));
 }

@@ -23,7 +23,7 @@ use crate::tile::{Panels, ROWS as LATENTS, Tile, pack::turned};
 use alloc::{vec, vec::Vec};
 use core::{array::from_fn, ops::Range};
 use latens_kernels::Float;
-use lists::Lists;
+use lists::{Lists, below};
 use round::round;
 
 /// A block of rows of `x`, and what may be among the largest of each.
@@ -156,14 +156,36 @@ impl<'a, T: Float> Screen<'a, T> {
                         (0..row.len()).step_by(16).for_each(|at| prefetch(row, at));
                     }
                 }
-                let value = value(self.search, self.x(row), latent as usize);
-                if value >= sink.bound(row) {
-                    sink.push(row, value, latent);
-                }
+                self.candidate(row, latent, sink);
             }
         }
         if !rest.is_empty() {
-            self.search.search(self.block, rest, sink);
+            self.rest(rest, sink);
+        }
+    }
+
+    /// Search without lists. Where that begins hangs on what else is searched, and no number may: what may count is computed as
+    /// the rest is, in one order of sums.
+    fn rest(&self, latents: Range<usize>, sink: &mut impl Sink) {
+        let (level, mut pairs) = (self.search.level, vec![0; self.steps]);
+        let mut norm = |row: &[T]| {
+            let known = round(level, row, &mut pairs);
+            known.norm + known.lost
+        };
+        let longest = latents.clone().map(|latent| norm(self.search.row(latent))).fold(0.0, f32::max);
+        let apart: Vec<f32> =
+            (0..self.block.len()).map(|row| sums(self.search.dim) * norm(self.x(row)) * longest).collect();
+        for row in (0..apart.len()).filter(|&row| !apart[row].is_finite()) {
+            latents.clone().for_each(|latent| self.candidate(row, latent as u32, sink));
+        }
+        self.search.search(self.block.clone(), latents, &mut Anew { screen: self, sink, apart: &apart });
+    }
+
+    /// Compute a product, and hand it on if it counts.
+    fn candidate(&self, row: usize, latent: u32, sink: &mut impl Sink) {
+        let value = value(self.search, self.x(row), latent as usize);
+        if value >= sink.bound(row) {
+            sink.push(row, value, latent);
         }
     }
 
@@ -196,6 +218,32 @@ fn value<T: Float>(search: &Search<T>, x: &[T], latent: usize) -> f32 {
     gather::dot(search.level, x, search.row(latent)) + search.bias[latent].to_f32()
 }
 
+/// What sums of products of two rows, of any order, may be apart by, and as much again, beside their norms.
+fn sums(dim: usize) -> f32 {
+    (dim + 16) as f32 * 2.0 * f32::EPSILON
+}
+
+/// A sink of products that were added up in another order than the sums of [`value`].
+struct Anew<'s, 'a, T: Float, S> {
+    screen: &'s Screen<'a, T>,
+    sink: &'s mut S,
+    /// How far apart the two may be, for each row; not finite where all of it is done.
+    apart: &'s [f32],
+}
+
+impl<T: Float, S: Sink> Sink for Anew<'_, '_, T, S> {
+    fn bound(&self, row: usize) -> f32 {
+        match self.apart.get(row) {
+            Some(apart) if apart.is_finite() => below(self.sink.bound(row)) - apart,
+            _ => f32::NAN,
+        }
+    }
+
+    fn push(&mut self, row: usize, _: f32, latent: u32) {
+        self.screen.candidate(row, latent, self.sink);
+    }
+}
+
 /// Twelve rows of `w`, rounded.
 struct Rounded {
     latents: Range<usize>,
@@ -216,8 +264,8 @@ impl Rounded {
     /// Round some rows; the last stands for those that there are not.
     fn stage<T: Float>(&mut self, search: &Search<T>, latents: Range<usize>) {
         let steps = search.dim.div_ceil(2);
-        // Every one of so many additions may round, here and where the value is computed.
-        let sums = (search.dim + 16) as f32 * 2.0 * f32::EPSILON;
+        // Every addition may round, here and where the value is computed.
+        let sums = sums(search.dim);
         for j in 0..LATENTS {
             let latent = (latents.start + j).min(latents.end - 1);
             let rounded = round(search.level, search.row(latent), &mut self.pairs[j * steps..][..steps]);

@@ -130,7 +130,10 @@ pub fn head(message: &[u8]) -> Result<Plan> {
     let settings = Settings { format, block: u64_at(8) as usize, rounding: Rounding::Nearest };
     let p = plan(n, &settings)?;
     let want = self::message(&p);
-    if message.len() != want || u64_at(24) != rest.len() as u64 { Err(size(want)) } else { Ok(p) }
+    if message.len() != want {
+        return Err(size(want));
+    }
+    if u64_at(24) == rest.len() as u64 { Ok(p) } else { Err(value("of as many bytes as its head counts")) }
 }
 
 /// What a message says: its plan, its scales and its codes.

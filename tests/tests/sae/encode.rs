@@ -3,7 +3,7 @@ use latens_core::{self as core, Device, Error, Float, Layout, Tensor, bf16, f16}
 use latens_cpu::sae::{Level, encode as cpu};
 use latens_kernels::sae::encode as family;
 use latens_tests::encode::{CASES, Case};
-use latens_tests::{Cases, Fenced, Poison, devices, normal, place};
+use latens_tests::{Cases, Fenced, Poison, devices, normal, place, uniform};
 
 /// The cpu at every level, and core on every device: what each of them put out.
 fn all<T: Float>(case: &Case<T>, cases: &mut Cases, mut check: impl FnMut(&str, Vec<T::Acc>, Vec<u32>))
@@ -149,6 +149,36 @@ fn threads_do_not_matter() {
     let one = run(1);
     for threads in [2, 3, 7, 2] {
         assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+/// Nor where lists are given up, at a latent that hangs on how the work is parted: one entry far above the others makes errors
+/// too large for them.
+#[test]
+fn threads_do_not_matter_where_lists_are_vain() {
+    let [rows, dim, n, k] = [256, 64, 4096, 32];
+    let (mut x, mut w) = (uniform::<f32>(rows * dim, -1.0, 1.0, 1), uniform::<f32>(n * dim, -1.0, 1.0, 2));
+    x.iter_mut().skip(5).step_by(dim).for_each(|x| *x = 3000.0);
+    w.iter_mut().skip(5).step_by(dim).for_each(|w| *w *= 0.001);
+    // A row and a latent of which nothing is known.
+    x[7 * dim] = f32::NAN;
+    let bias = normal::<f32>(n, 0.1, 3);
+    let layout = |dims| Layout::packed(dims).unwrap();
+    let p = family::plan(&layout([rows, dim]), &layout([n, dim]), &Layout::packed([n]).unwrap(), k).unwrap();
+    let run = |threads: usize, w: &[f32]| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let (mut v, mut l) = (vec![0.0_f32; rows * k], vec![0; rows * k]);
+        pool.install(|| cpu::forward(&p, &x, w, &bias, &mut v, &mut l));
+        (bits(&v), l)
+    };
+    for unknown in [false, true] {
+        if unknown {
+            w[3000 * dim] = f32::INFINITY;
+        }
+        let one = run(1, &w);
+        for threads in [2, 3, 4] {
+            assert!(run(threads, &w) == one, "{threads} threads, {unknown}");
+        }
     }
 }
 

@@ -83,7 +83,7 @@ impl Lists {
         let (lows, highs) = (&mut self.lows[list.clone()], &mut self.highs[list.clone()]);
         let (latents, limit) = (&mut self.latents[list], &mut self.limits[row]);
         if let Some(low) = least_of(self.level, lows, self.k, *limit) {
-            *limit = limit.max(below(low - low.abs() * SLACK));
+            *limit = limit.max(below(below(low)));
             let mut kept = 0;
             for at in 0..highs.len() {
                 // A NaN stays.
@@ -125,7 +125,7 @@ impl Lists {
             let from = all.iter().map(|lists| lists.limits[row]).fold(f32::NEG_INFINITY, f32::max);
             all.iter().for_each(|lists| lows.extend_from_slice(&lists.lows[lists.of(row)]));
             let low = least_of(level, &lows, k, from);
-            let limit = low.map_or(from, |low| from.max(below(low - low.abs() * SLACK)));
+            let limit = low.map_or(from, |low| from.max(below(below(low))));
             all.iter_mut().for_each(|lists| lists.limits[row] = limit);
         }
     }
@@ -138,8 +138,8 @@ impl Lists {
 }
 
 /// What is surely below a bound, however sums were rounded.
-fn below(bound: f32) -> f32 {
-    bound - bound * SLACK
+pub(super) fn below(bound: f32) -> f32 {
+    bound - bound.abs() * SLACK
 }
 
 /// NaN, of which nothing is known, as the least.
