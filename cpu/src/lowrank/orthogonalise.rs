@@ -1,5 +1,5 @@
 use crate::once::once;
-use crate::simd::best;
+use crate::simd::{best, prefetch_at};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{
     Float,
@@ -29,7 +29,7 @@ fn orthogonalise_impl<A: Float>(p: &Plan<'_>, left: &mut [A], seed: u64) {
 fn one<A: Float>(left: &mut [A], rank: usize, at: usize, seed: u64) {
     let apart = rank.next_multiple_of(WIDE);
     let (mut s, mut w) = (vec![0.0; rank * rank], vec![0.0; rank * rank]);
-    let mut padded = vec![[0.0; WIDE]; apart * apart / WIDE];
+    let mut tiles = vec![[[0.0; WIDE]; WIDE]; (apart / WIDE) * (apart / WIDE)];
     let mut slab = vec![[0.0; WIDE]; SLAB * apart / WIDE];
     let (mut attempt, mut passes) = (0, 0);
     while passes < 2 {
@@ -52,12 +52,14 @@ fn one<A: Float>(left: &mut [A], rank: usize, at: usize, seed: u64) {
             attempt += 1;
             continue;
         }
-        for (row, w) in padded.chunks_exact_mut(apart / WIDE).zip(w.chunks_exact(rank)) {
-            row.iter_mut().flatten().zip(w).for_each(|(to, &w)| *to = w);
+        for (k, row) in w.chunks_exact(rank).enumerate() {
+            for (c, &w) in row.iter().enumerate() {
+                tiles[c / WIDE * (apart / WIDE) + k / WIDE][k % WIDE][c % WIDE] = w;
+            }
         }
         best(
             #[inline(always)]
-            |_| transform(left, rank, &mut slab, &padded),
+            |_| transform(left, rank, &mut slab, &tiles),
         );
         passes += if least >= GOOD { 2 } else { 1 };
     }
@@ -82,13 +84,18 @@ fn widen<A: Float>(rows: &[A], rank: usize, slab: &mut [[f64; WIDE]]) {
 fn gram<A: Float>(left: &[A], rank: usize, slab: &mut [[f64; WIDE]], s: &mut [f64]) {
     let blocks = rank.div_ceil(WIDE);
     s.fill(0.0);
-    for rows in left.chunks(SLAB * rank) {
-        let count = rows.len() / rank;
+    for (at, rows) in left.chunks(SLAB * rank).enumerate() {
+        let (count, next) = (rows.len() / rank, (at + 1) * SLAB * rank);
         widen(rows, rank, slab);
         for (bi, bj) in (0..blocks).flat_map(|bi| (0..=bi).map(move |bj| (bi, bj))) {
             let rows = slab.chunks_exact(blocks).take(count);
-            let sums =
-                if bi == bj { lower(rows.map(|row| &row[bi])) } else { square(rows.map(|row| (&row[bi], &row[bj]))) };
+            // To the compiler not the same memory: it would multiply each pair of a block once, and then shuffle.
+            let others = core::hint::black_box(&*slab).chunks_exact(blocks);
+            let pairs = rows.zip(others).enumerate().map(|(r, (x, y))| {
+                prefetch_at(left, next + r * rank + bj * WIDE);
+                (&x[bi], &y[bj])
+            });
+            let sums = if bi == bj { lower(pairs) } else { square(pairs) };
             for (i, sums) in (bi * WIDE..rank).zip(sums) {
                 let to = &mut s[i * rank..][..rank];
                 to[(bj * WIDE).min(rank)..].iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
@@ -109,19 +116,22 @@ fn square<'a>(rows: impl Iterator<Item = (&'a [f64; WIDE], &'a [f64; WIDE])>) ->
     sums
 }
 
-/// Products of the pairs of one block, without the quarter above the diagonal: so few sums stay in registers.
+/// Products of the pairs of one block, without the quarter above the diagonal. In two loops, for twelve sums in one do not stay in
+/// registers, and one that is stored and loaded again for each row is what the others wait for.
 #[inline(always)]
-fn lower<'a>(rows: impl Iterator<Item = &'a [f64; WIDE]>) -> [[f64; WIDE]; WIDE] {
+fn lower<'a>(rows: impl Iterator<Item = (&'a [f64; WIDE], &'a [f64; WIDE])> + Clone) -> [[f64; WIDE]; WIDE] {
     let (mut left, mut right) = ([[0.0; HALF]; WIDE], [[0.0; HALF]; HALF]);
-    for row in rows {
+    for (x, y) in rows.clone() {
         for i in 0..WIDE {
             for c in 0..HALF {
-                left[i][c] += row[i] * row[c];
+                left[i][c] += x[i] * y[c];
             }
         }
+    }
+    for (x, y) in rows {
         for i in 0..HALF {
             for c in 0..HALF {
-                right[i][c] += row[HALF + i] * row[HALF + c];
+                right[i][c] += x[HALF + i] * y[HALF + c];
             }
         }
     }
@@ -131,39 +141,61 @@ fn lower<'a>(rows: impl Iterator<Item = &'a [f64; WIDE]>) -> [[f64; WIDE]; WIDE]
     sums
 }
 
-/// `P w`, four rows by eight columns at a time; below its diagonal `w` is 0 and adds nothing.
+/// Rows that are transformed at once.
+const ROWS: usize = 2;
+
+/// `P w`. Tiles of `w`: those of its first eight columns, from above, then those of the next.
 #[inline(always)]
-fn transform<A: Float>(left: &mut [A], rank: usize, slab: &mut [[f64; WIDE]], w: &[[f64; WIDE]]) {
-    const ROWS: usize = 4;
+fn transform<A: Float>(left: &mut [A], rank: usize, slab: &mut [[f64; WIDE]], w: &[[[f64; WIDE]; WIDE]]) {
     let blocks = rank.div_ceil(WIDE);
     for rows in left.chunks_mut(SLAB * rank) {
         widen(rows, rank, slab);
-        for (rows, from) in rows.chunks_mut(ROWS * rank).zip(slab.chunks_exact(ROWS * blocks)) {
-            let from = from.as_flattened();
-            for block in 0..blocks {
-                // The last four rows of the block are 0 in its first four columns.
-                let (half, depth) = (block * WIDE + HALF, (block + 1) * WIDE);
-                let from: [&[f64]; ROWS] = core::array::from_fn(|r| &from[r * blocks * WIDE..][..depth]);
-                let mut sums = [[0.0; WIDE]; ROWS];
-                for k in 0..half {
-                    let w = &w[k * blocks + block];
-                    for r in 0..ROWS {
-                        sums[r].iter_mut().zip(w).for_each(|(sum, w)| *sum += from[r][k] * w);
-                    }
-                }
-                for k in half..depth {
-                    let w = &w[k * blocks + block];
-                    for r in 0..ROWS {
-                        sums[r][HALF..].iter_mut().zip(&w[HALF..]).for_each(|(sum, w)| *sum += from[r][k] * w);
-                    }
-                }
-                for (row, sums) in rows.chunks_exact_mut(rank).zip(sums) {
-                    match row[block * WIDE..].first_chunk_mut::<WIDE>() {
+        for (block, w) in w.chunks_exact(blocks).enumerate() {
+            let first = block * WIDE;
+            for (rows, from) in rows.chunks_mut(ROWS * rank).zip(slab.chunks_exact(ROWS * blocks)) {
+                let sums = apply(from, blocks, &w[..=block]);
+                for (r, sums) in sums.into_iter().enumerate() {
+                    // By place: rows as chunks would be a division for each few.
+                    let Some(row) = rows.get_mut(r * rank + first..(r + 1) * rank) else { break };
+                    match row.first_chunk_mut::<WIDE>() {
                         Some(row) => *row = sums.map(A::narrow),
-                        None => row[block * WIDE..].iter_mut().zip(sums).for_each(|(x, sum)| *x = A::narrow(sum)),
+                        None => row.iter_mut().zip(sums).for_each(|(x, sum)| *x = A::narrow(sum)),
                     }
                 }
             }
         }
     }
+}
+
+/// Four rows of `blocks` each, times the tiles of eight columns. Below its diagonal `w` is 0 and adds nothing.
+#[inline(always)]
+fn apply(from: &[[f64; WIDE]], blocks: usize, w: &[[[f64; WIDE]; WIDE]]) -> [[f64; WIDE]; ROWS] {
+    let (mut sums, Some((last, above))) = ([[0.0; WIDE]; ROWS], w.split_last()) else { return [[0.0; WIDE]; ROWS] };
+    let from: [&[[f64; WIDE]]; ROWS] = core::array::from_fn(|r| &from[r * blocks..][..w.len()]);
+    for (b, w) in above.iter().enumerate() {
+        for k in 0..WIDE {
+            for r in 0..ROWS {
+                for c in 0..WIDE {
+                    sums[r][c] += from[r][b][k] * w[k][c];
+                }
+            }
+        }
+    }
+    // The last four rows of the last tile are 0 in its first four columns.
+    let from: [&[f64; WIDE]; ROWS] = from.map(|from| &from[above.len()]);
+    for k in 0..HALF {
+        for r in 0..ROWS {
+            for c in 0..WIDE {
+                sums[r][c] += from[r][k] * last[k][c];
+            }
+        }
+    }
+    for k in HALF..WIDE {
+        for r in 0..ROWS {
+            for c in HALF..WIDE {
+                sums[r][c] += from[r][k] * last[k][c];
+            }
+        }
+    }
+    sums
 }
