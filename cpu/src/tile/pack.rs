@@ -168,9 +168,14 @@ pub(crate) fn entries<'b, T: Float>(level: Level, b: Matrix<'b, T>, words: &Rang
 fn half_of_lanes<T: Float>(pairs: bool, b: Matrix<'_, T>, columns: Range<usize>, to: &mut [u32]) {
     let each = if pairs { 2 } else { 1 };
     if b.across == 1 && columns.len() == HALF && !pairs {
-        for (c, to) in to.as_chunks_mut::<HALF>().0.iter_mut().enumerate() {
-            let row = &b.data[c * b.down + columns.start..][..HALF];
-            to.iter_mut().zip(row).for_each(|(to, &x)| *to = entry(false, x, None));
+        let (to, plain) = (to.as_chunks_mut::<HALF>().0, cast::<T, f32>(b.data).map(super::bits));
+        for (c, to) in to.iter_mut().enumerate() {
+            let at = c * b.down + columns.start;
+            match plain {
+                // Number by number it would be copied so, without vectors. Asking for lines ahead changed nothing.
+                Some(data) => to.copy_from_slice(&data[at..][..HALF]),
+                None => to.iter_mut().zip(&b.data[at..][..HALF]).for_each(|(to, &x)| *to = entry(false, x, None)),
+            }
         }
         return;
     }
