@@ -167,7 +167,7 @@ fn transform<A: Float>(left: &mut [A], rank: usize, slab: &mut [[f64; WIDE]], w:
     }
 }
 
-/// Four rows of `blocks` each, times the tiles of eight columns. Below its diagonal `w` is 0 and adds nothing.
+/// Rows of `blocks` each, times the tiles of eight columns. Below its diagonal `w` is 0 and adds nothing.
 #[inline(always)]
 fn apply(from: &[[f64; WIDE]], blocks: usize, w: &[[[f64; WIDE]; WIDE]]) -> [[f64; WIDE]; ROWS] {
     let (mut sums, Some((last, above))) = ([[0.0; WIDE]; ROWS], w.split_last()) else { return [[0.0; WIDE]; ROWS] };

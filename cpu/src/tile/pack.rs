@@ -172,7 +172,7 @@ fn half_of_lanes<T: Float>(pairs: bool, b: Matrix<'_, T>, columns: Range<usize>,
         for (c, to) in to.iter_mut().enumerate() {
             let at = c * b.down + columns.start;
             match plain {
-                // Number by number it would be copied so, without vectors. Asking for lines ahead changed nothing.
+                // Number by number it would be copied so, without vectors. Asking for lines ahead changed nothing (Zen 3).
                 Some(data) => to.copy_from_slice(&data[at..][..HALF]),
                 None => to.iter_mut().zip(&b.data[at..][..HALF]).for_each(|(to, &x)| *to = entry(false, x, None)),
             }

@@ -1,5 +1,5 @@
 use crate::graph::{CASES, Graph, tensor};
-use latens_core::{Device, Layout, Tensor, Walk, hyper_rank, hyper_rank_into, hyper_rank_workspace};
+use latens_core::{Device, Hypergraph, Layout, Tensor, Walk, hyper_rank, hyper_rank_into, hyper_rank_workspace};
 use latens_kernels::hyper::{rank, weigh};
 use latens_tests::{Cases, Fenced, close, devices, place, uniform};
 
@@ -78,6 +78,41 @@ fn table() {
     }
 }
 
+/// An edge of all vertices beside small ones, and a vertex of all edges: long sums keep to the contract, and ranks sum to 1. More
+/// vertices and edges than one task has.
+#[test]
+fn long_rows() {
+    let (vertices, edges) = (6000, 1500);
+    let (mut of_pairs, mut members) = (Vec::new(), Vec::new());
+    for e in 0..edges as u32 {
+        let all: Vec<u32> = match e {
+            0 => (0..vertices as u32 - 40).collect(), // the last 40 may be in no edge
+            _ => vec![0, 7 * e % 5900, 11 * e % 5900 + 1],
+        };
+        of_pairs.extend(all.iter().map(|_| e));
+        members.extend(all);
+    }
+    let (walk, host) = (Walk { damping: 0.85, steps: 20, tolerance: 0.0 }, &Device::Host);
+    let [of_pairs, members] = [of_pairs, members].map(|ids| tensor(&ids, host));
+    let graph = Hypergraph::new::<f32>(of_pairs.view(), members.view(), None, [edges, vertices]).unwrap().0;
+    let exact = |columns: usize| {
+        let seeds =
+            Tensor::from_vec(vec![1.0 / vertices as f64; vertices * columns], [vertices, columns], host).unwrap();
+        hyper_rank::<f64>(graph.edges(), graph.vertices(), None, None, seeds.view(), walk).unwrap().0.to_vec().unwrap()
+    };
+    for columns in [1, 3, 17] {
+        let seeds =
+            Tensor::from_vec(vec![1.0 / vertices as f32; vertices * columns], [vertices, columns], host).unwrap();
+        let (ranks, _) = hyper_rank(graph.edges(), graph.vertices(), None, None, seeds.view(), walk).unwrap();
+        let (ranks, want) = (ranks.to_vec().unwrap(), exact(columns));
+        let off: f64 = ranks.iter().zip(&want).map(|(&got, want)| (f64::from(got) - want).powi(2)).sum();
+        let off = off / want.iter().map(|want| want * want).sum::<f64>();
+        assert!(off < 1e-11, "{columns}: {off:e}");
+        let sum: f64 = ranks.iter().map(|&rank| f64::from(rank)).sum();
+        assert!((sum / columns as f64 - 1.0).abs() < 1e-5, "{columns}: {sum}");
+    }
+}
+
 /// A column comes to the same bits alone and beside others, though they stop at different steps; and it stopped.
 #[test]
 fn columns_stop_alone() {
@@ -98,7 +133,7 @@ fn columns_stop_alone() {
             let (alone, change) = rank(column(&all), 1);
             assert_eq!((alone, change), (column(&together), vec![wanted]), "{}", place(&device));
         }
-        // Four of five, so that widths differ but orders do not.
+        // Four of five: another width.
         let four: Vec<f32> = all.chunks(5).flat_map(|row| row[..4].to_vec()).collect();
         let first: Vec<f32> = together.chunks(5).flat_map(|row| row[..4].to_vec()).collect();
         assert_eq!(rank(four, 4).0, first);

@@ -6,7 +6,7 @@
 //! Both sides are first put in the order of their numbers of entries: loops over entries then end where the last one did,
 //! and no branch is guessed wrong, which for three entries a vertex costs more than the entries. Columns go in slabs of a
 //! line of memory, so that a gather reads whole lines of the least that must stay near. Where there is one column, eight
-//! rows are summed at once, for one alone is three additions that wait for each other (0.6 of its time).
+//! rows are summed at once, for one alone is three additions that wait for each other (steps took 0.65 to 0.74 of the time, Zen 3).
 mod side;
 mod slab;
 

@@ -2,7 +2,11 @@ use crate::simd::Fused;
 use alloc::{vec, vec::Vec};
 use latens_kernels::hyper::Incidence;
 
-/// Rows of an incidence in groups of `G`, those with few entries first. Sums of a group do not wait for each other.
+/// Entries that are summed in `f32`; more are summed in parts of as many, and those in `f64`: an edge may have every vertex.
+const PART: usize = 64;
+
+/// Rows of an incidence in groups of `G`, those with few entries first. Sums of a group do not wait for each other. All rows of a
+/// group have room for as many entries as its last: in all at most `G` times the most of any row more than there are.
 pub(super) struct Side<const G: usize> {
     /// Where the entries of a group begin, and at last where they end.
     offsets: Vec<u32>,
@@ -71,6 +75,23 @@ impl<const G: usize> Side<G> {
     #[inline(always)]
     pub(super) fn sum<const W: usize>(&self, fused: Fused, group: usize, x: &[[f32; W]]) -> [[f32; W]; G] {
         let (begin, end) = (self.offsets[group] as usize, self.offsets[group + 1] as usize);
+        if end - begin <= PART {
+            return self.part(fused, begin, end, x);
+        }
+        let mut all = [[0.0_f64; W]; G];
+        for begin in (begin..end).step_by(PART) {
+            let sums = self.part(fused, begin, end.min(begin + PART), x);
+            for g in 0..G {
+                for c in 0..W {
+                    all[g][c] += f64::from(sums[g][c]);
+                }
+            }
+        }
+        all.map(|row| row.map(|sum| sum as f32))
+    }
+
+    #[inline(always)]
+    fn part<const W: usize>(&self, fused: Fused, begin: usize, end: usize, x: &[[f32; W]]) -> [[f32; W]; G] {
         let (mut sums, members) = ([[0.0; W]; G], &self.members[begin..end]);
         // Plain loops: a closure that is not inlined would be compiled without the instructions.
         if self.shares.is_empty() {

@@ -50,7 +50,7 @@ impl<const G: usize> Walk<G> {
             }
             self.receive::<W, true>(&held, &mut now, &seed, &step, &mut changes);
             for c in (0..width).filter(|&c| !done[c]) {
-                changed[c] = changes.iter().map(|change| change[c]).sum();
+                changed[c] = changes.iter().map(|change| f64::from(change[c])).sum::<f64>() as f32;
             }
             done.iter_mut().zip(changed).for_each(|(done, change)| *done |= change <= walk.tolerance);
             if done.iter().all(|&done| done) {
@@ -68,11 +68,11 @@ impl<const G: usize> Walk<G> {
 
     /// What walks lose at vertices without edges, for each column.
     fn lost<const W: usize>(&self, now: &[[f32; W]]) -> [f32; W] {
-        let mut lost = [0.0; W];
+        let mut lost = [0.0_f64; W];
         for &v in &self.dangling {
-            lost.iter_mut().zip(now[v]).for_each(|(lost, now)| *lost += now);
+            lost.iter_mut().zip(now[v]).for_each(|(lost, now)| *lost += f64::from(now));
         }
-        lost
+        lost.map(|lost| lost as f32)
     }
 
     /// What each edge holds.
