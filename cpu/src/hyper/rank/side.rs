@@ -1,3 +1,4 @@
+//! The rows of an incidence, in the order in which they are summed.
 use crate::simd::Fused;
 use alloc::{vec, vec::Vec};
 use latens_kernels::hyper::Incidence;
