@@ -24,9 +24,8 @@
 //! by them are `Acc`: of weights below 1e-38 or above 1e38 ranks need not be finite. A walk does not depend on their scale.
 //!
 //! **Determinism** stable, the same on the host for every number of threads; close: squared error at most 1e-9 of the sum
-//! of squares for equal numbers of steps, `change` within 1e-5; on a device a row is still one sum of `f32`, so with rows of more than
-//! a thousand entries it may be more. **Errors** `Size` if shapes disagree, `Value` unless `0 <= damping < 1` and
-//! `tolerance >= 0`. **Moves** [`Plan::bytes`] in each step.
+//! of squares for equal numbers of steps, `change` within 1e-5. **Errors** `Size` if shapes disagree, `Value` unless
+//! `0 <= damping < 1` and `tolerance >= 0`. **Moves** [`Plan::bytes`] in each step.
 use super::{Incidence, Shape, length, size};
 use crate::{Error, Float, Layout, Result};
 use alloc::{vec, vec::Vec};

@@ -93,23 +93,31 @@ fn long_rows() {
         members.extend(all);
     }
     let (walk, host) = (Walk { damping: 0.85, steps: 20, tolerance: 0.0 }, &Device::Host);
-    let [of_pairs, members] = [of_pairs, members].map(|ids| tensor(&ids, host));
-    let graph = Hypergraph::new::<f32>(of_pairs.view(), members.view(), None, [edges, vertices]).unwrap().0;
+    let graph = |device: &Device| {
+        let [of_pairs, members] = [&of_pairs, &members].map(|ids| tensor(ids, device));
+        Hypergraph::new::<f32>(of_pairs.view(), members.view(), None, [edges, vertices]).unwrap().0
+    };
+    let on_host = graph(host);
     let exact = |columns: usize| {
         let seeds =
             Tensor::from_vec(vec![1.0 / vertices as f64; vertices * columns], [vertices, columns], host).unwrap();
-        hyper_rank::<f64>(graph.edges(), graph.vertices(), None, None, seeds.view(), walk).unwrap().0.to_vec().unwrap()
+        let (edges, vertices) = (on_host.edges(), on_host.vertices());
+        hyper_rank::<f64>(edges, vertices, None, None, seeds.view(), walk).unwrap().0.to_vec().unwrap()
     };
-    for columns in [1, 3, 17] {
-        let seeds =
-            Tensor::from_vec(vec![1.0 / vertices as f32; vertices * columns], [vertices, columns], host).unwrap();
-        let (ranks, _) = hyper_rank(graph.edges(), graph.vertices(), None, None, seeds.view(), walk).unwrap();
-        let (ranks, want) = (ranks.to_vec().unwrap(), exact(columns));
-        let off: f64 = ranks.iter().zip(&want).map(|(&got, want)| (f64::from(got) - want).powi(2)).sum();
-        let off = off / want.iter().map(|want| want * want).sum::<f64>();
-        assert!(off < 1e-11, "{columns}: {off:e}");
-        let sum: f64 = ranks.iter().map(|&rank| f64::from(rank)).sum();
-        assert!((sum / columns as f64 - 1.0).abs() < 1e-5, "{columns}: {sum}");
+    for device in devices() {
+        let graph = graph(&device);
+        for columns in [1, 3, 17] {
+            let (what, seeds) =
+                (format!("{} {columns}", place(&device)), vec![1.0 / vertices as f32; vertices * columns]);
+            let seeds = Tensor::from_vec(seeds, [vertices, columns], &device).unwrap();
+            let (ranks, _) = hyper_rank(graph.edges(), graph.vertices(), None, None, seeds.view(), walk).unwrap();
+            let (ranks, want) = (ranks.to_vec().unwrap(), exact(columns));
+            let off: f64 = ranks.iter().zip(&want).map(|(&got, want)| (f64::from(got) - want).powi(2)).sum();
+            let off = off / want.iter().map(|want| want * want).sum::<f64>();
+            assert!(off < 1e-11, "{what}: {off:e}");
+            let sum: f64 = ranks.iter().map(|&rank| f64::from(rank)).sum();
+            assert!((sum / columns as f64 - 1.0).abs() < 1e-5, "{what}: {sum}");
+        }
     }
 }
 
