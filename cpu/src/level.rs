@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Avx2,
     /// 16 lanes.
     Avx512,
+    /// Products of pairs of 16-bit whole numbers in one instruction as well.
+    Avx512Vnni,
     /// Products of pairs of `bf16` as well.
     Avx512Bf16,
 }
@@ -29,7 +31,11 @@ impl Level {
                 if !(has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")) {
                     return Self(Kind::Avx2);
                 }
-                return Self(if has!("avx512bf16") { Kind::Avx512Bf16 } else { Kind::Avx512 });
+                return Self(match (has!("avx512vnni"), has!("avx512bf16")) {
+                    (true, true) => Kind::Avx512Bf16,
+                    (true, false) => Kind::Avx512Vnni,
+                    _ => Kind::Avx512,
+                });
             }
         }
         Self(Kind::Portable)
@@ -37,7 +43,7 @@ impl Level {
 
     /// Every one, from the narrowest, for tests that compare them.
     pub fn all() -> Vec<Self> {
-        let kinds = [Kind::Portable, Kind::Avx2, Kind::Avx512, Kind::Avx512Bf16];
+        let kinds = [Kind::Portable, Kind::Avx2, Kind::Avx512, Kind::Avx512Vnni, Kind::Avx512Bf16];
         kinds.into_iter().map(Self).filter(|&level| level <= Self::best()).collect()
     }
 
@@ -51,9 +57,10 @@ impl Level {
         self.pairs() || self.whole()
     }
 
-    /// Whether products of 16-bit whole numbers are its faster ones: with 512 bits those of `f32` are as fast.
+    /// Whether products of 16-bit whole numbers are its faster ones: with 512 bits those of `f32` are as fast, unless product and
+    /// sum are one instruction.
     pub(crate) fn whole(self) -> bool {
-        self.0 == Kind::Avx2
+        matches!(self.0, Kind::Avx2 | Kind::Avx512Vnni)
     }
 
     /// Run `work` as compiled for this level. It is a closure of plain loops, marked `#[inline(always)]`; it is told
@@ -72,7 +79,7 @@ impl Level {
             }
             match self.0 {
                 // SAFETY: a level is proof of its instructions.
-                Kind::Avx512 | Kind::Avx512Bf16 => return unsafe { avx512(work) },
+                Kind::Avx512 | Kind::Avx512Vnni | Kind::Avx512Bf16 => return unsafe { avx512(work) },
                 // SAFETY: as above.
                 Kind::Avx2 => return unsafe { avx2(work) },
                 Kind::Portable => {}

@@ -70,6 +70,31 @@ pub(super) fn dot<T: Float, U: Float>(level: Level, a: &[T], b: &[U]) -> f32 {
     run(level, Dot { a, b })
 }
 
+/// Rows of which [`dots`] takes the products with one.
+pub(super) const SIDE_OF_DOTS: usize = 4;
+
+/// [`dot`] of several rows with one, to the same bits. With sixteen lanes their sums are in registers side by side.
+pub(super) fn dots<T: Float>(level: Level, a: [&[T]; SIDE_OF_DOTS], b: &[T]) -> [f32; SIDE_OF_DOTS] {
+    run(level, Dots { a, b })
+}
+
+struct Dots<'a, T> {
+    a: [&'a [T]; SIDE_OF_DOTS],
+    b: &'a [T],
+}
+
+impl<T: Float> Task for Dots<'_, T> {
+    type Output = [f32; SIDE_OF_DOTS];
+    #[inline(always)]
+    fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) -> Self::Output {
+        if L::N == 16 {
+            products::<L, T, T, SIDE_OF_DOTS>(fused, self.a, self.b)
+        } else {
+            self.a.map(|a| products::<L, T, T, 1>(fused, [a], self.b)[0])
+        }
+    }
+}
+
 struct Dot<'a, T, U> {
     a: &'a [T],
     b: &'a [U],
@@ -79,24 +104,35 @@ impl<T: Float, U: Float> Task for Dot<'_, T, U> {
     type Output = f32;
     #[inline(always)]
     fn run<L: Lane, const M: usize, const C: usize>(self, fused: Fused) -> f32 {
-        let (a, b) = (self.a, &self.b[..self.a.len()]);
-        let mut sums = [L::splat(0.0); 16];
-        let whole = a.len() / LANES * LANES;
-        let mut start = 0;
-        while start < whole {
-            for (i, sum) in sums.iter_mut().enumerate().take(LANES / L::N) {
-                let at = start + i * L::N;
-                *sum = L::widen(&a[at..]).mul_add(L::widen(&b[at..]), *sum);
+        products::<L, T, U, 1>(fused, [self.a], self.b)[0]
+    }
+}
+
+/// Rows of equal lengths by one that is as long or longer.
+#[inline(always)]
+fn products<L: Lane, T: Float, U: Float, const G: usize>(fused: Fused, a: [&[T]; G], b: &[U]) -> [f32; G] {
+    let len = a[0].len();
+    let (a, b, whole) = (a.map(|a| &a[..len]), &b[..len], len / LANES * LANES);
+    let mut sums = [[L::splat(0.0); 16]; G];
+    let mut start = 0;
+    while start < whole {
+        for i in 0..LANES / L::N {
+            let at = start + i * L::N;
+            let b = L::widen(&b[at..]);
+            for g in 0..G {
+                sums[g][i] = L::widen(&a[g][at..]).mul_add(b, sums[g][i]);
             }
-            start += LANES;
         }
+        start += LANES;
+    }
+    core::array::from_fn(|g| {
         let mut lanes = [0.0; LANES];
-        for (sum, to) in sums.iter().zip(lanes.chunks_exact_mut(L::N)) {
+        for (sum, to) in sums[g].iter().zip(lanes.chunks_exact_mut(L::N)) {
             sum.store(to);
         }
-        let rest = a[whole..].iter().zip(&b[whole..]);
+        let rest = a[g][whole..].iter().zip(&b[whole..]);
         rest.fold(0.0, |rest, (a, b)| fused.mul_add(a.to_f32(), b.to_f32(), rest)) + total(lanes)
-    }
+    })
 }
 
 /// `recon = sum`, `residual = x - sum`, and the sum of its squares.

@@ -15,9 +15,10 @@
 //! searched without the screen.
 mod lists;
 mod round;
+mod rounded;
 
+use super::gather::{self, SIDE_OF_DOTS as SIDE};
 use super::search::{ROWS, Search, Sink};
-use super::{Level, gather};
 use crate::level::prefetch;
 use crate::tile::{Panels, ROWS as LATENTS, Tile, pack::turned};
 use alloc::{vec, vec::Vec};
@@ -25,11 +26,16 @@ use core::{array::from_fn, ops::Range};
 use latens_kernels::Float;
 use lists::{Lists, below};
 use round::round;
+pub(super) use rounded::Rounded;
+use rounded::{Panel, sums, tiles};
 
 /// A block of rows of `x`, and what may be among the largest of each.
 pub(super) struct Screen<'a, T: Float> {
     search: &'a Search<'a, T>,
     block: Range<usize>,
+    latents: Range<usize>,
+    /// The first latent that is to be searched without the lists.
+    rest: usize,
     /// Pairs of rounded numbers in a row.
     steps: usize,
     /// Rows of `x`, rounded and packed.
@@ -38,22 +44,15 @@ pub(super) struct Screen<'a, T: Float> {
     lists: Lists,
 }
 
-/// What is known of the rounded rows of a panel.
-#[derive(Clone)]
-struct Panel {
-    norm: [f32; ROWS],
-    lost: [f32; ROWS],
-    scale: [f32; ROWS],
-}
-
-/// Bytes of rounded rows of `w` that a panel of `x` is multiplied by before the next one: they, the panel and its lists are
-/// in the second-level cache. Twelve rows by all panels of a block of 682, with longer lists, took 1.09 of the time (Zen 3;
-/// 256 rows of 768 by 16384 and 4096 of 576 by 4608).
-const CHUNK: usize = 128 << 10;
-
 impl<'a, T: Float> Screen<'a, T> {
-    /// For the `k` largest, of those that reach the bounds of `sink`.
-    pub(super) fn new(search: &'a Search<'a, T>, block: Range<usize>, k: usize, sink: &impl Sink) -> Self {
+    /// For the `k` largest of some latents, of those that reach the bounds of `sink`.
+    pub(super) fn new(
+        search: &'a Search<'a, T>,
+        block: Range<usize>,
+        latents: Range<usize>,
+        k: usize,
+        sink: &impl Sink,
+    ) -> Self {
         let (steps, count) = (search.dim.div_ceil(2), block.len().div_ceil(ROWS));
         let mut panels = Panels::new(count * steps * ROWS);
         let mut of_panels = vec![Panel { norm: [0.0; ROWS], lost: [0.0; ROWS], scale: [0.0; ROWS] }; count];
@@ -70,35 +69,54 @@ impl<'a, T: Float> Screen<'a, T> {
         }
         let bounds = (0..count).flat_map(|panel| sink.bounds(panel * ROWS)).collect();
         let lists = Lists::new(search.level, k, block.len(), bounds);
-        Self { search, block, steps, panels, of_panels, lists }
+        let rest = latents.end;
+        Self { search, block, latents, rest, steps, panels, of_panels, lists }
     }
 
-    pub(super) fn search(mut self, latents: Range<usize>, sink: &mut impl Sink) {
-        let rest = self.scan(latents);
-        self.settle(rest, sink);
-    }
-
-    /// Fill the lists. What comes back is to be searched without them.
-    pub(super) fn scan(&mut self, latents: Range<usize>) -> Range<usize> {
-        let tiles = (CHUNK / (4 * LATENTS * self.steps).max(1)).clamp(1, 16);
+    /// Fill the lists, rounding what is met.
+    pub(super) fn scan(&mut self) {
+        let (search, latents, each) = (self.search, self.latents.clone(), tiles(self.steps) * LATENTS);
         let mut chunk = Vec::new();
-        for first in latents.clone().step_by(tiles * LATENTS) {
-            let end = latents.end.min(first + tiles * LATENTS);
+        for first in latents.clone().step_by(each) {
+            let end = latents.end.min(first + each);
             chunk.resize_with((end - first).div_ceil(LATENTS), || Rounded::new(self.steps));
             for (rounded, first) in chunk.iter_mut().zip((first..end).step_by(LATENTS)) {
-                rounded.stage(self.search, first..end.min(first + LATENTS));
+                rounded.stage(search, first..end.min(first + LATENTS));
             }
-            let panels = self.of_panels.len();
-            for panel in 0..panels {
-                self.search.ahead(end..latents.end.min(end + tiles * LATENTS), panel, panels);
-                self.lists.ahead(panel * ROWS..self.block.len().min((panel + 1) * ROWS));
-                chunk.iter().for_each(|rounded| self.tile(panel, rounded));
-            }
-            if self.lists.vain() {
-                return end..latents.end;
+            self.meet(&chunk, |part, parts| search.ahead(end..latents.end.min(end + each), part, parts));
+            if self.rest < latents.end {
+                break;
             }
         }
-        latents.end..latents.end
+    }
+
+    /// Fill the lists from latents that were rounded before, the next ones that there are.
+    pub(super) fn take(&mut self, all: &[Rounded]) {
+        let mut chunks = all.chunks(tiles(self.steps)).peekable();
+        while let Some(chunk) = chunks.next() {
+            let next = chunks.peek().copied().unwrap_or_default();
+            self.meet(chunk, |part, parts| {
+                for rounded in &next[next.len() * part / parts..next.len() * (part + 1) / parts] {
+                    (0..rounded.pairs.len()).step_by(16).for_each(|at| prefetch(&rounded.pairs, at));
+                }
+            });
+        }
+    }
+
+    /// All rows of the block by some of `w`; `ahead` asks for a part of what will be met next.
+    fn meet(&mut self, chunk: &[Rounded], ahead: impl Fn(usize, usize)) {
+        if self.rest < self.latents.end {
+            return;
+        }
+        let panels = self.of_panels.len();
+        for panel in 0..panels {
+            ahead(panel, panels);
+            self.lists.ahead(panel * ROWS..self.block.len().min((panel + 1) * ROWS));
+            chunk.iter().for_each(|rounded| self.tile(panel, rounded));
+        }
+        if let (true, Some(last)) = (self.lists.vain(), chunk.last()) {
+            self.rest = last.latents.end;
+        }
     }
 
     /// Screens of the same rows and other latents: what they know together.
@@ -136,11 +154,11 @@ impl<'a, T: Float> Screen<'a, T> {
     }
 
     /// Compute all that is left, and hand it on: latent by latent for some rows, so that rows of `w` are read once for all
-    /// of these. Then `rest`.
-    pub(super) fn settle(mut self, rest: Range<usize>, sink: &mut impl Sink) {
+    /// of these.
+    pub(super) fn settle(mut self, sink: &mut impl Sink) {
         /// Rows that share those of `w`.
         const TOGETHER: usize = 512;
-        /// Products between the asking for a row and its use.
+        /// Products between the asking for a row of `w` and its use.
         const AHEAD: usize = 6;
         let (mut came, mut left) = (Vec::new(), Vec::new());
         let mut begin = vec![0_u32; self.search.n];
@@ -150,17 +168,37 @@ impl<'a, T: Float> Screen<'a, T> {
                 came.extend(self.lists.left(row).iter().map(|&latent| (latent, row)));
             }
             by_latent(&came, &mut begin, &mut left);
-            for (at, &(latent, row)) in left.iter().enumerate() {
-                if let Some(&(latent, row)) = left.get(at + AHEAD) {
-                    for row in [self.x(row), self.search.row(latent as usize)] {
+            let (mut at, mut asked) = (0, u32::MAX);
+            for of_latent in left.chunk_by(|a, b| a.0 == b.0) {
+                for rows in of_latent.chunks(SIDE) {
+                    at += rows.len();
+                    if let Some(&(latent, _)) = left.get(at + AHEAD).filter(|(latent, _)| *latent != asked) {
+                        let row = self.search.row(latent as usize);
                         (0..row.len()).step_by(16).for_each(|at| prefetch(row, at));
+                        asked = latent;
                     }
+                    self.candidates(rows, sink);
                 }
-                self.candidate(row, latent, sink);
             }
         }
-        if !rest.is_empty() {
-            self.rest(rest, sink);
+        if self.rest < self.latents.end {
+            self.rest(self.rest..self.latents.end, sink);
+        }
+    }
+
+    /// Compute the products of one latent with some rows, and hand on those that count.
+    fn candidates(&self, of: &[(u32, usize)], sink: &mut impl Sink) {
+        let search = self.search;
+        let Ok(of) = <&[_; SIDE]>::try_from(of) else {
+            return of.iter().for_each(|&(latent, row)| self.candidate(row, latent, sink));
+        };
+        let (latent, bias) = (of[0].0, search.bias[of[0].0 as usize].to_f32());
+        let products = gather::dots(search.level, of.map(|(_, row)| self.x(row)), search.row(latent as usize));
+        for ((_, row), product) in of.iter().zip(products) {
+            let value = product + bias;
+            if value >= sink.bound(*row) {
+                sink.push(*row, value, latent);
+            }
         }
     }
 
@@ -218,11 +256,6 @@ fn value<T: Float>(search: &Search<T>, x: &[T], latent: usize) -> f32 {
     gather::dot(search.level, x, search.row(latent)) + search.bias[latent].to_f32()
 }
 
-/// What sums of products of two rows, of any order, may be apart by, and as much again, beside their norms.
-fn sums(dim: usize) -> f32 {
-    (dim + 16) as f32 * 2.0 * f32::EPSILON
-}
-
 /// A sink of products that were added up in another order than the sums of [`value`].
 struct Anew<'s, 'a, T: Float, S> {
     screen: &'s Screen<'a, T>,
@@ -241,61 +274,5 @@ impl<T: Float, S: Sink> Sink for Anew<'_, '_, T, S> {
 
     fn push(&mut self, row: usize, _: f32, latent: u32) {
         self.screen.candidate(row, latent, self.sink);
-    }
-}
-
-/// Twelve rows of `w`, rounded.
-struct Rounded {
-    latents: Range<usize>,
-    pairs: Vec<u32>,
-    bias: [f32; LATENTS],
-    /// Of the rows as they are.
-    norm: [f32; LATENTS],
-    lost: [f32; LATENTS],
-    scale: [f32; LATENTS],
-}
-
-impl Rounded {
-    fn new(steps: usize) -> Self {
-        let zero = [0.0; LATENTS];
-        Self { latents: 0..0, pairs: vec![0; LATENTS * steps], bias: zero, norm: zero, lost: zero, scale: zero }
-    }
-
-    /// Round some rows; the last stands for those that there are not.
-    fn stage<T: Float>(&mut self, search: &Search<T>, latents: Range<usize>) {
-        let steps = search.dim.div_ceil(2);
-        // Every addition may round, here and where the value is computed.
-        let sums = sums(search.dim);
-        for j in 0..LATENTS {
-            let latent = (latents.start + j).min(latents.end - 1);
-            let rounded = round(search.level, search.row(latent), &mut self.pairs[j * steps..][..steps]);
-            self.bias[j] = search.bias[latent].to_f32();
-            self.lost[j] = rounded.lost + sums * rounded.norm;
-            self.norm[j] = rounded.norm + self.lost[j];
-            self.scale[j] = rounded.scale;
-        }
-        self.latents = latents;
-    }
-
-    /// What the rounded product of a row of `x` may be off by.
-    fn error(&self, known: &Panel, j: usize, r: usize) -> f32 {
-        known.lost[r] * self.norm[j] + known.norm[r] * self.lost[j]
-    }
-
-    /// Products of whole numbers to high ends, with their bias. Where nothing is known they are NaN or infinite.
-    fn highs(&self, level: Level, known: &Panel, tile: &mut Tile) {
-        level.run(
-            #[inline(always)]
-            |fused| {
-                for (j, tile) in tile.iter_mut().enumerate() {
-                    let (scale, bias, norm, lost) = (self.scale[j], self.bias[j], self.norm[j], self.lost[j]);
-                    let rows = known.scale.iter().zip(&known.lost).zip(&known.norm);
-                    for (z, ((of_row, lost_of_row), norm_of_row)) in tile.iter_mut().zip(rows) {
-                        let middle = fused.mul_add(*z, of_row * scale, bias);
-                        *z = middle + fused.mul_add(*lost_of_row, norm, norm_of_row * lost);
-                    }
-                }
-            },
-        );
     }
 }

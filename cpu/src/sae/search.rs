@@ -2,7 +2,7 @@
 //!
 //! Lanes run along the rows of `x`, packed once for a block of them. A row of `w_enc`, which changes with every step of
 //! training, is read where it lies, or staged with eleven others.
-use super::screen::Screen;
+use super::screen::{Rounded, Screen};
 use super::{Level, tasks};
 use crate::rows::threads;
 use crate::tile::pack::{Matrix, in_pairs, lanes, rows, steps};
@@ -74,32 +74,53 @@ impl<'a, T: Float> Search<'a, T> {
         let (blocks, ranges) = self.split();
         let parts: Vec<_> =
             blocks.iter().flat_map(|rows| ranges.iter().map(move |latents| (rows.clone(), latents.clone()))).collect();
-        if let (Some(k), true) = (self.screened, ranges.len() > 1) {
-            // Ranges are told what others found before they compute what is left: of all of them only `k` a row count.
-            let mut screens = tasks(parts, |_, (rows, latents)| {
-                let sink = sink(rows.clone(), latents.clone());
-                let mut screen = Screen::new(self, rows, k, &sink);
-                let rest = screen.scan(latents);
-                (screen, rest, sink)
-            });
-            for of_block in screens.chunks_mut(ranges.len()) {
-                Screen::join(&mut of_block.iter_mut().map(|(screen, ..)| screen).collect::<Vec<_>>());
-            }
-            let found = tasks(screens, |_, (screen, rest, mut sink)| {
-                screen.settle(rest, &mut sink);
+        let found = match self.screened {
+            Some(k) => self.screen(k, parts, ranges.len(), sink),
+            None => tasks(parts, |_, (rows, latents)| {
+                let mut sink = sink(rows.clone(), latents.clone());
+                self.search(rows, latents, &mut sink);
                 sink
-            });
-            return (blocks, found);
-        }
-        let found = tasks(parts, |_, (rows, latents)| {
-            let mut sink = sink(rows.clone(), latents.clone());
-            match self.screened {
-                Some(k) => Screen::new(self, rows, k, &sink).search(latents, &mut sink),
-                None => self.search(rows, latents, &mut sink),
-            }
-            sink
-        });
+            }),
+        };
         (blocks, found)
+    }
+
+    /// As [`Search::run`] for parts that are blocks by `ranges` ranges, by way of the `k` that may be largest.
+    fn screen<S: Sink + Send>(
+        &self,
+        k: usize,
+        parts: Vec<(Range<usize>, Range<usize>)>,
+        ranges: usize,
+        sink: impl Fn(Range<usize>, Range<usize>) -> S + Sync + Send,
+    ) -> Vec<S> {
+        let shared = parts.len() > 1 && ranges == 1;
+        let mut screens = tasks(parts, |_, (rows, latents)| {
+            let sink = sink(rows.clone(), latents.clone());
+            let mut screen = Screen::new(self, rows, latents, k, &sink);
+            if !shared {
+                screen.scan();
+            }
+            (screen, sink)
+        });
+        if shared {
+            // Blocks that meet the same latents: each of these is rounded once.
+            let each = (SHARED / (4 * self.dim.div_ceil(2)).max(1)).next_multiple_of(LATENTS);
+            for first in (0..self.n).step_by(each) {
+                let rounded = Rounded::all(self, first..self.n.min(first + each));
+                screens = tasks(screens, |_, (mut screen, sink)| {
+                    screen.take(&rounded);
+                    (screen, sink)
+                });
+            }
+        }
+        // Ranges are told what others found before they compute what is left: of all of them only `k` a row count.
+        for of_block in screens.chunks_mut(ranges).filter(|_| ranges > 1) {
+            Screen::join(&mut of_block.iter_mut().map(|(screen, _)| screen).collect::<Vec<_>>());
+        }
+        tasks(screens, |_, (screen, mut sink)| {
+            screen.settle(&mut sink);
+            sink
+        })
     }
 
     /// Blocks of rows, and ranges of latents where there are fewer blocks than threads. No number depends on the split.
@@ -200,6 +221,8 @@ fn add_bias(level: Level, tile: &mut Tile, bias: &[f32; LATENTS]) {
 const CACHED: usize = 512 << 10;
 /// Rows of a block that is screened, of which each has a list: so many at most.
 const MOST: usize = 1024;
+/// Bytes of rounded rows of `w` that blocks share at a time.
+const SHARED: usize = 32 << 20;
 /// Fewer rows are not parted among threads but the latents are.
 const FEW: usize = 256;
 

@@ -69,7 +69,7 @@ pub(crate) fn run<K: Task>(level: Level, task: K) -> K::Output {
         }
         match level.0 {
             // SAFETY: a level is proof of its instructions.
-            Kind::Avx512 | Kind::Avx512Bf16 => return unsafe { avx512(task) },
+            Kind::Avx512 | Kind::Avx512Vnni | Kind::Avx512Bf16 => return unsafe { avx512(task) },
             // SAFETY: as above.
             Kind::Avx2 => return unsafe { avx2(task) },
             Kind::Portable => {}

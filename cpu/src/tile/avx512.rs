@@ -15,55 +15,67 @@ pub(super) fn compare<const HOLDS: i32>(tile: &Tile, limits: &[f32; LANES]) -> [
     })
 }
 
-/// # Safety
-/// Every row is as long as the lanes, and the processor has the instructions.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn wide(lanes: &[f32], rows: [&[f32]; ROWS], tile: &mut Tile) {
-    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    let (from, k, rows) = (lanes.as_ptr(), lanes.len() / LANES, rows.map(<[f32]>::as_ptr));
-    for c in 0..k {
-        // SAFETY: c is less than the length of every row.
-        unsafe {
-            let (low, high) = (_mm512_loadu_ps(from.add(c * HALF)), _mm512_loadu_ps(from.add((k + c) * HALF)));
-            for (sums, row) in sums.iter_mut().zip(rows) {
-                let x = _mm512_set1_ps(*row.add(c));
-                *sums = [_mm512_fmadd_ps(x, low, sums[0]), _mm512_fmadd_ps(x, high, sums[1])];
+/// A tile of sums over numbers, or pairs of numbers, of one kind; terms are added in their order.
+macro_rules! tile {
+    ($name:ident, $features:literal, $term:ty, $zero:ident, $splat:expr, $load:expr, $number:expr, $mul_add:expr) => {
+        /// # Safety
+        /// Every row is as long as the lanes, and the processor has the instructions.
+        #[target_feature(enable = $features)]
+        pub(super) unsafe fn $name(lanes: &[$term], rows: [&[$term]; ROWS], tile: &mut Tile) {
+            let mut sums = [[$zero(); 2]; ROWS];
+            let (from, k, rows) = (lanes.as_ptr(), lanes.len() / LANES, rows.map(<[$term]>::as_ptr));
+            for c in 0..k {
+                // SAFETY: c is less than the length of every row, and both halves have k entries of so many lanes.
+                unsafe {
+                    let (low, high) = ($load(from.add(c * HALF)), $load(from.add((k + c) * HALF)));
+                    for (sums, row) in sums.iter_mut().zip(rows) {
+                        let x = $splat(*row.add(c));
+                        *sums = [$mul_add(sums[0], x, low), $mul_add(sums[1], x, high)];
+                    }
+                }
+            }
+            for ([low, high], to) in sums.into_iter().zip(tile) {
+                // SAFETY: 16 numbers at 0 and at 16, of 32.
+                unsafe {
+                    _mm512_storeu_ps(to.as_mut_ptr(), $number(low));
+                    _mm512_storeu_ps(to.as_mut_ptr().add(HALF), $number(high));
+                }
             }
         }
-    }
-    store(sums, tile);
+    };
 }
 
-/// # Safety
-/// Every row is as long as the lanes, and the processor has the instructions.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-pub(super) unsafe fn paired(lanes: &[u32], rows: [&[u32]; ROWS], tile: &mut Tile) {
-    let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
-    let (from, k, rows) = (lanes.as_ptr(), lanes.len() / LANES, rows.map(<[u32]>::as_ptr));
-    for c in 0..k {
-        // SAFETY: c is less than the length of every row; a register of numbers may be named as one of pairs.
-        unsafe {
-            let pairs = |at: usize| -> __m512bh { core::mem::transmute(_mm512_loadu_si512(from.add(at).cast())) };
-            let (low, high) = (pairs(c * HALF), pairs((k + c) * HALF));
-            for (sums, row) in sums.iter_mut().zip(rows) {
-                let x: __m512bh = core::mem::transmute(_mm512_set1_epi32(*row.add(c) as i32));
-                *sums = [_mm512_dpbf16_ps(sums[0], x, low), _mm512_dpbf16_ps(sums[1], x, high)];
-            }
-        }
-    }
-    store(sums, tile);
-}
-
-#[target_feature(enable = "avx512f")]
-fn store(sums: [[__m512; 2]; ROWS], tile: &mut Tile) {
-    for ([low, high], to) in sums.into_iter().zip(tile) {
-        // SAFETY: 16 numbers at 0 and at 16, of 32.
-        unsafe {
-            _mm512_storeu_ps(to.as_mut_ptr(), low);
-            _mm512_storeu_ps(to.as_mut_ptr().add(16), high);
-        }
-    }
-}
+tile!(
+    wide,
+    "avx512f",
+    f32,
+    _mm512_setzero_ps,
+    |x: f32| _mm512_set1_ps(x),
+    |from: *const f32| _mm512_loadu_ps(from),
+    |sum| sum,
+    |sum, x, lane| _mm512_fmadd_ps(x, lane, sum)
+);
+tile!(
+    integers,
+    "avx512f,avx512vnni",
+    u32,
+    _mm512_setzero_si512,
+    |pair: u32| _mm512_set1_epi32(pair as i32),
+    |from: *const u32| _mm512_loadu_si512(from.cast()),
+    |sum| _mm512_cvtepi32_ps(sum),
+    |sum, x, lane| _mm512_dpwssd_epi32(sum, x, lane)
+);
+// A register of numbers may be named as one of pairs.
+tile!(
+    paired,
+    "avx512f,avx512bf16",
+    u32,
+    _mm512_setzero_ps,
+    |pair: u32| core::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(pair as i32)),
+    |from: *const u32| core::mem::transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.cast())),
+    |sum| sum,
+    |sum, x, lane| _mm512_dpbf16_ps(sum, x, lane)
+);
 
 /// # Safety
 /// As [`Level::transpose16`](crate::level::Level::transpose16) checks.

@@ -90,7 +90,7 @@ impl Level {
         match self.0 {
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             // SAFETY: the level is proof of the instructions, and every row has as many entries as the lanes.
-            Kind::Avx512 | Kind::Avx512Bf16 => unsafe { avx512::wide(lanes, rows, tile) },
+            Kind::Avx512 | Kind::Avx512Vnni | Kind::Avx512Bf16 => unsafe { avx512::wide(lanes, rows, tile) },
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
             // SAFETY: as above.
             Kind::Avx2 => unsafe { avx2::wide(lanes, rows, tile) },
@@ -128,7 +128,10 @@ impl Level {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         // SAFETY: the level is proof of the instructions, and every row has as many entries as the lanes.
         unsafe {
-            avx2::integers(lanes, rows, tile);
+            match self.0 {
+                Kind::Avx2 => avx2::integers(lanes, rows, tile),
+                _ => avx512::integers(lanes, rows, tile),
+            }
         }
         #[cfg(not(all(feature = "std", target_arch = "x86_64")))]
         let _ = tile;

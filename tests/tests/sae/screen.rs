@@ -73,6 +73,19 @@ proptest! {
     }
 }
 
+/// So many rows that there are blocks of them for several threads, which share what is rounded of `w`: with numbers that part, and
+/// with such as errors do not.
+#[test]
+fn blocks_of_rows() {
+    for (rows, most) in [(256 * 2 - MANY, 40), (256 * 8 - MANY, 30)] {
+        let mut case = Case::new([rows, 700, 4], most, [1.0, 0.25], rows as u64);
+        case.check("blocks");
+        case.x.chunks_mut(DIM).for_each(|row| row[3] = 2.0_f32.powi(22));
+        case.w.chunks_mut(DIM).for_each(|row| row[3] = 0.0);
+        case.check("blocks beside a large number");
+    }
+}
+
 #[test]
 fn nearly_equal_rows() {
     // All latents but for the last digit, which rounding to bf16 takes away.
