@@ -1,7 +1,9 @@
-//! Outputs that several tasks write, each its own columns.
+//! Outputs that several tasks write, each its own columns: [`Sheet`] trusts them, [`Block`] is one's own.
 #![allow(unsafe_code)]
+use alloc::vec::Vec;
 #[cfg(all(feature = "std", target_arch = "x86_64"))]
 use core::arch::x86_64::*;
+use core::marker::PhantomData;
 
 /// Memory of an output that several threads write, each its own columns.
 pub(crate) struct Sheet<T> {
@@ -52,5 +54,59 @@ impl<T> Sheet<T> {
     pub(crate) unsafe fn row(&self, r: usize, width: usize) -> &mut [T] {
         // SAFETY: the caller's promise.
         unsafe { self.part(r * width, width.min(self.len - r * width)) }
+    }
+}
+
+/// Some columns of some rows of an output: a part of it as a slice is, but not in one piece.
+pub(crate) struct Block<'a, T> {
+    start: *mut T,
+    rows: usize,
+    width: usize,
+    stride: usize,
+    of: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it is the only way to its elements, as a slice would be.
+unsafe impl<T: Send> Send for Block<'_, T> {}
+
+impl<'a, T> Block<'a, T> {
+    /// The columns of an output with rows of `stride` elements, `width` at a time; the last are as many as are left.
+    pub(crate) fn columns(of: &'a mut [T], stride: usize, width: usize) -> Vec<Self> {
+        let (rows, start) = (of.len() / stride, of.as_mut_ptr());
+        let block = |c: usize| Self {
+            start: start.wrapping_add(c),
+            rows,
+            width: width.min(stride - c),
+            stride,
+            of: PhantomData,
+        };
+        (0..stride).step_by(width).map(block).collect()
+    }
+
+    /// The first `rows` rows, which are taken off.
+    pub(crate) fn split_off(&mut self, rows: usize) -> Self {
+        assert!(rows <= self.rows);
+        let first = Self { rows, ..*self };
+        (self.start, self.rows) = (self.at(rows), self.rows - rows);
+        first
+    }
+
+    /// How many rows and columns.
+    pub(crate) fn size(&self) -> [usize; 2] {
+        [self.rows, self.width]
+    }
+
+    /// The columns of row `r`.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, r: usize) -> &mut [T] {
+        assert!(r < self.rows);
+        // SAFETY: the row is inside the output, which is borrowed for as long as the blocks, and no two blocks meet.
+        unsafe { core::slice::from_raw_parts_mut(self.start.add(r * self.stride), self.width) }
+    }
+
+    /// Where row `r` begins, if there were so many.
+    #[inline(always)]
+    pub(crate) fn at(&self, r: usize) -> *mut T {
+        self.start.wrapping_add(r * self.stride)
     }
 }

@@ -1,5 +1,6 @@
 //! [`latens_kernels::sae`] on the host. Element types of 16 bits are widened to `f32` (on processors with AVX-512 BF16 the
-//! encoder multiplies `bf16` as it is); `f64` takes the references. Scratch is of the order of the codes.
+//! encoder multiplies `bf16` as it is); `f64` takes the references. Scratch is of the order of the codes,
+//! and in decoding at most 1152 kB more for each thread.
 pub mod backward;
 pub mod bias;
 mod candidates;
@@ -8,6 +9,7 @@ pub mod encode;
 mod gather;
 mod screen;
 mod search;
+mod slab;
 pub mod track;
 
 pub use crate::level::Level;

@@ -7,4 +7,5 @@ mod gradient;
 mod passes;
 mod screen;
 mod screen_edges;
+mod slabs;
 mod track;

@@ -31,7 +31,7 @@ fn limit<T: Float>() -> f64 {
     }
 }
 
-fn decode<T: Poison + Float>(case: &Batch<T>, cases: &mut Cases, what: &str)
+pub(super) fn decode<T: Poison + Float>(case: &Batch<T>, cases: &mut Cases, what: &str)
 where
     T::Acc: Poison,
 {
