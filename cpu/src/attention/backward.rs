@@ -4,7 +4,7 @@
 //! gradients of weights in tiles of keys by pairs, and adds up what belongs to its queries and, by itself, to the keys; the
 //! sums over parts come last, in their order. How many parts there are depends on the shape alone.
 use super::product::{self, product, tiles};
-use super::{KEYS, ROWS, tile};
+use super::{KEYS, ROWS, finite, tile};
 use crate::level::Level;
 use crate::once::once;
 use crate::simd::{Fused, Lane, Task, run};
@@ -190,8 +190,9 @@ impl<T: Float> Task for Part<'_, T> {
             let keys = (seen - first).min(KEYS);
             let place =
                 |strides: [usize; 4]| (self.b * strides[0] + first * strides[1] + self.g * strides[2], strides[1]);
-            let finite = tile(self.call.k, place(k_layout.strides()), keys, dim, &mut k, depth)
-                & tile(self.call.v, place(v_layout.strides()), keys, dim, &mut v, depth);
+            tile(self.call.k, place(k_layout.strides()), keys, dim, &mut k, depth);
+            tile(self.call.v, place(v_layout.strides()), keys, dim, &mut v, depth);
+            let all_finite = [&k, &v].into_iter().all(|tile| finite(&tile[..keys * depth]));
             let m = keys.next_multiple_of(product::ROWS);
             for (block, dq) in self.blocks.iter().zip(sums.q.chunks_exact_mut((depth * ROWS).max(1))) {
                 if block.visible.iter().all(|&visible| visible as usize <= first) {
@@ -202,7 +203,7 @@ impl<T: Float> Task for Part<'_, T> {
                 shares(fused, block, first as u32, keys, &mut weights, &mut slopes);
                 let mut of_keys = sums.k.get_mut(first * depth..).filter(|_| of_k);
                 let mut of_values = sums.v.get_mut(first * depth..).filter(|_| of_v);
-                if !(finite && block.finite) {
+                if !(all_finite && block.finite) {
                     blind(block, [&k, &weights, &slopes], [first, keys, depth], dq, of_keys, of_values);
                     continue;
                 }
