@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     Avx512,
     /// Products of pairs of 16-bit whole numbers in one instruction as well.
     Avx512Vnni,
-    /// Products of pairs of `bf16` as well.
+    /// Products of pairs of `bf16` as well; no processor has these without the former.
     Avx512Bf16,
 }
 

@@ -84,7 +84,7 @@ impl<'a, T> Block<'a, T> {
     }
 
     /// The first `rows` rows, which are taken off.
-    pub(crate) fn split_off(&mut self, rows: usize) -> Self {
+    pub(crate) fn split_first(&mut self, rows: usize) -> Self {
         assert!(rows <= self.rows);
         let first = Self { rows, ..*self };
         (self.start, self.rows) = (self.at(rows), self.rows - rows);

@@ -192,7 +192,7 @@ impl<T: Float> Task for Part<'_, T> {
                 |strides: [usize; 4]| (self.b * strides[0] + first * strides[1] + self.g * strides[2], strides[1]);
             tile(self.call.k, place(k_layout.strides()), keys, dim, &mut k, depth);
             tile(self.call.v, place(v_layout.strides()), keys, dim, &mut v, depth);
-            let all_finite = [&k, &v].into_iter().all(|tile| finite(&tile[..keys * depth]));
+            let all_finite = finite(&k[..keys * depth]) & finite(&v[..keys * depth]);
             let m = keys.next_multiple_of(product::ROWS);
             for (block, dq) in self.blocks.iter().zip(sums.q.chunks_exact_mut((depth * ROWS).max(1))) {
                 if block.visible.iter().all(|&visible| visible as usize <= first) {

@@ -1,5 +1,5 @@
 //! [`latens_kernels::sae::decode`] on the host: a row of the batch at a time, sums in registers; or all sums first, by
-//! [slabs](slab), where an `f32` batch names every latent several times. The bits are the same.
+//! slabs, where an `f32` batch names every latent several times. The bits are the same.
 use super::{Level, gather, slab, tasks};
 use crate::once::once;
 use alloc::{vec, vec::Vec};

@@ -113,22 +113,22 @@ impl<T: Float, U: Float> Task for Dot<'_, T, U> {
 fn products<L: Lane, T: Float, U: Float, const G: usize>(fused: Fused, a: [&[T]; G], b: &[U]) -> [f32; G] {
     let len = a[0].len();
     let (a, b, whole) = (a.map(|a| &a[..len]), &b[..len], len / LANES * LANES);
-    let mut sums = [[L::splat(0.0); 16]; G];
+    let mut sums = [[L::splat(0.0); G]; 16];
     let mut start = 0;
     while start < whole {
-        for i in 0..LANES / L::N {
+        for (i, sums) in sums.iter_mut().enumerate().take(LANES / L::N) {
             let at = start + i * L::N;
             let b = L::widen(&b[at..]);
-            for g in 0..G {
-                sums[g][i] = L::widen(&a[g][at..]).mul_add(b, sums[g][i]);
+            for (sum, a) in sums.iter_mut().zip(a) {
+                *sum = L::widen(&a[at..]).mul_add(b, *sum);
             }
         }
         start += LANES;
     }
     core::array::from_fn(|g| {
         let mut lanes = [0.0; LANES];
-        for (sum, to) in sums[g].iter().zip(lanes.chunks_exact_mut(L::N)) {
-            sum.store(to);
+        for (sums, to) in sums.iter().zip(lanes.chunks_exact_mut(L::N)) {
+            sums[g].store(to);
         }
         let rest = a[g][whole..].iter().zip(&b[whole..]);
         rest.fold(0.0, |rest, (a, b)| fused.mul_add(a.to_f32(), b.to_f32(), rest)) + total(lanes)

@@ -84,7 +84,7 @@ impl<'a, T: Float> Screen<'a, T> {
                 rounded.stage(search, first..end.min(first + LATENTS));
             }
             self.meet(&chunk, |part, parts| search.ahead(end..latents.end.min(end + each), part, parts));
-            if self.rest < latents.end {
+            if self.gave_up() {
                 break;
             }
         }
@@ -103,9 +103,14 @@ impl<'a, T: Float> Screen<'a, T> {
         }
     }
 
+    /// Whether all that is still to come is searched without the lists.
+    pub(super) fn gave_up(&self) -> bool {
+        self.rest < self.latents.end
+    }
+
     /// All rows of the block by some of `w`; `ahead` asks for a part of what will be met next.
     fn meet(&mut self, chunk: &[Rounded], ahead: impl Fn(usize, usize)) {
-        if self.rest < self.latents.end {
+        if self.gave_up() {
             return;
         }
         let panels = self.of_panels.len();
@@ -171,18 +176,20 @@ impl<'a, T: Float> Screen<'a, T> {
             let (mut at, mut asked) = (0, u32::MAX);
             for of_latent in left.chunk_by(|a, b| a.0 == b.0) {
                 for rows in of_latent.chunks(SIDE) {
-                    at += rows.len();
-                    if let Some(&(latent, _)) = left.get(at + AHEAD).filter(|(latent, _)| *latent != asked) {
-                        let row = self.search.row(latent as usize);
-                        (0..row.len()).step_by(16).for_each(|at| prefetch(row, at));
-                        asked = latent;
+                    for &(latent, _) in left.iter().skip(at + AHEAD).take(rows.len()) {
+                        if latent != asked {
+                            let row = self.search.row(latent as usize);
+                            (0..row.len()).step_by(16).for_each(|at| prefetch(row, at));
+                            asked = latent;
+                        }
                     }
+                    at += rows.len();
                     self.candidates(rows, sink);
                 }
             }
         }
-        if self.rest < self.latents.end {
-            self.rest(self.rest..self.latents.end, sink);
+        if self.gave_up() {
+            self.finish(self.rest..self.latents.end, sink);
         }
     }
 
@@ -204,7 +211,7 @@ impl<'a, T: Float> Screen<'a, T> {
 
     /// Search without lists. Where that begins hangs on what else is searched, and no number may: what may count is computed as
     /// the rest is, in one order of sums.
-    fn rest(&self, latents: Range<usize>, sink: &mut impl Sink) {
+    fn finish(&self, latents: Range<usize>, sink: &mut impl Sink) {
         let (level, mut pairs) = (self.search.level, vec![0; self.steps]);
         let mut norm = |row: &[T]| {
             let known = round(level, row, &mut pairs);

@@ -46,7 +46,7 @@ pub(super) struct Search<'a, T: Float> {
 
 /// Latents for each one wanted from which on screening pays.
 const WORTH: usize = 64;
-/// Rows of `x` from which on whole numbers pay: every row of `w` is rounded for each block of them.
+/// Rows of `x` from which on whole numbers pay: all rows of `w` are rounded for them.
 const MANY: usize = 128;
 /// The longest rows that are screened: sums of more squares could be off by more than is allowed for.
 const LONGEST: usize = 1 << 20;
@@ -93,6 +93,18 @@ impl<'a, T: Float> Search<'a, T> {
         ranges: usize,
         sink: impl Fn(Range<usize>, Range<usize>) -> S + Sync + Send,
     ) -> Vec<S> {
+        // What a wave of blocks holds is dropped before the next begins.
+        let wave = if ranges == 1 { WAVE * threads() } else { parts.len() };
+        parts.chunks(wave.max(1)).flat_map(|parts| self.wave(k, parts.to_vec(), ranges, &sink)).collect()
+    }
+
+    fn wave<S: Sink + Send>(
+        &self,
+        k: usize,
+        parts: Vec<(Range<usize>, Range<usize>)>,
+        ranges: usize,
+        sink: impl Fn(Range<usize>, Range<usize>) -> S + Sync + Send,
+    ) -> Vec<S> {
         let shared = parts.len() > 1 && ranges == 1;
         let mut screens = tasks(parts, |_, (rows, latents)| {
             let sink = sink(rows.clone(), latents.clone());
@@ -106,6 +118,9 @@ impl<'a, T: Float> Search<'a, T> {
             // Blocks that meet the same latents: each of these is rounded once.
             let each = (SHARED / (4 * self.dim.div_ceil(2)).max(1)).next_multiple_of(LATENTS);
             for first in (0..self.n).step_by(each) {
+                if screens.iter().all(|(screen, _)| screen.gave_up()) {
+                    break;
+                }
                 let rounded = Rounded::all(self, first..self.n.min(first + each));
                 screens = tasks(screens, |_, (mut screen, sink)| {
                     screen.take(&rounded);
@@ -127,7 +142,6 @@ impl<'a, T: Float> Search<'a, T> {
     fn split(&self) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
         let (threads, panels) = (threads(), self.rows.div_ceil(ROWS).max(1));
         let blocks = if self.screened.is_some() {
-            // Every block rounds the rows of `w` that it meets.
             let wanted = self.rows.div_ceil(MOST).next_multiple_of(threads);
             wanted.min(self.rows / FEW).max(1)
         } else {
@@ -222,7 +236,9 @@ const CACHED: usize = 512 << 10;
 /// Rows of a block that is screened, of which each has a list: so many at most.
 const MOST: usize = 1024;
 /// Bytes of rounded rows of `w` that blocks share at a time.
-const SHARED: usize = 32 << 20;
+const SHARED: usize = 8 << 20;
+/// Blocks for each thread that share them, of which each holds its rows rounded, and their lists.
+const WAVE: usize = 4;
 /// Fewer rows are not parted among threads but the latents are.
 const FEW: usize = 256;
 

@@ -29,12 +29,15 @@ const TIMES: usize = 4;
 const AHEAD: usize = 16;
 
 /// Columns of a slab, if slabs pay.
-fn width(p: &Plan) -> Option<usize> {
+fn width(p: &Plan, latents: &[u32]) -> Option<usize> {
     let width = [32, 16][MOST.iter().position(|&most| p.n() <= most)?];
     // All slabs are copied, and one more for each thread, which may begin inside of one.
     let slabs = p.dim().div_ceil(width);
     let copied = p.n().saturating_mul(slabs + threads());
-    (p.dim() >= width && p.shape().slots().saturating_mul(slabs) >= copied.saturating_mul(TIMES)).then_some(width)
+    let pays = |named: usize| p.dim() >= width && named.saturating_mul(slabs) >= copied.saturating_mul(TIMES);
+    // Slots may be empty: they are counted where so many would do.
+    let slots = p.shape().slots();
+    (pays(slots) && pays(latents[..slots].iter().filter(|&&latent| (latent as usize) < p.n()).count())).then_some(width)
 }
 
 /// `recon = b_dec + Σ value · row`, to the bit what [`add_rows`](super::gather::add_rows) makes of it; or nothing, and `false`,
@@ -51,7 +54,7 @@ pub(super) fn sums<T: Float>(
         return false;
     };
     let call = Call { level, p, codes: Codes { values, latents: codes.latents, offsets: codes.offsets }, w_dec, b_dec };
-    match width(p) {
+    match width(p, codes.latents) {
         Some(32) => call.slabs::<32>(recon),
         Some(_) => call.slabs::<16>(recon),
         None => return false,
@@ -102,7 +105,7 @@ impl Call<'_> {
             while first < rows {
                 let at = slab * rows + first;
                 let count = (rows - first).min(share - at % share);
-                shares[at / share].push(Part { column: slab * W, first, recon: block.split_off(count) });
+                shares[at / share].push(Part { column: slab * W, first, recon: block.split_first(count) });
                 first += count;
             }
         }

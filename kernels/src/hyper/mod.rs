@@ -33,7 +33,7 @@
 //! The entries behind the last offset belong to no row and are never read.
 //!
 //! **Empty** rows pool to 0, never NaN; columns in no row get gradient 0. **Sums** are kept in `Acc`, in the order of
-//! entries, and rounded once. **Determinism** stable, whatever the number of threads; no atomics on floats. Long rows
+//! entries, and rounded once (of ranks, in parts: see [`rank`]). **Determinism** stable, whatever the number of threads; no atomics on floats. Long rows
 //! are one thread's (CPU: one core's) work: nothing is split, so a hypergraph of one giant edge is slow.
 //!
 //! **Errors** `Size` where shapes disagree, `Range` past an index of 31 bits, and what `check` says.

@@ -17,7 +17,7 @@ constexpr u32 ENTRIES = 64;  // of a row that are summed in f32
 __device__ inline f32 positive(f32 x) { return x > 0 ? x : 0; }
 
 // The sum of `of(column, number)` over a row. A row may have every vertex, and equal terms that are rounded alike: parts of ENTRIES
-// are summed in f32, and those in f64, as on the host.
+// are summed in f32, and those in f64.
 template <class Of>
 __device__ f32 rank_sum(const Rows& rows, u32 r, Of of) {
   f64 all = 0;

@@ -152,6 +152,29 @@ fn threads_do_not_matter() {
     }
 }
 
+/// Nor where blocks of rows share what is rounded of `w`, or more of it than is rounded at once; sums round.
+#[test]
+fn threads_do_not_matter_to_blocks() {
+    for [rows, dim, n, k] in [[1100, 80, 600, 7], [520, 72, 60_000, 3]] {
+        let (x, w) = (normal::<f32>(rows * dim, 1.0, 1), normal::<f32>(n * dim, 0.1, 2));
+        let bias = normal::<f32>(n, 0.1, 3);
+        let layout = |dims| Layout::packed(dims).unwrap();
+        let p = family::plan(&layout([rows, dim]), &layout([n, dim]), &Layout::packed([n]).unwrap(), k).unwrap();
+        let run = |threads: usize, level| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let (mut v, mut l) = (vec![0.0_f32; rows * k], vec![0; rows * k]);
+            pool.install(|| cpu::forward_at(level, &p, &x, &w, &bias, &mut v, &mut l));
+            (bits(&v), l)
+        };
+        for level in Level::all().into_iter().filter(|level| level.screens()) {
+            let one = run(1, level);
+            for threads in [2, 3, 8] {
+                assert!(run(threads, level) == one, "{level:?}, {threads} threads, {rows}");
+            }
+        }
+    }
+}
+
 /// Nor where lists are given up, at a latent that hangs on how the work is parted: one entry far above the others makes errors
 /// too large for them.
 #[test]

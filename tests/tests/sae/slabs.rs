@@ -5,7 +5,7 @@ use latens_cpu::sae as cpu;
 use latens_kernels::sae::{Codes, Shape, decode as family};
 use latens_tests::{Batch, Cases, FLAT, Poison};
 
-/// `[rows, dim, n, k, padding]`: on two threads all go by slabs, of 32 columns or, for many latents, of 16.
+/// `[rows, dim, n, k, padding]`: of `f32`, on two threads, all go by slabs, of 32 columns or, for many latents, of 16.
 const CASES: &[[usize; 5]] = &[
     [300, 64, 90, 8, 0],
     [300, 100, 90, 8, 3],
