@@ -98,6 +98,7 @@ impl<'a, T: Float> Search<'a, T> {
         parts.chunks(wave.max(1)).flat_map(|parts| self.wave(k, parts.to_vec(), ranges, &sink)).collect()
     }
 
+    /// Blocks whose screens live at once.
     fn wave<S: Sink + Send>(
         &self,
         k: usize,

@@ -81,9 +81,10 @@ tile!(
 /// As [`Level::transpose16`](crate::level::Level::transpose16) checks.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn transpose16(from: &[u32], stride: usize, to: &mut [u32]) {
-    // SAFETY: the caller vouches for 16 numbers in each of 16 rows.
-    let row: [__m512i; 16] =
-        core::array::from_fn(|r| unsafe { _mm512_loadu_si512(from.as_ptr().add(r * stride).cast()) });
+    let row: [__m512i; 16] = core::array::from_fn(|r| {
+        // SAFETY: the caller vouches for 16 numbers in each of 16 rows.
+        unsafe { _mm512_loadu_si512(from.as_ptr().add(r * stride).cast()) }
+    });
     // Pairs of rows, then fours: quad[4g + c] has, in its quarter q, column 4q + c of the rows 4g..4g + 4.
     let two: [__m512i; 16] = core::array::from_fn(|i| {
         let (a, b) = (row[i / 2 * 2], row[i / 2 * 2 + 1]);
