@@ -149,6 +149,63 @@ fn steps_and_parts_are_the_whole() {
     check::<f64>(&Device::Host);
 }
 
+/// What is not a number reaches the rows that read it, in its channel, and no other, of `y` as of `dx`.
+#[test]
+fn what_is_not_a_number_stays_where_it_is_read() {
+    let (batch, len, channels, row, channel) = (2, 70, 5, 62, 3);
+    for (device, width) in devices().into_iter().flat_map(|device| [2, 3, 4].map(|width| (device.clone(), width))) {
+        let clean = normal::<f32>(batch * len * channels, 1.0, 1);
+        let weight = tensor(&normal::<f32>(channels * width, 1.0, 2), [channels, width], &device);
+        let run = |x: &[f32], dy: &[f32], silu: bool| {
+            let [x, dy] = [x, dy].map(|x| tensor(x, [batch, len, channels], &device));
+            let call = Conv1d { silu, ..Conv1d::new(x.view(), weight.view()) };
+            let slopes = conv1d_backward(&call, dy.view(), None).unwrap();
+            [conv1d(&call).unwrap().0.to_vec().unwrap(), slopes.x.to_vec().unwrap()]
+        };
+        let dirty = |bad: f32| {
+            let mut dirty = clean.clone();
+            dirty[(len + row) * channels + channel] = bad;
+            dirty
+        };
+        for (silu, bad) in [false, true].into_iter().flat_map(|silu| [f32::NAN, f32::INFINITY].map(|bad| (silu, bad))) {
+            let [y, dx] = run(&clean, &clean, silu);
+            let [of_x, _] = run(&dirty(bad), &clean, silu);
+            let [_, of_dy] = run(&clean, &dirty(bad), silu);
+            let reached = |i: usize| (i / channels / len == 1 && i % channels == channel).then_some(i / channels % len);
+            for i in 0..y.len() {
+                let after = reached(i).is_some_and(|t| (row..row + width).contains(&t));
+                let before = reached(i).is_some_and(|t| (row + 1 - width..=row).contains(&t));
+                for (what, inside, got, want) in [("y", after, of_x[i], y[i]), ("dx", before, of_dy[i], dx[i])] {
+                    // SiLU of minus infinity is no number, and neither is infinity times zero: only numbers are wrong.
+                    let right = if inside { !got.is_finite() } else { got.to_bits() == want.to_bits() };
+                    assert!(right, "{} {bad} width {width} silu {silu} {what} {i}: {got}", place(&device));
+                }
+            }
+        }
+    }
+}
+
+/// SiLU at its ends: 0 from below far down, no number at minus infinity, itself far up.
+#[test]
+fn silu_at_its_ends() {
+    for device in devices() {
+        let x = [-1e4_f32, f32::NEG_INFINITY, 1e4, f32::INFINITY, f32::NAN, -100.0, 0.0];
+        // The last tap alone: y is SiLU of x, and a batch entry has one row.
+        let weight = tensor(&[0.0_f32, 1.0], [1, 2], &device);
+        let x = tensor(&x, [7, 1, 1], &device);
+        let call = Conv1d { silu: true, ..Conv1d::new(x.view(), weight.view()) };
+        let y = conv1d(&call).unwrap().0.to_vec().unwrap();
+        assert_eq!(y[0].to_bits(), (-0.0_f32).to_bits(), "{}: {y:?}", place(&device));
+        assert!(y[1].is_nan() && y[4].is_nan(), "{}: {y:?}", place(&device));
+        assert_eq!((y[2], y[3], y[6]), (1e4, f32::INFINITY, 0.0), "{}: {y:?}", place(&device));
+        assert!(y[5] <= 0.0 && y[5] > -1e-41, "{}: {y:?}", place(&device));
+        // Its slope is 0 far down and 1 far up.
+        let dy = tensor(&[1.0_f32; 7], [7, 1, 1], &device);
+        let dx = conv1d_backward(&call, dy.view(), None).unwrap().x.to_vec().unwrap();
+        assert_eq!((dx[0], dx[2], dx[6]), (0.0, 1.0, 0.5), "{}: {dx:?}", place(&device));
+    }
+}
+
 /// Orders of pictures name every row once and keep the class token in its place.
 #[test]
 fn orders_of_pictures() {
@@ -216,10 +273,10 @@ fn wrong_calls_are_errors() {
         let (x, weight) = (zeros([2, 4, 3]), tensor(&[0.0_f32; 9], [3, 3], &device));
         let call = Conv1d::new(x.view(), weight.view());
         let size = |arg, want, got| Some(Error::Size { op: "conv1d", arg, want, got });
-        for width in [1, 5] {
+        let range = Some(Error::Range { op: "conv1d", arg: "width", max: 4, got: 5 });
+        for (width, error) in [(0, size("width", 2, 0)), (1, size("width", 2, 1)), (5, range)] {
             let weight = tensor(&vec![0.0_f32; 3 * width], [3, width], &device);
-            let range = Error::Range { op: "conv1d", arg: "width", max: 4, got: width };
-            assert_eq!(conv1d(&Conv1d { weight: weight.view(), ..call }).err(), Some(range));
+            assert_eq!(conv1d(&Conv1d { weight: weight.view(), ..call }).err(), error);
         }
         let (other, short) = (tensor(&[0.0_f32; 6], [2, 3], &device), vector(&[0.0_f32; 2], &device));
         assert_eq!(conv1d(&Conv1d { weight: other.view(), ..call }).err(), size("x", 2, 3));

@@ -21,8 +21,8 @@
 //! **Sums** in `Acc`, rounded once. **NaN** and infinities reach the `width` rows that read them, in their channel, and
 //! no other; SiLU of minus infinity is NaN, of -1e4 it is -0. **Empty** a sequence without rows has `last = initial`. **Determinism** stable, and
 //! independent of the number of threads; close to the reference: squared error at most 1e-11 of the sum of squares, for
-//! 16-bit outputs what their rounding costs (1e-6 `f16`, 1e-5 `bf16`); `last` exact. **Errors** `Size` if shapes disagree,
-//! `Range` for another width, those of [`route`](crate::route). **Moves** [`Plan::bytes`].
+//! 16-bit outputs what their rounding costs (1e-6 `f16`, 1e-5 `bf16`); `last` exact. **Errors** `Size` if shapes disagree
+//! or the width is below 2, `Range` for one above 4, those of [`route`](crate::route). **Moves** [`Plan::bytes`].
 //! **Source** Gu and Dao 2023, arXiv:2312.00752, section 3.4.
 mod launch;
 mod reference;
@@ -62,9 +62,7 @@ pub fn plan(
     initial: Option<&Layout<3>>,
 ) -> Result<Plan> {
     let ([batch, len, columns], [channels, width]) = (x.dims(), weight.dims());
-    if !(2..=4).contains(&width) {
-        return Err(Error::Range { op: OP, arg: "width", max: 4, got: width });
-    }
+    taps(OP, "width", width)?;
     if channels > i32::MAX as usize {
         return Err(Error::Range { op: OP, arg: "channels", max: i32::MAX as usize, got: channels });
     }
@@ -109,6 +107,15 @@ pub fn plan_step(x: &Layout<2>, weight: &Layout<2>, bias: Option<&Layout<1>>, si
     size("x", [weight.dims()[0]], [columns])?;
     let row = if x.is_empty() { 0 } else { row.max(columns) };
     plan(&Layout::strided([batch, 1, columns], [row, columns, 1])?, weight, bias, silu, None, None, None)
+}
+
+/// Two to four taps: those that a thread holds.
+pub(crate) fn taps(op: &'static str, arg: &'static str, got: usize) -> Result<()> {
+    match got {
+        0 | 1 => Err(Error::Size { op, arg, want: 2, got }),
+        2..=4 => Ok(()),
+        _ => Err(Error::Range { op, arg, max: 4, got }),
+    }
 }
 
 fn size<const R: usize>(arg: &'static str, want: [usize; R], got: [usize; R]) -> Result<()> {

@@ -31,7 +31,7 @@
 //! and the gradients of `b` and `c`, which sum over them. **Empty** a sequence without rows has `last = initial`.
 //! **Determinism** stable, independent of the number of threads and of the other batch entries; close to the reference:
 //! squared error at most 1e-10 of the sum of squares, 1e-6 for `f16` and 1e-5 for `bf16` outputs, where decays `δ a` are
-//! above -80 (below, a decay counts as 0). **Errors** `Size` if shapes disagree, `Range` for more states, `Value` for groups that no order or
+//! above -80 (below, a decay counts as 0). **Errors** `Size` if shapes disagree, for no state and for one tap, `Range` for more states or taps, `Value` for groups that no order or
 //! width divides, those of [`route`](crate::route). **Moves** [`Plan::bytes`]; the floor on a CPU and often on a GPU is
 //! [`Plan::steps`] exponentials. **Source** Gu and Dao 2023, arXiv:2312.00752, algorithm 2; orders: Zhu et al. 2024,
 //! arXiv:2401.09417, and Liu et al. 2024, arXiv:2401.10166.
@@ -158,9 +158,7 @@ pub fn plan(l: &Layouts) -> Result<Plan> {
     if let Some(taps) = l.taps {
         let [rows, count] = taps.dims();
         size("taps", [channels], [rows])?;
-        if !(2..=4).contains(&count) {
-            return Err(Error::Range { op: OP, arg: "taps", max: 4, got: count });
-        }
+        crate::conv1d::taps(OP, "taps", count)?;
         l.window.map_or(Ok(()), |window| state("window", [route.sequences(), count - 1, channels], &window))?;
     } else if l.window.is_some() || l.taps_bias.is_some() {
         return Err(Error::Value { op: OP, arg: "taps", want: "given where their bias or window is" });

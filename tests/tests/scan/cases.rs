@@ -61,7 +61,7 @@ const CASES: &[Sizes] = &[
 ];
 
 /// Orders of `len` rows: forward, reverse, and others that step through.
-fn orders(count: usize, len: usize) -> Vec<u32> {
+pub fn orders(count: usize, len: usize) -> Vec<u32> {
     let prime = |o: usize| [2, 3, 5, 7, 13, 19, 23].into_iter().filter(|p| !len.is_multiple_of(*p)).nth(o).unwrap();
     let order = |o: usize, p: usize| match o {
         0 => p,
@@ -303,7 +303,7 @@ impl<T: Float<Acc: Poison> + Poison> Case<T> {
     }
 }
 
-fn packed<T: Element, const R: usize>(x: &[T], dims: [usize; R], device: &Device) -> Tensor<T, R> {
+pub fn packed<T: Element, const R: usize>(x: &[T], dims: [usize; R], device: &Device) -> Tensor<T, R> {
     Tensor::from_slice(x, Layout::packed(dims).unwrap(), device).unwrap()
 }
 

@@ -1,34 +1,20 @@
 //! What must hold of a selective scan whatever computes it: cuts, orders, extremes, bad input.
-use latens_core::{Device, Element, Error, Float, Layout, Scan, Taps, Tensor, scan, scan_backward};
+use crate::cases::{orders, packed};
+use latens_core::{Device, Float, Scan, Taps, Tensor, scan};
 use latens_cpu::scan::{Function, Level, function_at};
 use latens_tests::{close, devices, normal, uniform};
 
-/// Orders of `len` rows: forward, reverse, and others that step through.
-fn orders(count: usize, len: usize) -> Vec<u32> {
-    let prime = |o: usize| [2, 3, 5, 7, 13, 19, 23].into_iter().filter(|p| !len.is_multiple_of(*p)).nth(o).unwrap();
-    let order = |o: usize, p: usize| match o {
-        0 => p,
-        1 => len - 1 - p,
-        _ => p * prime(o) % len,
-    };
-    (0..count).flat_map(|o| (0..len).map(move |p| order(o, p) as u32)).collect()
-}
-
-fn packed<T: Element, const R: usize>(x: &[T], dims: [usize; R], device: &Device) -> Tensor<T, R> {
-    Tensor::from_slice(x, Layout::packed(dims).unwrap(), device).unwrap()
-}
-
 /// A small scan whose tensors the properties below cut, permute and break.
-struct Small {
-    u: Tensor<f32, 3>,
-    delta: Tensor<f32, 3>,
-    a: Tensor<f32, 2>,
-    b: Tensor<f32, 3>,
-    c: Tensor<f32, 3>,
+pub struct Small {
+    pub u: Tensor<f32, 3>,
+    pub delta: Tensor<f32, 3>,
+    pub a: Tensor<f32, 2>,
+    pub b: Tensor<f32, 3>,
+    pub c: Tensor<f32, 3>,
 }
 
 impl Small {
-    fn new([len, width, states]: [usize; 3], device: &Device) -> Self {
+    pub fn new([len, width, states]: [usize; 3], device: &Device) -> Self {
         Self {
             u: packed(&normal(len * width, 1.0, 1), [1, len, width], device),
             delta: packed(&uniform(len * width, 0.01, 0.6, 2), [1, len, width], device),
@@ -37,7 +23,7 @@ impl Small {
             c: packed(&normal(len * states, 1.0, 5), [1, len, states], device),
         }
     }
-    fn call(&self) -> Scan<'_, f32> {
+    pub fn call(&self) -> Scan<'_, f32> {
         Scan::new(self.u.view(), self.delta.view(), self.a.view(), self.b.view(), self.c.view())
     }
 }
@@ -48,7 +34,7 @@ fn rows<'a, T: Float>(call: &Scan<'a, T>, from: usize, to: usize) -> Scan<'a, T>
     Scan { u, delta, b, c, ..*call }
 }
 
-fn numbers<const R: usize>(x: &Tensor<f32, R>) -> Vec<f32> {
+pub fn numbers<const R: usize>(x: &Tensor<f32, R>) -> Vec<f32> {
     x.to_vec().unwrap()
 }
 
@@ -150,99 +136,34 @@ fn batch_entries_do_not_meet() {
     }
 }
 
-/// A NaN or an infinity stays in its channel, and in rows from its own on.
+/// A NaN or an infinity of `u` or `delta` stays in its channel, and in rows from its own on.
 #[test]
 fn what_is_not_a_number_stays_in_its_channel() {
-    let [len, width, states] = [40, 19, 16];
+    let sizes @ [len, width, _] = [40, 19, 16];
     let (row, channel) = (17, 4);
     for device in devices() {
-        let clean = Small::new([len, width, states], &device);
+        let clean = Small::new(sizes, &device);
         let want = numbers(&scan(&clean.call()).unwrap().0);
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut u = numbers(&clean.u);
-            u[row * width + channel] = bad;
-            let small = Small { u: packed(&u, [1, len, width], &device), ..Small::new([len, width, states], &device) };
+        for (what, bad) in [
+            ("u", f32::NAN),
+            ("u", f32::INFINITY),
+            ("u", f32::NEG_INFINITY),
+            ("delta", f32::NAN),
+            ("delta", f32::INFINITY),
+        ] {
+            let mut small = Small::new(sizes, &device);
+            let of = if what == "u" { &mut small.u } else { &mut small.delta };
+            let mut x = numbers(of);
+            x[row * width + channel] = bad;
+            *of = packed(&x, [1, len, width], &device);
             let got = numbers(&scan(&small.call()).unwrap().0);
             for (i, (got, want)) in got.iter().zip(&want).enumerate() {
                 let inside = i % width == channel && i / width >= row;
-                assert!(if inside { !got.is_finite() } else { got.to_bits() == want.to_bits() }, "{bad} {i}: {got}");
+                let right = if inside { !got.is_finite() } else { got.to_bits() == want.to_bits() };
+                assert!(right, "{bad} in {what}, {i}: {got}");
             }
         }
     }
-}
-
-/// Steps tiny, around the bend of softplus, and huge; decays of none and of all; gates that are open or shut.
-#[test]
-fn extremes() {
-    let [len, width, states] = [6, 8, 3];
-    let deltas = [1e-8_f32, 1e-3, 19.999, 20.001, 1e3, 0.5, -20.0, -1e3];
-    let decays = [0.0_f32, -1e-6, -1e4];
-    for device in devices() {
-        let delta: Vec<f32> = (0..len).flat_map(|_| deltas).collect();
-        let a = decays.repeat(width);
-        let (u, b, c) = (normal(len * width, 1.0, 1), normal(len * states, 1.0, 2), normal(len * states, 1.0, 3));
-        let gate: Vec<f32> = (0..len * width).map(|i| [100.0, -100.0, 1.0][i % 3]).collect();
-        let three = |x: &[f32], n| packed(x, [1, len, n], &device);
-        let (tu, td, tb, tc, tg) =
-            (three(&u, width), three(&delta, width), three(&b, states), three(&c, states), three(&gate, width));
-        let ta = packed(&a, [width, states], &device);
-        for softplus in [false, true] {
-            // Without softplus a step back grows: only forward ones then.
-            let count = if softplus { width } else { 6 };
-            let call = Scan::new(tu.view(), td.view(), ta.view(), tb.view(), tc.view());
-            let y = numbers(&scan(&Scan { softplus, gate: Some(tg.view()), ..call }).unwrap().0);
-            for (channel, &delta) in deltas.iter().enumerate().take(count) {
-                let raw = f64::from(delta);
-                let step = if softplus && raw <= 20.0 { raw.exp().ln_1p() } else { raw };
-                let mut h = [0.0_f64; 3];
-                let (mut got, mut want) = (Vec::new(), Vec::new());
-                for t in 0..len {
-                    let i = t * width + channel;
-                    let mut out = 0.0;
-                    for n in 0..states {
-                        let entry = step * f64::from(b[t * states + n]) * f64::from(u[i]);
-                        h[n] = (step * f64::from(decays[n])).exp() * h[n] + entry;
-                        out += f64::from(c[t * states + n]) * h[n];
-                    }
-                    let z = f64::from(gate[i]);
-                    want.push((out * z / (1.0 + (-z).exp())) as f32);
-                    got.push(y[i]);
-                }
-                close(&format!("delta {raw} softplus {softplus}"), &got, &want, 1e-10);
-            }
-        }
-    }
-}
-
-/// Wrong calls are errors that name the argument.
-#[test]
-fn wrong_calls() {
-    let device = Device::Host;
-    let small = Small::new([5, 4, 2], &device);
-    let call = small.call();
-    let named = |call: Scan<'_, f32>| match scan(&call).map(drop).unwrap_err() {
-        Error::Size { arg, .. } | Error::Value { arg, .. } | Error::Range { arg, .. } => arg,
-        other => panic!("{other:?}"),
-    };
-    let other = Small::new([6, 4, 2], &device);
-    let wide = Small::new([5, 3, 2], &device);
-    assert_eq!(named(Scan { delta: other.delta.view(), ..call }), "delta");
-    assert_eq!(named(Scan { b: other.b.view(), ..call }), "b");
-    assert_eq!(named(Scan { c: other.c.view(), ..call }), "c");
-    assert_eq!(named(Scan { a: wide.a.view(), ..call }), "u");
-    let short = packed(&[1.0_f32; 3], [3], &device);
-    assert_eq!(named(Scan { skip: Some(short.view()), ..call }), "skip");
-    assert_eq!(named(Scan { bias: Some(short.view()), ..call }), "bias");
-    for bounds in [[0_u32, 4, 3, 5], [1, 2, 3, 5], [0, 1, 2, 4]] {
-        let bounds = packed(&bounds, [4], &device);
-        assert!(scan(&Scan { bounds: Some(bounds.view()), ..call }).is_err(), "bounds out of order");
-    }
-    for order in [[0_u32, 1, 2, 3, 3], [0, 1, 2, 3, 5]] {
-        let order = packed(&order, [1, 5], &device);
-        assert!(scan(&Scan { orders: Some(order.view()), ..call }).is_err(), "rows twice or past the end");
-    }
-    let dy = packed(&[0.0_f32; 24], [1, 6, 4], &device);
-    assert!(scan_backward(&call, dy.view(), None).is_err(), "dy of other rows");
 }
 
 /// The exponential that the host spends its time on.
