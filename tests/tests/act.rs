@@ -122,7 +122,7 @@ fn check_backward<T: Float + Poison>(
 }
 
 fn table<T: Float + Poison>(limit: f64) {
-    let mut cases = Cases::of("act");
+    let mut cases = Cases::of("act").in_type::<T>();
     for (seed, &case @ [rows, n, a, b]) in CASES.iter().enumerate() {
         let (gate, up) = (normal::<T>(rows * (n + a), 3.0, seed as u64), normal::<T>(rows * (n + b), 1.0, 90));
         for act in ACTS {

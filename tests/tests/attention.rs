@@ -34,7 +34,7 @@ const CASES: &[[usize; 8]] = &[
 ];
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("attention");
+    let mut cases = Cases::of("attention").in_type::<T>();
     for &sizes in CASES.iter().filter(|case| !small() || case[1] * case[2] * case[3] < 3000) {
         // A NaN among values spoils the queries that see it, and no other; one in a query, the keys that it sees.
         for kind in [Kind::Plain, Kind::Gaps, Kind::Special] {

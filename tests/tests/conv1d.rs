@@ -28,7 +28,7 @@ const CASES: &[Sizes] = &[
 ];
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("conv1d");
+    let mut cases = Cases::of("conv1d").in_type::<T>();
     for (seed, &sizes) in CASES.iter().enumerate().filter(|(_, s)| !small() || s.len * s.each < 5000) {
         for silu in [false, true] {
             let (what, case) =

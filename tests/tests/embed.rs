@@ -31,7 +31,7 @@ fn ids(count: usize, below: usize) -> Vec<u32> {
 }
 
 fn table<T: Float + Poison>() {
-    let mut cases = Cases::of("embed");
+    let mut cases = Cases::of("embed").in_type::<T>();
     for (seed, &[vocab, dim, n, padding]) in CASES.iter().enumerate() {
         let (what, ids) = (format!("{vocab} {dim} {n}"), ids(n, vocab));
         let layout = Layout::strided([vocab, dim], [dim + padding, 1]).unwrap();
@@ -110,7 +110,7 @@ impl<T: Float<Acc: Poison> + Poison> Case<T> {
 }
 
 fn backward_table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("embed_backward");
+    let mut cases = Cases::of("embed_backward").in_type::<T>();
     for (seed, &sizes) in CASES.iter().enumerate() {
         let seed = seed as u64;
         for accumulate in [Accumulate::Replace, Accumulate::Add] {

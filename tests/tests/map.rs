@@ -55,7 +55,7 @@ fn everywhere<T: Float + Poison, U: Float + Poison>(
 }
 
 fn table<T: Float + Poison>() {
-    let mut cases = Cases::of("map");
+    let mut cases = Cases::of("map").in_type::<T>();
     for (seed, &case @ [rows, n, a, b]) in CASES.iter().enumerate() {
         let (x, y) = (numbers::<T>(rows * (n + a), seed as u64), numbers::<T>(rows * (n + b), 50));
         let (copy, add) = (family::copy::<T>, family::add::<T>);

@@ -158,7 +158,7 @@ impl<T: Float + Poison> Outputs<T> {
 }
 
 fn table<T: Float + Poison>() {
-    let (mut cases, all) = (Cases::of("pool"), devices());
+    let (mut cases, all) = (Cases::of("pool").in_type::<T>(), devices());
     for (seed, sizes) in CASES.iter().enumerate() {
         for (kind, (accumulate, special)) in KINDS
             .into_iter()

@@ -114,7 +114,7 @@ impl<T: Float + Poison> Outputs<T> {
 }
 
 fn table<T: Float + Poison>() {
-    let (mut cases, all) = (Cases::of("resize"), devices());
+    let (mut cases, all) = (Cases::of("resize").in_type::<T>(), devices());
     for (seed, sizes) in CASES.iter().enumerate() {
         for (filter, accumulate) in
             FILTERS.into_iter().flat_map(|filter| [Accumulate::Replace, Accumulate::Add].map(|how| (filter, how)))

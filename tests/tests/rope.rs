@@ -70,7 +70,7 @@ fn check<T: Float + Poison>(
 }
 
 fn table<T: Float + Poison>(limit: f64) {
-    let mut cases = Cases::of("rope");
+    let mut cases = Cases::of("rope").in_type::<T>();
     for (seed, &case @ [tokens, heads, dim, _]) in CASES.iter().enumerate() {
         let count = tokens * (heads * (dim + 6) + 6);
         for pairing in [Pairing::Interleaved, Pairing::Halves] {

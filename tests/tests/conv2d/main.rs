@@ -195,7 +195,7 @@ fn check<T: Float<Acc: Poison> + Poison>(case: &Case<T>, on: &[Device], what: &s
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let (mut cases, all) = (Cases::of("conv2d"), devices());
+    let (mut cases, all) = (Cases::of("conv2d").in_type::<T>(), devices());
     for (on, table) in [(&all[..], CASES), (&all[..1], LARGE)] {
         for (seed, sizes) in table.iter().enumerate().filter(|(_, (x, ..))| !small() || x[1] < 20) {
             for accumulate in [Accumulate::Replace, Accumulate::Add] {

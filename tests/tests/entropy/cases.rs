@@ -119,7 +119,7 @@ fn check<T: Float<Acc: Poison>>(
 }
 
 fn table<T: Float<Acc: Poison>>() {
-    let mut cases = Cases::of("entropy");
+    let mut cases = Cases::of("entropy").in_type::<T>();
     for (seed, bounds) in TABLES.iter().enumerate().filter(|(_, table)| !small() || table.len() != 1) {
         let segments = Segments::vectors(bounds).unwrap();
         let (count, seed) = (segments.span(), seed as u64);

@@ -152,7 +152,7 @@ fn largest<T: Float<Acc: Poison> + Poison>(cases: &mut Cases) {
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("hyper pool");
+    let mut cases = Cases::of("hyper pool").in_type::<T>();
     sums::<T>(&mut cases);
     largest::<T>(&mut cases);
 }

@@ -94,7 +94,7 @@ impl<'a, T: Float<Acc: Poison>> Problem<'a, T> {
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("hyper search");
+    let mut cases = Cases::of("hyper search").in_type::<T>();
     let mut check = |case, queries: &[T], corpus: &[T], exact| {
         let problem = Problem::new(case, queries, corpus, exact);
         problem.check(&mut cases);

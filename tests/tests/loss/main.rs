@@ -143,7 +143,7 @@ fn check<T: Float<Acc: Poison> + Poison>(logits: &[T], sizes: [usize; 3], cases:
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("loss");
+    let mut cases = Cases::of("loss").in_type::<T>();
     for (seed, &case @ [rows, classes, padding]) in CASES.iter().enumerate() {
         let count = rows * (classes + padding);
         check(&normal::<T>(count, 4.0, seed as u64), case, &mut cases);

@@ -78,7 +78,7 @@ impl<T: Float<Acc: Poison> + Poison> Outputs<T> {
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("loss_mse");
+    let mut cases = Cases::of("loss_mse").in_type::<T>();
     for &sizes in CASES {
         for normalise in [false, true] {
             for case in [

@@ -161,7 +161,7 @@ fn check<T: Float<Acc: Poison> + Poison>(case: &Case<T>, limit: f64, what: &str,
 }
 
 fn table<T: Float<Acc: Poison> + Poison>(limit: f64) {
-    let mut cases = Cases::of("norm");
+    let mut cases = Cases::of("norm").in_type::<T>();
     for &sizes in CASES.iter().chain(LONG).filter(|sizes| !small() || sizes[0] * sizes[1] < 5000) {
         for norm in [Norm::Rms, Norm::Layer] {
             for (accumulate, special) in [

@@ -169,7 +169,7 @@ fn gradients<T: Float<Acc: Poison> + Poison>(
 }
 
 fn table<T: Float<Acc: Poison> + Poison>(limit: f64) {
-    let mut cases = Cases::of("norm batch");
+    let mut cases = Cases::of("norm batch").in_type::<T>();
     for &sizes in CASES.iter().filter(|sizes| !small() || sizes[0] * sizes[1] < 5000) {
         for (biased, accumulate, special) in
             [(false, Accumulate::Replace, false), (true, Accumulate::Add, false), (true, Accumulate::Replace, true)]

@@ -79,7 +79,7 @@ fn check<T: Float<Acc: Poison> + Poison>(
 }
 
 fn table<T: Float<Acc: Poison> + Poison>(limit: f64) {
-    let mut cases = Cases::of("norm");
+    let mut cases = Cases::of("norm").in_type::<T>();
     for (seed, &case @ [rows, n, padding]) in CASES.iter().enumerate() {
         let count = rows * (n + padding);
         for (norm, biased) in [(Norm::Rms, false), (Norm::Layer, false), (Norm::Layer, true)] {

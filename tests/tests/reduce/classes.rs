@@ -122,7 +122,7 @@ fn near<A: Float>(got: &Held<A>, want: &Held<A>, what: &str) {
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut count = Cases::of("reduce classes");
+    let mut count = Cases::of("reduce classes").in_type::<T>();
     for (seed, &sizes) in (1..).zip(CASES.iter().filter(|sizes| !small() || sizes[0] * sizes[1] < 20_000)) {
         for special in [false, true] {
             // The first batch replaces; others join, the second with classes that have no rows in it.

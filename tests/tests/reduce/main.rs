@@ -61,7 +61,7 @@ fn check<T: Float<Acc: Poison> + Poison>(x: &[T], [rows, n, padding]: [usize; 3]
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("reduce");
+    let mut cases = Cases::of("reduce").in_type::<T>();
     for (seed, &case @ [rows, n, padding]) in CASES.iter().enumerate() {
         let count = rows * (n + padding);
         check(&normal::<T>(count, 1.0, seed as u64), case, &mut cases);

@@ -57,7 +57,7 @@ fn near<T: Float>(got: &Both<T>, want: &Both<T>, what: &str) {
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut count = Cases::of("reduce moments");
+    let mut count = Cases::of("reduce moments").in_type::<T>();
     for ((sizes, x), axis) in cases::<T>().into_iter().flat_map(|case| [(case.clone(), 0), (case, 1)]) {
         let (layout, what) = (layout(sizes), format!("{sizes:?} {axis}"));
         let (x, p) = (&x[..layout.span()], family::plan(&layout, axis).unwrap());
@@ -89,7 +89,7 @@ fn table<T: Float<Acc: Poison> + Poison>() {
 }
 
 fn gradients<T: Float<Acc: Poison> + Poison>(limit: f64) {
-    let mut count = Cases::of("reduce moments");
+    let mut count = Cases::of("reduce moments").in_type::<T>();
     for ((sizes, x), axis) in cases::<T>().into_iter().flat_map(|case| [(case.clone(), 0), (case, 1)]) {
         let layout = layout(sizes);
         let (x, dims) = (&x[..layout.span()], layout.dims());

@@ -105,7 +105,7 @@ fn near<T: Float>(got: &[Vec<T>; 2], want: &[Vec<T>; 2], scale: &[Vec<f64>; 2], 
 }
 
 fn table<T: Float<Acc: Poison> + Poison>(limit: f64) {
-    let mut count = Cases::of("reduce pearson");
+    let mut count = Cases::of("reduce pearson").in_type::<T>();
     for (number, case) in cases::<T>().into_iter().enumerate() {
         let what = format!("{number} {:?}", case.layouts.map(|layout| layout.dims()));
         let want = case.forward(|p, r, saved| family::forward(p, &case.x, &case.y, r, saved));

@@ -57,7 +57,7 @@ fn tensors<T: Float>(p: &Problem<T>, device: &Device) -> (Tensor<T, 2>, Tensor<T
 }
 
 fn encodes<T: Float<Acc = f32>>() {
-    let mut cases = Cases::of("sae_encode");
+    let mut cases = Cases::of("sae_encode").in_type::<T>();
     for (seed, &case) in CASES.iter().enumerate() {
         for p in problems::<T>(case, 10 * seed as u64) {
             rows(&p, case, &mut cases);
@@ -129,7 +129,7 @@ fn subset<T: Float<Acc = f32>>(p: &Problem<T>, case: [usize; 5], cases: &mut Cas
 }
 
 fn flat<T: Float<Acc = f32> + Poison>() {
-    let mut cases = Cases::of("sae_encode_flat");
+    let mut cases = Cases::of("sae_encode_flat").in_type::<T>();
     for (seed, &case) in CASES.iter().enumerate() {
         let [rows, _, n, k, _] = case;
         let mut all = problems::<T>(case, 10 * seed as u64);

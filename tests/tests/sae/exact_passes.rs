@@ -42,7 +42,7 @@ const CODED: &[[usize; 5]] = &[
 ];
 
 fn decodes<T: Float<Acc = f32> + Poison>() {
-    let mut cases = Cases::of("sae_decode");
+    let mut cases = Cases::of("sae_decode").in_type::<T>();
     for (seed, &case) in CODED.iter().enumerate() {
         let [rows, dim, n, k, padding] = case;
         let (w, x) = (whole::<T>([n, dim], padding, 7), whole::<T>([rows, dim], padding, 8));
@@ -97,7 +97,7 @@ fn bf16_decodes() {
 }
 
 fn backwards<T: Float<Acc = f32> + Poison>() {
-    let mut cases = Cases::of("sae_backward");
+    let mut cases = Cases::of("sae_backward").in_type::<T>();
     for (seed, &case) in CODED.iter().enumerate() {
         let [rows, dim, n, k, padding] = case;
         let (w, x, g) =
@@ -157,7 +157,7 @@ fn bf16_backwards() {
 }
 
 fn biases<T: Float<Acc = f32> + Poison>() {
-    let mut cases = Cases::of("sae_bias");
+    let mut cases = Cases::of("sae_bias").in_type::<T>();
     for (seed, &[rows, dim, n, _, padding]) in CODED.iter().enumerate() {
         let (w, g) = (whole::<T>([n, dim], padding, 7), whole::<T>([rows, dim], padding, seed as u64));
         let b_dec: Vec<f32> = (0..dim).map(|c| c as f32 % 5.0).collect();

@@ -139,7 +139,7 @@ fn table<T: Poison + Float>()
 where
     T::Acc: Poison,
 {
-    let mut cases = Cases::of("sae");
+    let mut cases = Cases::of("sae").in_type::<T>();
     for (seed, &case) in CASES.iter().enumerate() {
         let (what, case) = (format!("{case:?}"), Batch::<T>::new(case, seed as u64));
         decode(&case, &mut cases, &what);

@@ -23,7 +23,7 @@ fn table<T: Poison + Float>()
 where
     T::Acc: Poison,
 {
-    let mut cases = Cases::of("sae_decode by slabs");
+    let mut cases = Cases::of("sae_decode by slabs").in_type::<T>();
     for (seed, &case) in CASES.iter().enumerate() {
         decode(&Batch::<T>::new(case, seed as u64), &mut cases, &format!("{case:?}"));
     }

@@ -308,7 +308,7 @@ pub fn packed<T: Element, const R: usize>(x: &[T], dims: [usize; R], device: &De
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("scan");
+    let mut cases = Cases::of("scan").in_type::<T>();
     for (seed, &sizes) in CASES.iter().enumerate().filter(|(_, s)| !small() || s.len * s.width * s.states < 20_000) {
         let (what, case) = (format!("{sizes:?}"), Case::<T>::new(sizes, 20 * seed as u64));
         let want = case.host(None);

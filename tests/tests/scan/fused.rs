@@ -230,7 +230,7 @@ fn limits<T: Float>() -> [f64; 2] {
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let (mut cases, [of_y, of_last]) = (Cases::of("scan_fused"), limits::<T>());
+    let (mut cases, [of_y, of_last]) = (Cases::of("scan_fused").in_type::<T>(), limits::<T>());
     for (seed, &sizes) in CASES.iter().enumerate() {
         let case = Case::<T>::new(sizes, 400 + 20 * seed as u64);
         let (want, want_last) = case.host(None);

@@ -277,7 +277,7 @@ fn packed<T: Element, const R: usize>(x: &[T], dims: [usize; R], device: &Device
 }
 
 fn table<T: Float<Acc: Poison> + Poison>() {
-    let mut cases = Cases::of("ssd");
+    let mut cases = Cases::of("ssd").in_type::<T>();
     for (seed, &sizes) in
         CASES.iter().enumerate().filter(|(_, s)| !small() || s.len * s.heads * s.head_dim * s.states < 140_000)
     {
