@@ -1,6 +1,6 @@
 //! Wrong calls are errors; sizes that are only far are not.
 use latens_core::{Error, Format, QuantSettings, Rounding, Tensor, dequant, quant};
-use latens_kernels::quant as family;
+use latens_kernels::{Philox, philox, quant as family};
 use latens_tests::devices;
 
 /// Sizes beyond 2^32 are computed whole; nothing is allocated.
@@ -10,8 +10,24 @@ fn far_numbers() {
     let p = family::plan((5 << 32) + 3, &settings).unwrap();
     assert_eq!(p.bytes_of_codes(), (5 << 29) * 5 + 2);
     assert_eq!(p.scales(), [(5 << 24) + 1, 1]);
-    assert_eq!(family::code::draws(1, 2, 1 << 33), family::code::draws(1, 2, 1 << 33));
-    assert_ne!(family::code::draws(1, 2, 1 << 33), family::code::draws(1, 2, 0));
+}
+
+/// Draws are those of the contract, by all bits of the entry and of the step: no two that are far apart are the same.
+#[test]
+fn far_draws() {
+    let mut all = Vec::new();
+    for i in [7_u64, 7 + (1 << 32), 7 + (1 << 33), 7 + (5 << 45)] {
+        // Draw after draw, as another stream names them.
+        let mut stream = Philox::at(3 << 40 | 1, 4 * i);
+        assert_eq!(family::code::draws(3 << 40 | 1, 0, i), [(); 4].map(|()| stream.uniform()), "{i}");
+        for step in [0_u64, 2, 2 + (1 << 32), 2 << 32] {
+            let named = philox(3 << 40 | 1, [i as u32, (i >> 32) as u32, step as u32, (step >> 32) as u32]);
+            let drawn = family::code::draws(3 << 40 | 1, step, i);
+            assert_eq!(drawn, named.map(|bits| (bits >> 8) as f32 * 0.5_f32.powi(24)), "{i} {step}");
+            assert!(!all.contains(&drawn), "{i} {step}");
+            all.push(drawn);
+        }
+    }
 }
 
 #[test]
