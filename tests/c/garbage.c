@@ -214,6 +214,27 @@ static void messages(void) {
   REFUSED(latens_quant_read(&m, &b, &s), SIZE, "codes");
 }
 
+/* Two entries of one number: refused by every operation that is given places. */
+static void incidences(void) {
+  uint32_t offsets[3] = {0, 2, 3}, members[3] = {0, 1, 0}, places[3] = {1, 1, 1}, turned[3] = {0, 2, 3};
+  float numbers[3] = {1, 2, 3}, a[3];
+  int64_t three = 3;
+  LatensTensor o = make(offsets, 1, 32, 1, &three), m = make(members, 1, 32, 1, &three), p = make(places, 1, 32, 1, &three);
+  LatensTensor t = make(turned, 1, 32, 1, &three), h = make(numbers, 2, 32, 1, &three), to = make(a, 2, 32, 1, &three);
+  int64_t columns[2] = {2, 1};
+  LatensTensor x2 = make(numbers, 2, 32, 2, columns), y = make(a, 2, 32, 2, columns), seeds = x2, ranks = y;
+  int64_t one = 1;
+  float moved[1];
+  LatensTensor change = make(moved, 2, 32, 1, &one);
+  REFUSED(latens_hyper_weigh(device, &o, &m, &p, 2, LATENS_WEIGH_SUM, &h, NULL, NULL, &to), VALUE, "places must be the number of each entry");
+  REFUSED(latens_hyper_dots(device, &o, &m, &p, 2, &x2, &x2, &to), VALUE, "hyper_dots: incidence");
+  REFUSED(latens_hyper_pool(device, &o, &m, &p, 2, &h, &x2, &y), VALUE, "hyper_pool: incidence");
+  REFUSED(latens_hyper_rank(device, &o, &m, &t, &m, &p, NULL, NULL, &seeds, 0.5f, 1, 0, &ranks, &change, NULL), VALUE, "places must be the number of each entry");
+  places[0] = 0, places[2] = 2;
+  OK(latens_hyper_weigh(device, &o, &m, &p, 2, LATENS_WEIGH_SUM, &h, NULL, NULL, &to));
+  CHECK(a[0] == 1 && a[1] == 2 && a[2] == 3);
+}
+
 static uint64_t state = 42;
 static uint64_t number(void) {
   state = state * 6364136223846793005u + 1442695040888963407u;
@@ -281,6 +302,7 @@ int main(void) {
   odd();
   trainers();
   messages();
+  incidences();
   random_calls();
   OK(latens_device_free(device));
   puts("garbage: ok");

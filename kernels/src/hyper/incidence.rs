@@ -105,8 +105,9 @@ impl<'a> Incidence<'a> {
     /// Check what layouts cannot say.
     ///
     /// # Errors
-    /// [`Error::Size`] for lengths, [`Error::Value`] for offsets that do not rise from 0 or members that do not rise
-    /// within their row, [`Error::Range`] for a member that is no column or a place that is no entry.
+    /// [`Error::Size`] for lengths, [`Error::Value`] for offsets that do not rise from 0, members that do not rise
+    /// within their row or places that name an entry twice, [`Error::Range`] for a member that is no column or a place
+    /// that is no entry.
     pub fn check(&self, op: &'static str, shape: &Shape) -> Result<()> {
         size(op, "offsets", shape.rows + 1, self.offsets.len())?;
         size(op, "members", shape.entries, self.members.len())?;
@@ -126,10 +127,21 @@ impl<'a> Incidence<'a> {
                 return Err(Error::Value { op, arg: "members", want: "rising within each row, each column once" });
             }
         }
-        match self.places.iter().max() {
-            Some(&place) => at_most(op, "places", shape.entries - 1, place as usize),
-            None => Ok(()),
+        self.check_places(op, shape.entries)
+    }
+
+    /// Whether each entry of a row has a number of its own: of two with one number, one's share would be lost.
+    fn check_places(&self, op: &'static str, entries: usize) -> Result<()> {
+        let mut named = alloc::vec![0_u64; if self.places.is_empty() { 0 } else { entries.div_ceil(64) }];
+        for place in self.places.iter().take(self.count()).map(|&place| place as usize) {
+            at_most(op, "places", entries - 1, place)?;
+            let (word, bit) = (&mut named[place / 64], 1 << (place % 64));
+            if *word & bit != 0 {
+                return Err(Error::Value { op, arg: "places", want: "the number of each entry, none of them twice" });
+            }
+            *word |= bit;
         }
+        Ok(())
     }
 }
 

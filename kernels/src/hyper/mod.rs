@@ -7,7 +7,7 @@
 //! |-----------|---------------|------|-|
 //! | `offsets` | `[rows + 1]`  | `u32` | row `r` holds `offsets[r]..offsets[r + 1]`, its *entries* |
 //! | `members` | `[entries]`   | `u32` | the column of each entry, rising within its row |
-//! | `places`  | `[entries]`, optional | `u32` | the number of each entry |
+//! | `places`  | `[entries]`, optional | `u32` | the number of each entry, none twice |
 //!
 //! **Numbers.** Whatever belongs to an entry (weights, coefficients, their gradients) lies in one order, that of the
 //! incidence that was built first. The one turned over names those numbers in `places`, so nothing is ever copied from
@@ -30,7 +30,9 @@
 //!
 //! **On the host** an incidence is checked where it comes in ([`Incidence::check`]). **On CUDA**, where to look would be
 //! to wait, an offset past the end is taken as the end, and an entry whose column or number is too large is passed over.
-//! The entries behind the last offset belong to no row and are never read.
+//! Entries of one number read what is there alike; of what they write there, one stays, and chance decides which. A number that
+//! none has gets 0, as ever, and no other number is touched. The entries behind the last offset belong to no row and are never
+//! read.
 //!
 //! **Empty** rows pool to 0, never NaN; columns in no row get gradient 0. **Sums** are kept in `Acc`, in the order of
 //! entries, and rounded once (of ranks, in parts: see [`rank`]). **Determinism** stable, whatever the number of threads; no atomics on floats. Long rows

@@ -158,12 +158,12 @@ template <class T>
 __device__ void dots(const Rows& in, const T* dy, const T* x, f32* da, u32 dim, u64 dy_stride, u64 x_stride) {
   u32 i = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, column, number;
   if (i >= in.entries) return;
-  bool is = in.find(i, column, number) && i < in.count();
+  bool is = i < in.count() && in.find(i, column, number);
   f32 dot = 0;
   if (is) {
     const T* g = dy + in.row(i) * dy_stride;
     for (u32 k = threadIdx.x % 32; k < dim; k += 32) dot = __fmaf_rn(to_f32(g[k]), to_f32(x[column * x_stride + k]), dot);
   }
   dot = warp_sum(dot);
-  if (threadIdx.x % 32 == 0 && number < in.entries) da[number] = dot;
+  if (threadIdx.x % 32 == 0 && is) da[number] = dot;  // others got 0 before
 }

@@ -1,11 +1,12 @@
 //! Wrong calls are errors, before anything is read by them.
 use crate::graph::{Graph, tensor};
 use latens_core::{
-    Degree, Device, Error, Hypergraph, Incidence, Layout, Tensor, Walk, Weigh, hyper_degree, hyper_largest_backward,
-    hyper_pool, hyper_rank, hyper_search, hyper_topk, hyper_weigh,
+    Degree, Device, Error, Hypergraph, Incidence, Layout, Tensor, Walk, Weigh, hyper_degree, hyper_dots_into,
+    hyper_largest, hyper_largest_backward, hyper_pool, hyper_rank, hyper_search, hyper_topk, hyper_weigh,
+    hyper_weigh_backward_into, hyper_weigh_into,
 };
 use latens_kernels::hyper::search;
-use latens_tests::devices;
+use latens_tests::{Fenced, devices, place};
 
 #[test]
 fn incidences() {
@@ -24,14 +25,93 @@ fn incidences() {
     assert_eq!(of(&[0, 2, 3], &[1, 1, 0], 2), Some(sorted), "twice");
     assert_eq!(of(&[0, 2, 3], &[0, 2, 0], 2), Some(Error::Range { op: "hyper", arg: "members", max: 1, got: 2 }));
     assert_eq!(of(&[], &[], 2), Some(Error::Size { op: "hyper", arg: "offsets", want: 1, got: 0 }));
-    let (offsets, members, places) =
-        (tensor(&[0, 2], &Device::Host), tensor(&[0, 1], &Device::Host), tensor(&[0, 2], &Device::Host));
-    let turned = Incidence::new(offsets.view(), members.view(), Some(places.view()), 2);
-    assert_eq!(turned.err(), Some(Error::Range { op: "hyper", arg: "places", max: 1, got: 2 }));
     for (edges, vertices, arg, got) in [([0, 3], [0, 1], "rows", 3), ([0, 1], [7, 1], "columns", 7)] {
         let [edges, vertices] = [edges, vertices].map(|ids| tensor(&ids, &Device::Host));
         let built = Hypergraph::new::<f32>(edges.view(), vertices.view(), None, [3, 3]);
         assert_eq!(built.err(), Some(Error::Range { op: "hyper_incidence", arg, max: 2, got }));
+    }
+}
+
+/// Each entry has a number of its own. Two of one number would share a place, and one share would be lost.
+#[test]
+fn places() {
+    let of = |offsets: &[u32], places: &[u32]| {
+        let [offsets, members, places] = [offsets, &[0, 1, 0], places].map(|ids| tensor(ids, &Device::Host));
+        Incidence::new(offsets.view(), members.view(), Some(places.view()), 2).err()
+    };
+    let own = Error::Value { op: "hyper", arg: "places", want: "the number of each entry, none of them twice" };
+    assert_eq!(own.to_string(), "hyper: places must be the number of each entry, none of them twice");
+    for places in [[0, 1, 2], [2, 0, 1]] {
+        assert_eq!(of(&[0, 2, 3], &places), None);
+    }
+    for places in [[1, 1, 1], [0, 0, 2], [0, 2, 2], [2, 1, 2]] {
+        assert_eq!(of(&[0, 2, 3], &places), Some(own), "{places:?}");
+    }
+    assert_eq!(of(&[0, 2, 3], &[0, 1, 3]), Some(Error::Range { op: "hyper", arg: "places", max: 2, got: 3 }));
+    assert_eq!(of(&[0, 2, 3], &[0, 1]), Some(Error::Size { op: "hyper", arg: "places", want: 3, got: 2 }));
+    for places in [[1, 0, 1], [0, 2, 9]] {
+        assert_eq!(of(&[0, 2, 2], &places), None, "what lies behind the last row is not looked at");
+    }
+    // As many numbers as two words of bits hold, and one more.
+    let many = |places: &[u32]| {
+        let count = places.len() as u32;
+        let [offsets, members, places] =
+            [&[0, count][..], &(0..count).collect::<Vec<_>>(), places].map(|ids| tensor(ids, &Device::Host));
+        Incidence::new(offsets.view(), members.view(), Some(places.view()), count as usize).err()
+    };
+    let falling: Vec<u32> = (0..129).rev().collect();
+    assert_eq!(many(&falling), None);
+    for (at, other) in [(0, 128), (1, 64), (63, 64), (64, 65)] {
+        let mut twice = falling.clone();
+        twice[at] = twice[other];
+        assert_eq!(many(&twice), Some(own), "{at} {other}");
+    }
+}
+
+/// Where nobody looks, what is written of one number is that of one of its entries; what is read of it is read by all. Numbers that
+/// none has get 0, and nothing else is touched.
+#[test]
+fn a_number_named_twice_on_a_device() {
+    for device in devices().into_iter().filter(|device| !device.is_host()) {
+        let [offsets, members, places] = [[0, 2, 3], [0, 1, 0], [1, 1, 2]].map(|ids| tensor(&ids, &device));
+        let of = Incidence::new(offsets.view(), members.view(), Some(places.view()), 2).unwrap();
+        let [values, da] = [[5.0, 2.0, 3.0], [7.0, 1.0, 1.0]].map(|numbers: [f32; 3]| tensor(&numbers, &device));
+        let columns = tensor(&[1.0_f32, 10.0], &device);
+        let one_of = |got: Vec<f32>, either: [f32; 2], other: f32| {
+            assert!(got[0] == 0.0 && either.contains(&got[1]) && got[2] == other, "{got:?}");
+        };
+        let out = || Fenced::<f32, 1>::new([3], &device);
+        let (values, columns) = (Some(values.view()), Some(columns.view()));
+        let mut a = out();
+        hyper_weigh_into(of, Weigh::Sum, values, columns, None, a.view_mut()).unwrap();
+        one_of(a.full(), [2.0, 20.0], 3.0);
+        let mut a = out();
+        hyper_weigh_backward_into(of, Weigh::Sum, values, columns, None, da.view(), a.view_mut()).unwrap();
+        one_of(a.full(), [1.0, 10.0], 1.0);
+        let [x, dy] =
+            [[10.0, 20.0], [5.0, 7.0]].map(|x: [f32; 2]| Tensor::from_vec(x.to_vec(), [2, 1], &device).unwrap());
+        let mut a = out();
+        hyper_dots_into(of, dy.view(), x.view(), a.view_mut()).unwrap();
+        one_of(a.full(), [50.0, 100.0], 70.0);
+        assert_eq!(hyper_pool(of, values, x.view()).unwrap().to_vec().unwrap(), [60.0, 30.0]);
+        let (y, chosen) = hyper_largest(of, None, x.view()).unwrap();
+        assert_eq!((y.to_vec().unwrap(), chosen.to_vec().unwrap()), (vec![20.0, 10.0], vec![1, 2]));
+    }
+}
+
+/// Entries behind the last offset are nobody's, whatever their numbers: they take nothing from those that have them.
+#[test]
+fn entries_of_no_row_write_nothing() {
+    for device in devices() {
+        let [offsets, members, places] = [&[0, 2][..], &[0, 1, 1], &[2, 0, 2]].map(|ids| tensor(ids, &device));
+        let of = Incidence::new(offsets.view(), members.view(), Some(places.view()), 2).unwrap();
+        let [x, dy] =
+            [&[10.0_f32, 20.0][..], &[5.0]].map(|x| Tensor::from_vec(x.to_vec(), [x.len(), 1], &device).unwrap());
+        let mut da = Fenced::<f32, 1>::new([3], &device);
+        hyper_dots_into(of, dy.view(), x.view(), da.view_mut()).unwrap();
+        assert_eq!(da.full(), [100.0, 0.0, 50.0], "{}", place(&device));
+        let ones = hyper_weigh::<f32>(of, Weigh::Sum, None, None, None).unwrap();
+        assert_eq!(ones.to_vec().unwrap(), [1.0, 0.0, 1.0], "{}", place(&device));
     }
 }
 
@@ -41,7 +121,6 @@ fn bad_entries_on_a_device_are_passed_over() {
     for device in devices().into_iter().filter(|device| !device.is_host()) {
         let [edges, vertices] = [[0, 3, 1, 0], [0, 1, 9, 2]].map(|ids| tensor(&ids, &device));
         let graph = Hypergraph::new::<f32>(edges.view(), vertices.view(), None, [3, 3]).unwrap().0;
-        assert_eq!(graph.edges().offsets().dims(), [4]);
         let ones = Tensor::from_vec(vec![1.0_f32; 3], [3, 1], &device).unwrap();
         assert_eq!(hyper_pool(graph.edges(), None, ones.view()).unwrap().to_vec().unwrap(), [2.0, 0.0, 0.0]);
         assert_eq!(hyper_pool(graph.vertices(), None, ones.view()).unwrap().to_vec().unwrap(), [1.0, 0.0, 1.0]);
