@@ -98,7 +98,8 @@ __device__ inline void rank_parts(const f32* before, const f32* now, const f32* 
   parts[u64(count) * columns + at] = f32(lost);
 }
 
-// A thread: a column. `first`: there was no step yet.
+// A thread: a column. `first`: there was no step yet, and what changed is 0, or NaN if a seed is not finite; then what is lost
+// is NaN too, and by it the whole column after a step.
 __device__ inline void rank_close(const f32* parts, f32* change, f32* lost, u32* done, u32 columns, u32 count, f32 tolerance,
                                   u32 first) {
   u32 q = blockIdx.x * blockDim.x + threadIdx.x;
@@ -110,6 +111,6 @@ __device__ inline void rank_close(const f32* parts, f32* change, f32* lost, u32*
   }
   f32 changed = f32(sum);
   change[q] = first ? 0 : changed;
-  lost[q] = f32(all);
+  lost[q] = f32(first ? all + sum : all);
   if (!first && changed <= tolerance) done[q] = 1;
 }

@@ -23,6 +23,10 @@
 //! sum to 1, and so does `rank`. **Weights and shares** that are not positive, NaN included, count as 0. Their sums and what divides
 //! by them are `Acc`: of weights below 1e-38 or above 1e38 ranks need not be finite. A walk does not depend on their scale.
 //!
+//! **Seeds** are walked as they are, negative ones too. A column with one that is NaN or infinite becomes NaN in its first step, all
+//! of its ranks and its `change`, and never stops before its `steps`; the columns beside it keep their bits. After no steps
+//! `rank` is `seeds` and `change` 0, whatever they are.
+//!
 //! **Determinism** stable, the same on the host for every number of threads; close: squared error at most 1e-9 of the sum
 //! of squares for equal numbers of steps, `change` within 1e-5. **Errors** `Size` if shapes disagree, `Value` unless
 //! `0 <= damping < 1` and `tolerance >= 0`. **Moves** [`Plan::bytes`] in each step.
@@ -158,10 +162,12 @@ pub fn forward<A: Float>(p: &Plan, graph: Graph<A>, seeds: &[A], rank: &mut [A],
     let damping = f64::from(walk.damping);
     for q in 0..columns {
         let seed: Vec<f64> = (0..vertices).map(|v| seeds[v * stride + q].wide()).collect();
+        // NaN if a seed is not a finite number, else 0: what it is added to, the whole column, comes to nothing.
+        let spoiled: f64 = seed.iter().map(|seed| seed - seed).sum();
         let mut now = seed.clone();
         let mut changed = 0.0;
         for _ in 0..walk.steps {
-            let lost: f64 = (0..vertices).filter(|&v| degrees[v] == 0.0).map(|v| now[v]).sum();
+            let lost = spoiled + (0..vertices).filter(|&v| degrees[v] == 0.0).map(|v| now[v]).sum::<f64>();
             let mut next: Vec<f64> = seed.iter().map(|seed| (1.0 - damping) * seed + damping * lost * seed).collect();
             let mut held = vec![0.0; p.shape.rows()];
             for (e, held) in held.iter_mut().enumerate() {

@@ -1,7 +1,7 @@
 use crate::graph::{CASES, Graph, tensor};
 use latens_core::{Device, Hypergraph, Layout, Tensor, Walk, hyper_rank, hyper_rank_into, hyper_rank_workspace};
 use latens_kernels::hyper::{rank, weigh};
-use latens_tests::{Cases, Fenced, close, devices, place, uniform};
+use latens_tests::{Cases, Fenced, close, devices, normal, place, same, uniform};
 
 /// Columns that sum to 1, a tenth of the vertices in each.
 fn seeds(vertices: usize, columns: usize, gap: usize) -> (Vec<f32>, Layout<2>) {
@@ -65,13 +65,14 @@ fn table() {
                 let (ranks, change) = hyper_rank(edges, vertices, weights, shares, on.view(), walk).unwrap();
                 let got = ranks.to_vec().unwrap();
                 close(&format!("{} {what}", place(device)), &got, &want, 1e-9);
-                near(&format!("{} change {what}", place(device)), &change.to_vec().unwrap(), &moved);
+                let changed = change.to_vec().unwrap();
+                near(&format!("{} change {what}", place(device)), &changed, &moved);
                 let bytes = hyper_rank_workspace(edges.shape().rows(), &layout, device).unwrap();
                 let mut workspace = Tensor::<u8, 1>::empty([bytes], device).unwrap();
                 let (mut ranks, mut change) = out(device);
                 let (r, c, w) = (ranks.view_mut(), change.view_mut(), workspace.view_mut());
                 hyper_rank_into(edges, vertices, weights, shares, on.view(), walk, r, c, w).unwrap();
-                assert_eq!(ranks.full(), got);
+                assert_eq!((ranks.full(), change.full()), (got, changed));
                 cases.ran(place(device));
             }
         }
@@ -146,6 +147,79 @@ fn columns_stop_alone() {
         let first: Vec<f32> = together.chunks(5).flat_map(|row| row[..4].to_vec()).collect();
         assert_eq!(rank(four, 4).0, first);
     }
+}
+
+/// Negative seeds are walked like others. One that is no finite number makes its column NaN in the first step, wherever it
+/// stands, and leaves the columns beside it as they are: in every implementation.
+#[test]
+fn seeds_that_are_no_shares() {
+    const BAD: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    let (vertices, columns) = (40, 6);
+    let graph = Graph::random([12, vertices, 30], 3);
+    let edges_of = |v: usize| graph.vertices().row(v).len();
+    let lonely = (0..vertices).find(|&v| edges_of(v) == 0).unwrap();
+    let member = (0..vertices).find(|&v| edges_of(v) > 1).unwrap();
+    let (mut plain, layout) = seeds(vertices, columns, 0);
+    let signed = normal::<f32>(vertices, 0.1, 1);
+    plain.iter_mut().skip(1).step_by(columns).zip(signed).for_each(|(to, x)| *to = x);
+    let of_edges = weights(12, 1);
+    for (steps, damping, tolerance) in [(0, 0.6, 0.0), (1, 0.6, 0.0), (1, 0.0, 0.0), (30, 0.6, 0.0), (30, 0.6, 1e-2)] {
+        let walk = Walk { damping, steps, tolerance };
+        for (at, given) in [(lonely, true), (member, false), (member, true)] {
+            let mut spoiled = plain.clone();
+            BAD.iter().enumerate().for_each(|(q, bad)| spoiled[at * columns + 2 + q] = *bad);
+            let weights = given.then_some(&of_edges[..]);
+            let [good, got] = [&plain, &spoiled].map(|seeds| everywhere(&graph, seeds, &layout, weights, walk));
+            for ((who, ranks, change), (_, plain_ranks, plain_change)) in got.iter().zip(&good) {
+                let what = format!("{who} {walk:?} vertex {at} {given}");
+                let column =
+                    |ranks: &[f32], q: usize| ranks.iter().skip(q).step_by(columns).copied().collect::<Vec<_>>();
+                for q in [0, 1, 5] {
+                    assert_eq!(column(ranks, q), column(plain_ranks, q), "{what}: column {q}");
+                    assert_eq!(change[q], plain_change[q], "{what}: column {q}");
+                }
+                for q in 2..5 {
+                    let (ranks, nan) = (column(ranks, q), change[q].is_nan());
+                    if steps > 0 {
+                        assert!(nan && ranks.iter().all(|rank| rank.is_nan()), "{what}: {} in {ranks:?}", BAD[q - 2]);
+                    } else {
+                        assert!(same(&ranks[at..=at], &BAD[q - 2..q - 1]) && change[q] == 0.0, "{what}");
+                        assert!((0..vertices).all(|v| v == at || ranks[v].is_finite()), "{what}: {ranks:?}");
+                    }
+                }
+            }
+            // The first is the reference.
+            for (who, ranks, _) in &good {
+                close(&format!("{who} {walk:?}"), ranks, &good[0].1, 1e-9);
+            }
+        }
+    }
+}
+
+/// Ranks and changes of the reference, of the host and of the operation on every device, by name.
+fn everywhere(
+    graph: &Graph,
+    seeds: &[f32],
+    layout: &Layout<2>,
+    weights: Option<&[f32]>,
+    walk: Walk,
+) -> Vec<(&'static str, Vec<f32>, Vec<f32>)> {
+    let p = rank::plan(&graph.shape, &graph.shape.transposed(), [false, true], None, None, layout, walk).unwrap();
+    let walked = rank::Graph { edges: graph.edges(), vertices: graph.vertices(), weights, shares: None };
+    let [vertices, columns] = layout.dims();
+    let out = || (vec![0.0; vertices * columns], vec![0.0; columns]);
+    let ((mut ranks, mut change), (mut fast, mut fast_change)) = (out(), out());
+    rank::forward(&p, walked, seeds, &mut ranks, &mut change);
+    latens_cpu::hyper::rank::forward(&p, walked, seeds, &mut fast, &mut fast_change);
+    let mut all = vec![("reference", ranks, change), ("cpu", fast, fast_change)];
+    for device in devices() {
+        let (on, seeds) = (graph.on(&device), Tensor::from_slice(seeds, *layout, &device).unwrap());
+        let weights = weights.map(|weights| tensor(weights, &device));
+        let weights = weights.as_ref().map(|weights| weights.view());
+        let (ranks, change) = hyper_rank(on.edges(), on.vertices(), weights, None, seeds.view(), walk).unwrap();
+        all.push((place(&device), ranks.to_vec().unwrap(), change.to_vec().unwrap()));
+    }
+    all
 }
 
 /// Rows of `P` sum to 1, what walks come to is the solution of the equation, and it sums to 1.

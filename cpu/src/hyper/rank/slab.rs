@@ -33,6 +33,9 @@ impl<const G: usize> Walk<G> {
                 seed[..width].copy_from_slice(&seeds[v as usize * stride + first..][..width]);
             }
         });
+        // NaN in columns with a seed that is not a finite number, else 0: added to what is lost, it makes the whole column NaN.
+        let mut spoiled = [0.0; W];
+        seed.iter().for_each(|seed| spoiled.iter_mut().zip(seed).for_each(|(spoiled, x)| *spoiled += x - x));
         // One more than there are, which stays 0, for members that rows do not have.
         let mut now: Vec<[f32; W]> = seed.iter().zip(&self.inverse).map(|(seed, of)| seed.map(|x| x * of)).collect();
         now.push([0.0; W]);
@@ -40,7 +43,8 @@ impl<const G: usize> Walk<G> {
         let mut changes = vec![[0.0; W]; vertices.div_ceil(BLOCK)];
         let (mut changed, mut done) = ([0.0; W], core::array::from_fn(|c| c >= width));
         for at in 1..=walk.steps {
-            let again = self.lost(&now).map(|lost| 1.0 - walk.damping + walk.damping * lost);
+            let mut again = self.lost(&now).map(|lost| 1.0 - walk.damping + walk.damping * lost);
+            again.iter_mut().zip(spoiled).for_each(|(again, spoiled)| *again += spoiled);
             let step = Step { damping: walk.damping, again, done };
             self.hold(&now, &mut held);
             if walk.tolerance == 0.0 && at < walk.steps {
