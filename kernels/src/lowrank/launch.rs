@@ -9,7 +9,11 @@ const TILES: usize = 4 * 2 * 64 * 33;
 /// Columns of a factor that a block takes: twin of `product.cuh`.
 const RANKS: usize = 32;
 
-/// Numbers of `f64` that the orthogonalisation of one matrix needs: its Gram matrix and the inverse, scales, sums.
+/// The largest rank of which the [`words`] of a matrix are fewer than 2^32, for `basis.cuh` counts them in 32 bits.
+const WIDEST: usize = 46_340;
+
+/// Numbers of `f64` that the orthogonalisation of one matrix needs: its Gram matrix and the inverse, scales, sums. Ranks are
+/// below 2^31.
 pub(super) const fn words(rank: usize) -> usize {
     2 * rank * rank + rank + BLOCK as usize
 }
@@ -124,7 +128,7 @@ pub fn launch_restore<'a, T: Float>(
 /// The launch of [`orthogonalise`](super::orthogonalise): one block for every matrix.
 ///
 /// # Errors
-/// As [`launch_left`].
+/// As [`launch_left`]; `Range` for a rank above 46340.
 pub fn launch_orthogonalise<'a, A: Float>(
     p: &Plan<'_>,
     chip: &Chip,
@@ -135,6 +139,9 @@ pub fn launch_orthogonalise<'a, A: Float>(
 ) -> Result<[Launch<'a>; 1]> {
     let op = "lowrank_orthogonalise";
     let count = p.table.count();
+    if p.rank > WIDEST {
+        return Err(Error::Range { op, arg: "rank", max: WIDEST, got: p.rank });
+    }
     let (table, left) = (p.words(op, table)?, left.holds(p.rows * p.rank, op, "p")?);
     let words = words(p.rank);
     // In shared memory if it fits beside that of other blocks.

@@ -44,7 +44,8 @@
 //! **Empty** rank 0 makes `Y = 0`, `E = A`.
 //! **Determinism** [`orthogonalise`] and [`resize`] exact, so ranks that hold one sum agree in every bit, whatever their
 //! devices; products stable whatever the threads, and close: 1e-11 normalised squared error.
-//! **Errors** `Range` if the rank exceeds the rows or columns of a matrix, `Size` for tensors too short.
+//! **Errors** `Range` if the rank exceeds the rows or columns of a matrix, or on CUDA 46340 in [`orthogonalise`], whose Gram matrix is
+//! then past an index of 32 bits; `Size` for tensors too short.
 //! **Moves** per entry of a matrix, of `g` bytes `T`, `e` bytes `A`: `T + 2A` in [`left`], `A` in [`right`], `2A + T` in
 //! [`restore`]; [`Plan::bytes`] is all of it.
 //!
