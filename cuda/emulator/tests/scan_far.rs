@@ -1,63 +1,21 @@
 //! A selective scan of numbers further apart than 2^31 and 2^32 of them: in address space of which nothing exists but the
 //! pages that are touched, on the host and, through the emulator, by the device code.
 #![cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod far;
+
+use far::{CHIP, Far, nowhere, nowhere_mut};
 use latens_cuda::Device;
 use latens_kernels::scan::{self as family, Gradients, Inputs, Layouts, Plan};
-use latens_kernels::{Arg, Chip, Error, Layout, Span, SpanMut, route::Tables};
-use std::ffi::{c_int, c_void};
+use latens_kernels::{Arg, Error, Layout, Span, route::Tables};
 
-unsafe extern "C" {
-    fn mmap(at: *mut c_void, len: usize, protection: c_int, flags: c_int, file: c_int, offset: i64) -> *mut c_void;
-    fn munmap(at: *mut c_void, len: usize) -> c_int;
-}
-
-/// Numbers of address space, zero until written.
-struct Far {
-    start: *mut f32,
-    len: usize,
-}
-
-impl Far {
-    fn new(len: usize) -> Self {
-        const READ_WRITE: c_int = 3;
-        const PRIVATE_ANONYMOUS_NORESERVE: c_int = 0x2 | 0x20 | 0x4000;
-        // SAFETY: new memory, wherever there is room.
-        let at = unsafe { mmap(std::ptr::null_mut(), 4 * len, READ_WRITE, PRIVATE_ANONYMOUS_NORESERVE, -1, 0) };
-        assert_ne!(at as isize, -1, "no address space of {len} numbers");
-        Self { start: at.cast(), len }
+/// A tensor of which a row lies every `stride` numbers, filled with small numbers that depend on where they are in it.
+fn tensor(dims: [usize; 3], layout: &Layout<3>, (low, high): (f32, f32), seed: usize) -> Far<f32> {
+    let (mut to, [batch, row, _]) = (Far::new(layout.span()), layout.strides());
+    for i in 0..dims.iter().product() {
+        let place = i / (dims[1] * dims[2]) * batch + i / dims[2] % dims[1] * row + i % dims[2];
+        to.slice_mut()[place] = low + (high - low) * ((i * 37 + seed * 11) % 101) as f32 / 101.0;
     }
-
-    /// A tensor of which a row lies every `stride` numbers, filled with small numbers that depend on where they are in it.
-    fn tensor(dims: [usize; 3], layout: &Layout<3>, (low, high): (f32, f32), seed: usize) -> Self {
-        let (mut to, [batch, row, _]) = (Self::new(layout.span()), layout.strides());
-        for i in 0..dims.iter().product() {
-            let place = i / (dims[1] * dims[2]) * batch + i / dims[2] % dims[1] * row + i % dims[2];
-            to.slice_mut()[place] = low + (high - low) * ((i * 37 + seed * 11) % 101) as f32 / 101.0;
-        }
-        to
-    }
-
-    fn slice(&self) -> &[f32] {
-        // SAFETY: as much as was mapped, and all bits are a number.
-        unsafe { std::slice::from_raw_parts(self.start, self.len) }
-    }
-
-    fn slice_mut(&mut self) -> &mut [f32] {
-        // SAFETY: as above, and nobody else has it.
-        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
-    }
-
-    fn span(&self, device: &Device) -> Span<'_, f32> {
-        // SAFETY: on the emulator the memory of the host is that of the device.
-        unsafe { Span::new(self.start as u64, self.len, device.id()) }
-    }
-}
-
-impl Drop for Far {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new`, and gone with this.
-        unsafe { munmap(self.start.cast(), 4 * self.len) };
-    }
+    to
 }
 
 const BATCH: usize = 2;
@@ -68,13 +26,13 @@ const STATES: usize = 16;
 /// Two batch entries of three rows, each `apart` numbers from the last.
 struct Case {
     plan: Plan,
-    u: Far,
-    delta: Far,
-    a: Far,
-    b: Far,
-    c: Far,
-    gate: Far,
-    dy: Far,
+    u: Far<f32>,
+    delta: Far<f32>,
+    a: Far<f32>,
+    b: Far<f32>,
+    c: Far<f32>,
+    gate: Far<f32>,
+    dy: Far<f32>,
 }
 
 impl Case {
@@ -82,21 +40,21 @@ impl Case {
         let layout = |n: usize| Layout::strided([BATCH, LEN, n], [LEN * apart, apart, 1]).unwrap();
         let (wide, shared) = (layout(WIDTH), layout(STATES));
         let plan = plan(wide, Layout::strided([WIDTH, STATES], [apart, 1]).unwrap(), shared, Some(wide));
-        let tensor = |n: usize, layout, between, seed| Far::tensor([BATCH, LEN, n], layout, between, seed);
+        let of = |n: usize, layout, between, seed| tensor([BATCH, LEN, n], layout, between, seed);
         let a = Layout::strided([1, WIDTH, STATES], [0, apart, 1]).unwrap();
         Self {
             plan: family::plan_backward(&plan, &wide, None).unwrap(),
-            u: tensor(WIDTH, &wide, (-1.0, 1.0), 1),
-            delta: tensor(WIDTH, &wide, (0.01, 0.5), 2),
-            a: Far::tensor([1, WIDTH, STATES], &a, (-3.0, -0.1), 3),
-            b: tensor(STATES, &shared, (-1.0, 1.0), 4),
-            c: tensor(STATES, &shared, (-1.0, 1.0), 5),
-            gate: tensor(WIDTH, &wide, (-2.0, 2.0), 6),
-            dy: tensor(WIDTH, &wide, (-1.0, 1.0), 7),
+            u: of(WIDTH, &wide, (-1.0, 1.0), 1),
+            delta: of(WIDTH, &wide, (0.01, 0.5), 2),
+            a: tensor([1, WIDTH, STATES], &a, (-3.0, -0.1), 3),
+            b: of(STATES, &shared, (-1.0, 1.0), 4),
+            c: of(STATES, &shared, (-1.0, 1.0), 5),
+            gate: of(WIDTH, &wide, (-2.0, 2.0), 6),
+            dy: of(WIDTH, &wide, (-1.0, 1.0), 7),
         }
     }
 
-    fn inputs<'a, S>(&'a self, of: impl Fn(&'a Far) -> S) -> Inputs<S, S, &'a [u32]> {
+    fn inputs<'a, S>(&'a self, of: impl Fn(&'a Far<f32>) -> S) -> Inputs<S, S, &'a [u32]> {
         let (skip, bias, taps, taps_bias, window, initial) = (None, None, None, None, None, None);
         let (u, delta, a, b, c) = (of(&self.u), of(&self.delta), of(&self.a), of(&self.b), of(&self.c));
         let (gate, tables) = (Some(of(&self.gate)), Tables { bounds: None, orders: None });
@@ -194,7 +152,6 @@ fn far_rows_are_as_near_ones() {
 /// What a launch is told of sizes past 2^32: strides and counts in 64 bits, blocks that fit or an error. Nothing runs.
 #[test]
 fn launches_of_sizes_that_no_test_can_hold() {
-    const CHIP: Chip = Chip { capability: (9, 0), multiprocessors: 132, shared: 227 * 1024 };
     // The sizes that overflowed the 32-bit offsets of another program: silent wrong gradients.
     let [batch, len, channels, states] = [64, 33 * 2048, 4096, 256];
     let packed = |n: usize| Layout::packed([batch, len, n]).unwrap();
@@ -202,12 +159,7 @@ fn launches_of_sizes_that_no_test_can_hold() {
     let chunks = batch * len / 16;
     let kept = 4 * chunks * channels * states;
     assert!(kept > 1 << 40 && family::workspace_backward(&p).unwrap() > 2 * kept);
-    // SAFETY: no launch runs, so nothing is read or written.
-    let read = |len: usize| unsafe { Span::<f32>::new(256, len, 7) };
-    // SAFETY: as above.
-    let write = |len: usize| unsafe { SpanMut::<f32>::new(256, len, 7) };
-    // SAFETY: as above.
-    let workspace = |len: usize| unsafe { SpanMut::<u8>::new(256, len, 7) };
+    let (read, write, workspace) = (nowhere::<f32>, nowhere_mut::<f32>, nowhere_mut::<u8>);
     let (wide, shared) = (packed(channels).len(), packed(states).len());
     let x = |a: usize| Inputs {
         u: read(wide),

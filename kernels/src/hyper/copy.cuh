@@ -74,9 +74,9 @@ template <class T> __device__ void query(const T* queries, i8* high, i8* low, f3
   all = warp_sum(all);
   if (threadIdx.x % 32 != 0) return;
   f32 far = is ? sqrtf(off) : beyond(top, dim), length = is ? sqrtf(all) : beyond(top, dim);
-  numbers[q * 3] = is ? scale : 0;
-  numbers[q * 3 + 1] = length + far;
-  numbers[q * 3 + 2] = far + slack(dim) * length;
+  numbers[u64(q) * 3] = is ? scale : 0;
+  numbers[u64(q) * 3 + 1] = length + far;
+  numbers[u64(q) * 3 + 2] = far + slack(dim) * length;
 }
 
 // What a score is at most: twin of Lengths::bound.
@@ -99,12 +99,12 @@ __device__ inline void bounds_of(const i8* codes, const f32* bounds, const i8* h
   sums[0] = warp_sum(sums[0]);
   sums[1] = warp_sum(sums[1]);
   if (threadIdx.x % 32 != 0) return;
-  const f32 *of_row = bounds + u64(v) * 3, *of_query = numbers + q * 3;
+  const f32 *of_row = bounds + u64(v) * 3, *of_query = numbers + u64(q) * 3;
   f32 near = of_query[0] * of_row[0] * (f32(sums[0]) + f32(sums[1]) * (1.0f / 254));
   out[u64(q) * n + v] = bound_of(near, of_row, of_query);
 }
 
 // The copy of bf16, as scores of search.
 template <class T> __device__ void near(const Texts<T, bf16>& texts, const f32* bounds, const f32* numbers, f32* out) {
-  scores(texts, out, [&](u32 q, u32 v, f32 sum) { return bound_of(sum, bounds + u64(v) * 3, numbers + q * 3); });
+  scores(texts, out, [&](u32 q, u32 v, f32 sum) { return bound_of(sum, bounds + u64(v) * 3, numbers + u64(q) * 3); });
 }
