@@ -11,8 +11,8 @@ use latens_kernels::quant::{Codes, Format, Plan, Rounding, Settings, code, pack}
 use latens_kernels::{Accumulate, Arg, Chip, Error, Layout, quant, sparsify};
 
 const BLOCK: usize = 4096;
-/// Numbers past 2^33, of which the last 11 blocks are touched: two of a block of threads, and more.
-const N: usize = (1 << 33) + 2 * BLOCK + 77;
+/// Numbers past 2^34, from where on draws are named by more than 32 bits. The last 11 blocks are touched, of which eight are before.
+const N: usize = (1 << 34) + 2 * BLOCK + 77;
 const TAIL: usize = 10 * BLOCK + 77;
 const START: usize = N - TAIL;
 /// Blocks of threads that have the tail: eight blocks of numbers each, and the last has three.
@@ -76,7 +76,7 @@ fn codes_of_far_numbers() {
         };
         let e = Some(error.span_mut(&device));
         let pack = quant::launch(&p, device.chip(), from.span(&device), e, to).unwrap();
-        assert_eq!(pack[0].grid(), [((1 << 21) + 3_u32).div_ceil(8), 1, 1]);
+        assert_eq!(pack[0].grid(), [((1 << 22) + 3_u32).div_ceil(8), 1, 1]);
         last_blocks(LAST, || device.run(&pack)).unwrap();
         let first = START / BLOCK * width;
         let end = codes.slice()[START / 8 * format.bits()..].to_vec();

@@ -188,10 +188,6 @@ fn the_end_of_a_long_output() {
 fn launches_of_sizes_that_no_test_can_hold() {
     const MOST: usize = i32::MAX as usize;
     let shape = Shape::new(MOST, MOST, MOST).unwrap();
-    let range = |arg| Some(Error::Range { op: "hyper", arg, max: MOST, got: MOST + 1 });
-    assert_eq!(Shape::new(MOST + 1, 1, 1).err(), range("rows"));
-    assert_eq!(Shape::new(1, MOST + 1, 1).err(), range("columns"));
-    assert_eq!(Shape::new(1, 1, MOST + 1).err(), range("entries"));
     let rows = |shape: &Shape| Rows {
         offsets: nowhere(shape.rows() + 1),
         members: nowhere(shape.entries()),
@@ -250,7 +246,7 @@ fn launches_of_sizes_that_no_test_can_hold() {
         let [queries, corpus] = [count, 1 << 25].map(|rows| Layout::strided([rows, 8], [1 << 31, 1]).unwrap());
         let p = search::plan(&queries, &corpus, 3).unwrap();
         let work = searching::workspace(&p).unwrap();
-        assert!(work > 4 * count << 25);
+        assert!(work > (4 * count) << 25);
         let (queries, corpus) = (nowhere::<f32>(queries.span()), nowhere(corpus.span()));
         let (values, ids) = (nowhere_mut(3 * count), nowhere_mut(3 * count));
         searching::launch(&p, &CHIP, queries, corpus, values, ids, nowhere_mut(work)).map(|all| all[0].grid())

@@ -163,7 +163,7 @@ pub fn forward<A: Float>(p: &Plan, graph: Graph<A>, seeds: &[A], rank: &mut [A],
     for q in 0..columns {
         let seed: Vec<f64> = (0..vertices).map(|v| seeds[v * stride + q].wide()).collect();
         // NaN if a seed is not a finite number, else 0: what it is added to, the whole column, comes to nothing.
-        let spoiled: f64 = seed.iter().map(|seed| seed - seed).sum();
+        let spoiled: f64 = seed.iter().map(|seed| 0.0 * seed).sum();
         let mut now = seed.clone();
         let mut changed = 0.0;
         for _ in 0..walk.steps {

@@ -1,9 +1,9 @@
 //! Wrong calls are errors, before anything is read by them.
 use crate::graph::{Graph, tensor};
 use latens_core::{
-    Degree, Device, Error, Hypergraph, Incidence, Layout, Tensor, Walk, Weigh, hyper_degree, hyper_dots_into,
-    hyper_largest, hyper_largest_backward, hyper_pool, hyper_rank, hyper_search, hyper_topk, hyper_weigh,
-    hyper_weigh_backward_into, hyper_weigh_into,
+    Degree, Device, Error, Hypergraph, Incidence, IncidenceShape, Layout, Tensor, Walk, Weigh, hyper_degree,
+    hyper_dots_into, hyper_largest, hyper_largest_backward, hyper_pool, hyper_rank, hyper_search, hyper_topk,
+    hyper_weigh, hyper_weigh_backward_into, hyper_weigh_into,
 };
 use latens_kernels::hyper::search;
 use latens_tests::{Fenced, devices, place};
@@ -179,8 +179,16 @@ fn sizes() {
 /// Indices past 31 bits are refused by arithmetic alone.
 #[test]
 fn too_large() {
-    let shape = latens_core::IncidenceShape::new(1 << 31, 1, 0);
-    assert_eq!(shape.err(), Some(Error::Range { op: "hyper", arg: "rows", max: (1 << 31) - 1, got: 1 << 31 }));
+    const MOST: usize = i32::MAX as usize;
+    let shape = |[rows, columns, entries]: [usize; 3]| IncidenceShape::new(rows, columns, entries).err();
+    assert_eq!(shape([MOST; 3]), None);
+    for (at, arg) in ["rows", "columns", "entries"].into_iter().enumerate() {
+        for got in [MOST + 1, (1 << 32) + 1] {
+            let mut counts = [MOST; 3];
+            counts[at] = got;
+            assert_eq!(shape(counts), Some(Error::Range { op: "hyper", arg, max: MOST, got }));
+        }
+    }
     let queries = Layout::packed([1 << 30, 0]).unwrap();
     let corpus = Layout::packed([1 << 30, 0]).unwrap();
     assert!(search::plan(&queries, &corpus, 1).is_ok(), "2^60 scores can be counted, if not held");

@@ -35,7 +35,7 @@ impl<const G: usize> Walk<G> {
         });
         // NaN in columns with a seed that is not a finite number, else 0: added to what is lost, it makes the whole column NaN.
         let mut spoiled = [0.0; W];
-        seed.iter().for_each(|seed| spoiled.iter_mut().zip(seed).for_each(|(spoiled, x)| *spoiled += x - x));
+        seed.iter().for_each(|seed| spoiled.iter_mut().zip(seed).for_each(|(spoiled, x)| *spoiled += 0.0 * x));
         // One more than there are, which stays 0, for members that rows do not have.
         let mut now: Vec<[f32; W]> = seed.iter().zip(&self.inverse).map(|(seed, of)| seed.map(|x| x * of)).collect();
         now.push([0.0; W]);
