@@ -113,8 +113,8 @@ fn gradients() {
             let near = |name: &str, got: Vec<f32>, want: Vec<f64>| {
                 close(&format!("{name} mixed {mixed} softplus {softplus}"), &got, &want, 1e-9);
             };
-            for channel in 0..channels {
-                let name = |name: &str| format!("{name} of step {}", STEPS[channel]);
+            for (channel, step) in STEPS.iter().enumerate().take(channels) {
+                let name = |name: &str| format!("{name} of step {step}");
                 let at = |x: &Tensor<f32, 3>| column(x, channels, channel);
                 let wide = |x: &Tensor<f64, 3>| column(x, channels, channel);
                 near(&name("du"), at(&got.u), wide(&want.u));
