@@ -6,7 +6,7 @@ use super::Part;
 use crate::io::{Error, Result};
 use crate::tape::Rotary;
 use crate::{Act, Pairing};
-pub(super) use json::{Json, decimal};
+pub(super) use json::{Json, act_name, decimal};
 
 /// The sizes and constants of a decoder.
 #[derive(Clone, Debug, PartialEq)]

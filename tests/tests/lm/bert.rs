@@ -1,8 +1,10 @@
 //! MiniLM gives the values known of it, and a small BERT those of numpy, on every device and whatever stands beside a text.
 use crate::parity::agrees;
+use crate::save::names;
+use latens::io::safetensors::Safetensors;
 use latens::lm::bert::{Config, Encoder, Pooling, TextEncoder};
 use latens::lm::{Hooks, Site};
-use latens::{Device, Float, Tensor, assets};
+use latens::{Device, Float, Tensor, assets, bf16};
 use latens_tests::files::folder;
 use latens_tests::{close, devices, normal, place};
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -80,6 +82,94 @@ fn numpy_gives_the_same() {
     let folder = small("lm-bert", "");
     let model = Encoder::<f64>::open(&folder, &Device::Host).unwrap();
     agrees(&folder, &ids(12), &hidden(&model, &ids(12), 1));
+}
+
+/// The tensors in `folder`, by name, with their sizes and bits.
+fn tensors<T: Float>(folder: &Path) -> Vec<(String, Vec<usize>, Vec<u64>)> {
+    let file = Safetensors::open(folder).unwrap();
+    let bits = |name: &str, dims: &[usize]| -> Vec<u64> {
+        file.read_as::<T>(name, dims).unwrap().into_iter().map(|x| x.wide().to_bits()).collect()
+    };
+    file.tensors().iter().map(|(name, entry)| (name.clone(), entry.dims.clone(), bits(name, &entry.dims))).collect()
+}
+
+/// What is saved, in one file and in several, is read as it was.
+fn there_and_back<T: Float>(model: &Encoder<T>, folder: &Path, most: usize) {
+    let exact = |model: &Encoder<T>| hidden(model, &ids(12), 2).into_iter().map(|x| x.wide().to_bits());
+    model.save(folder).unwrap();
+    assert_eq!(names(folder), ["config.json", "model.safetensors"]);
+    let whole = tensors::<T>(folder);
+    let bytes = fs::read(folder.join("model.safetensors")).unwrap();
+    for sharded in [false, true] {
+        if sharded {
+            model.save_sharded(folder, most).unwrap();
+            let names = names(folder);
+            assert!(names.len() > 4 && !names.contains(&"model.safetensors".to_owned()), "{names:?}");
+            assert!(tensors::<T>(folder) == whole);
+        }
+        let back = Encoder::<T>::open(folder, &Device::Host).unwrap();
+        assert_eq!(back.config(), model.config());
+        assert!(exact(&back).eq(exact(model)));
+        back.save(folder).unwrap();
+        assert!(fs::read(folder.join("model.safetensors")).unwrap() == bytes, "the same bytes again");
+    }
+}
+
+#[test]
+fn what_is_saved_is_read_and_numpy_agrees() {
+    // One has a name before all names, and another activation and epsilon than is usual.
+    for (name, before, act, eps) in
+        [("lm-bert-save", "", "gelu", 1e-12), ("lm-bert-save-other", "bert.", "gelu_new", 1e-5)]
+    {
+        let from = small(name, before);
+        let mut json = config();
+        (json["hidden_act"], json["layer_norm_eps"]) = (json!(act), json!(eps));
+        fs::write(from.join("config.json"), json.to_string()).unwrap();
+        let to = folder(ROOT, &format!("{name}-to"));
+        there_and_back(&Encoder::<f32>::open(&from, &Device::Host).unwrap(), &to, 6_000);
+        there_and_back(&Encoder::<bf16>::open(&from, &Device::Host).unwrap(), &to, 6_000);
+        let model = Encoder::<f64>::open(&from, &Device::Host).unwrap();
+        there_and_back(&model, &to, 6_000);
+        // Every number is that of the file it came from.
+        let bare = tensors::<f64>(&from)
+            .into_iter()
+            .map(|(name, dims, bits)| (name.strip_prefix(before).unwrap().to_owned(), dims, bits));
+        assert!(bare.eq(tensors::<f64>(&to)));
+        let said: Value = serde_json::from_slice(&fs::read(to.join("config.json")).unwrap()).unwrap();
+        for (key, value) in json.as_object().unwrap() {
+            assert_eq!(&said[key], value, "{key}");
+        }
+        let hidden = hidden(&model, &ids(12), 1);
+        agrees(&to, &ids(12), &hidden);
+        fs::remove_file(to.join("expected.safetensors")).unwrap();
+        model.save_sharded(&to, 9_000).unwrap();
+        agrees(&to, &ids(12), &hidden);
+    }
+}
+
+/// A real one: its tensors are those of its file, and its configuration says what its own says.
+#[test]
+fn minilm_is_saved_as_it_was() {
+    let Some(path) = assets::MINILM.for_test() else { return };
+    let model = Encoder::<f32>::open(&path, &Device::Host).unwrap();
+    let to = folder(ROOT, "lm-bert-save-minilm");
+    there_and_back(&model, &to, 10_000_000);
+    let mut kept = tensors::<f32>(&to);
+    let file = Safetensors::open(&path).unwrap();
+    for (name, dims, bits) in &kept {
+        let want = file.read(name, dims).unwrap();
+        assert!(want.iter().zip(bits).all(|(x, bits)| x.wide().to_bits() == *bits), "{name}");
+    }
+    kept.retain(|(name, ..)| file.tensors().contains_key(name));
+    let beyond = file.tensors().keys().filter(|name| !kept.iter().any(|(of, ..)| of == *name));
+    assert!(beyond.into_iter().all(|name| name.starts_with("pooler.") || name.ends_with("position_ids")));
+    let [theirs, ours] = [&path, &to]
+        .map(|folder| -> Value { serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap() });
+    for (key, ours) in ours.as_object().unwrap() {
+        // Of what version wrote it, the older ones name no type.
+        assert!(&theirs[key] == ours || theirs.get(key).is_none(), "{key}: {} and {ours}", theirs[key]);
+    }
+    fs::remove_dir_all(to).unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use crate::Act;
 use crate::io::{Error, Result};
-use crate::lm::config::Json;
-use serde_json::json;
+use crate::lm::config::{Json, act_name, decimal};
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// The sizes and constants of a BERT.
@@ -52,6 +52,17 @@ impl Config {
             act: json.act("hidden_act", "gelu")?,
         };
         config.check().map_err(|what| json.wrong(what))
+    }
+
+    /// What a `config.json` of Hugging Face says of this model, whose numbers are of type `dtype`.
+    pub(super) fn to_json(&self, dtype: &str) -> Value {
+        json!({
+            "model_type": "bert", "architectures": ["BertModel"], "num_hidden_layers": self.layers,
+            "hidden_size": self.dim, "intermediate_size": self.hidden, "num_attention_heads": self.heads,
+            "vocab_size": self.vocabulary, "max_position_embeddings": self.context, "type_vocab_size": self.kinds,
+            "layer_norm_eps": decimal(self.epsilon), "hidden_act": act_name(self.act),
+            "position_embedding_type": "absolute", "torch_dtype": dtype,
+        })
     }
 
     /// This configuration, if its numbers make sense together.

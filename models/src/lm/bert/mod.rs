@@ -1,4 +1,5 @@
-//! BERT: an encoder of texts, read from Hugging Face's files, and the mean of what it makes of a text as its embedding.
+//! BERT: an encoder of texts, read from Hugging Face's files and written as such, and the mean of what it makes of a text as
+//! its embedding.
 //!
 //! ```no_run
 //! use latens::lm::bert::{Pooling, TextEncoder};
@@ -11,6 +12,7 @@
 //! # Ok::<(), latens::io::Error>(())
 //! ```
 mod config;
+mod save;
 mod weights;
 
 use super::decoder::batch_of;
