@@ -6,7 +6,7 @@ mod picture;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use latens::lm::{Cache, Config, Decoder, Hooks, Sampler, Sampling};
-use latens::train::{Progress, Schedule, Settings, Stored, Trainer, Trigrams, peak};
+use latens::train::{Betas, Progress, Rule, Schedule, Settings, Stored, Trainer, Trigrams, peak};
 use latens::{Device, assets, bf16, io};
 use picture::{Curve, picture};
 use serde_json::{Value, json};
@@ -52,9 +52,12 @@ struct Options {
     /// Steps
     #[arg(long, default_value_t = 1000)]
     steps: usize,
-    /// The highest learning rate
-    #[arg(long, default_value_t = 2e-3)]
-    rate: f64,
+    /// What makes a step; adamw8 keeps its averages in 8 bits
+    #[arg(long, default_value = "adamw", value_parser = ["adamw", "adamw8", "signum"])]
+    rule: String,
+    /// The highest learning rate [default: 2e-3, of signum 5e-4]
+    #[arg(long)]
+    rate: Option<f64>,
     /// What weights and activations are kept in; bf16 has f32 masters
     #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
     element: String,
@@ -175,12 +178,18 @@ fn train<T: Stored>(
     let config = of(options.layers, options.dim, options.heads, TOKENS, options.context);
     let model = Decoder::<T>::random(config, options.seed, device)?;
     let parameters: usize = model.parameters().iter().map(|part| part.dims.iter().product::<usize>()).sum();
+    let (rule, usual) = match options.rule.as_str() {
+        "adamw8" => (Rule::AdamW8(Betas::default()), 2e-3),
+        "signum" => (Rule::Signum { beta: 0.9 }, 5e-4),
+        _ => (Rule::default(), 2e-3),
+    };
     let settings = Settings {
+        rule,
         batch: options.batch,
         passes: options.passes,
         again: options.again,
         seed: options.seed,
-        ..Settings::new(options.context, Schedule::cosine(options.rate, options.steps))
+        ..Settings::new(options.context, Schedule::cosine(options.rate.unwrap_or(usual), options.steps))
     };
     let (ids, state) = (bytes(&text.train), options.out.join(format!("{family}.state.safetensors")));
     let mut trainer = match options.resume && state.is_file() {
@@ -211,7 +220,7 @@ fn train<T: Stored>(
     let sample = write(trainer.model(), "The State of the Union is", options.seed)?;
     println!("{family}: {held_out:.4} nats a byte on held-out text. It writes:\n{sample}\n");
     let figures = json!({
-        "family": family, "element": options.element, "parameters": parameters, "steps": trainer.steps(),
+        "family": family, "element": options.element, "rule": options.rule, "parameters": parameters, "steps": trainer.steps(),
         "loss": course.last().map(|last| last.loss), "held_out": held_out,
         "tokens_per_s": tokens as f64 / seconds, "seconds": begun.elapsed().as_secs_f64(),
         "held_mb": trainer.memory().bytes() as f64 / 1e6, "peak_rss_mb": peak().map(|bytes| bytes as f64 / 1e6),

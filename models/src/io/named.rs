@@ -1,4 +1,4 @@
-//! Files of named `f32` tensors with a note, of which nothing is missing and nothing left over.
+//! Files of named tensors, of `f32` or of codes in bytes, with a note, of which nothing is missing and nothing left over.
 use super::{Error, Result, safetensors::Safetensors};
 use safetensors::{Dtype, tensor::TensorView};
 use std::{
@@ -12,13 +12,19 @@ const NOTE: &str = "latens";
 /// Named tensors on their way to a safetensors file.
 #[derive(Default)]
 pub(crate) struct Outgoing {
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
     note: Option<String>,
 }
 
 impl Outgoing {
     pub fn put(&mut self, name: &str, dims: &[usize], values: Vec<f32>) {
-        self.tensors.insert(name.into(), (dims.to_vec(), values));
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.tensors.insert(name.into(), (Dtype::F32, dims.to_vec(), bytes));
+    }
+
+    #[cfg(feature = "lm")]
+    pub fn put_codes(&mut self, name: &str, dims: &[usize], codes: Vec<u8>) {
+        self.tensors.insert(name.into(), (Dtype::U8, dims.to_vec(), codes));
     }
 
     /// Set the note.
@@ -28,13 +34,10 @@ impl Outgoing {
 
     /// The file's bytes, the same for the same contents.
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        let raw: Vec<Vec<u8>> =
-            self.tensors.values().map(|(_, values)| values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
         let views = self
             .tensors
             .iter()
-            .zip(&raw)
-            .map(|((name, (dims, _)), raw)| Ok((name.as_str(), TensorView::new(Dtype::F32, dims.clone(), raw)?)));
+            .map(|(name, (dtype, dims, bytes))| Ok((name.as_str(), TensorView::new(*dtype, dims.clone(), bytes)?)));
         let note = self.note.clone().map(|note| HashMap::from([(NOTE.to_string(), note)]));
         let views = views.collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>();
         views
@@ -58,6 +61,13 @@ impl Incoming {
     pub fn take(&mut self, name: &str, dims: &[usize]) -> Result<Vec<f32>> {
         self.taken.insert(name.into());
         self.file.read(name, dims)
+    }
+
+    /// A tensor of codes, which must have these sizes.
+    #[cfg(feature = "lm")]
+    pub fn take_codes(&mut self, name: &str, dims: &[usize]) -> Result<Vec<u8>> {
+        self.taken.insert(name.into());
+        self.file.read_codes(name, dims)
     }
 
     /// The note, or an error that it is missing.

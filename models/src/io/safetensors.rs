@@ -42,6 +42,16 @@ pub struct Entry {
     bytes: usize,
 }
 
+impl Entry {
+    fn read(&self) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.bytes]; // not more than the file has: checked when it was opened
+        let mut file = File::open(&self.file).map_err(Error::system(&self.file, "open"))?;
+        let all = file.seek(SeekFrom::Start(self.start)).and_then(|_| file.read_exact(&mut bytes));
+        all.map_err(Error::system(&self.file, "read"))?;
+        Ok(bytes)
+    }
+}
+
 impl Safetensors {
     /// Read the header of the file at `path`, or of all files that the index `*.index.json` at `path` names, or of the model
     /// in the folder at `path`.
@@ -93,12 +103,7 @@ impl Safetensors {
     /// # Errors
     /// As [`Safetensors::read`].
     pub fn read_as<T: Float>(&self, name: &str, dims: &[usize]) -> Result<Vec<T>> {
-        let missing = || Error::content(&self.path, format!("there is no tensor {name}"));
-        let entry = self.tensors.get(name).ok_or_else(missing)?;
-        if entry.dims != dims {
-            let what = format!("tensor {name} has sizes {:?}, expected {dims:?}", entry.dims);
-            return Err(Error::content(&entry.file, what));
-        }
+        let entry = self.entry(name, dims)?;
         let decode: fn(&[u8]) -> T = match entry.dtype {
             Dtype::F32 => |b| T::narrow(f32::from_le_bytes([b[0], b[1], b[2], b[3]]).into()),
             Dtype::F16 => |b| T::narrow(latens_core::f16::from_le_bytes([b[0], b[1]]).wide()),
@@ -109,11 +114,30 @@ impl Safetensors {
                 return Err(Error::content(&entry.file, what));
             }
         };
-        let mut bytes = vec![0; entry.bytes]; // not more than the file has: checked when it was opened
-        let mut file = File::open(&entry.file).map_err(Error::system(&entry.file, "open"))?;
-        let all = file.seek(SeekFrom::Start(entry.start)).and_then(|_| file.read_exact(&mut bytes));
-        all.map_err(Error::system(&entry.file, "read"))?;
-        Ok(bytes.par_chunks_exact(entry.dtype.bitsize() / 8).with_min_len(1 << 16).map(decode).collect())
+        Ok(entry.read()?.par_chunks_exact(entry.dtype.bitsize() / 8).with_min_len(1 << 16).map(decode).collect())
+    }
+
+    /// The bytes of tensor `name`, which must have these sizes and hold `U8`.
+    ///
+    /// # Errors
+    /// As [`Safetensors::read`].
+    pub fn read_codes(&self, name: &str, dims: &[usize]) -> Result<Vec<u8>> {
+        let entry = self.entry(name, dims)?;
+        if entry.dtype != Dtype::U8 {
+            let what = format!("tensor {name} is of type {:?}, expected U8", entry.dtype);
+            return Err(Error::content(&entry.file, what));
+        }
+        entry.read()
+    }
+
+    fn entry(&self, name: &str, dims: &[usize]) -> Result<&Entry> {
+        let missing = || Error::content(&self.path, format!("there is no tensor {name}"));
+        let entry = self.tensors.get(name).ok_or_else(missing)?;
+        if entry.dims != dims {
+            let what = format!("tensor {name} has sizes {:?}, expected {dims:?}", entry.dims);
+            return Err(Error::content(&entry.file, what));
+        }
+        Ok(entry)
     }
 
     /// Add a file that an index names, which must have these tensors and no others, and be of the same save.

@@ -34,7 +34,7 @@ impl Memory {
         let mut all = vec![
             held("weights", weights, format!("{count} numbers of {} bytes", size_of::<T>())),
             held("masters", masters, "the weights in f32, which steps are taken on".into()),
-            held("moments", moments, "two f32 of AdamW for each weight".into()),
+            held("moments", moments, settings.rule.remembers()),
             held("gradients", gradients, "an f32 for each weight that is trained".into()),
             held("activations", activations, of_rows),
             held("text", 4 * trainer.ids().len(), format!("{} ids", trainer.ids().len())),

@@ -1,4 +1,5 @@
-//! Training of language models: the order of the text, schedules, groups of weights, accumulation, few-bit weights with `f32`
+//! Training of language models: the order of the text, schedules, rules of a step,
+//! groups of weights, accumulation, few-bit weights with `f32`
 //! masters, states that are continued bit by bit, and what all of it takes of memory. And [`Lbfgs`], for probes.
 //!
 //! ```no_run
@@ -22,6 +23,7 @@ mod memory;
 mod ngram;
 mod optimiser;
 mod order;
+mod rule;
 mod schedule;
 mod state;
 mod trainer;
@@ -29,8 +31,9 @@ mod trainer;
 pub use lbfgs::{Lbfgs, Minimum};
 pub use memory::{Held, Memory, peak};
 pub use ngram::Trigrams;
-pub use optimiser::{Betas, Group, Optimiser, Stored};
+pub use optimiser::{Group, Optimiser, Stored};
 pub use order::Order;
+pub use rule::{Betas, Rule};
 pub use schedule::{Schedule, Shape};
 pub use trainer::{Progress, Settings, Trainer};
 

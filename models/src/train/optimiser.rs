@@ -1,9 +1,8 @@
 //! Steps over many weights at once: groups with rates of their own, moments, master copies, and the whole gradient's length.
+use super::rule::{Moments, Rule};
 use crate::io::{self, Error};
 use crate::lm::{Parameter, ValuesMut};
-use crate::{
-    AdamW, CLIP_PARTS, Device, Float, Tensor, View, ViewMut, adamw_into, cast_into, clip_squares_into, scale_into,
-};
+use crate::{CLIP_PARTS, Device, Float, Tensor, ViewMut, cast_into, clip_squares_into, scale_into};
 use latens_core::Accumulate;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,50 +40,31 @@ pub struct Group {
     pub weight_decay: f64,
 }
 
-/// AdamW's constants, the same for all groups.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Betas {
-    /// Decay of the mean of gradients.
-    pub beta1: f64,
-    /// Decay of the mean of squared gradients.
-    pub beta2: f64,
-    /// Guard against division by zero.
-    pub eps: f64,
-}
-
-impl Default for Betas {
-    /// Those that language models are trained with.
-    fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.95, eps: 1e-8 }
-    }
-}
-
 /// What an optimiser remembers of one part of the weights.
 pub(super) struct Slot {
     pub name: String,
-    pub mean: Tensor<f32, 2>,
-    pub square: Tensor<f32, 2>,
+    pub moments: Moments,
     /// The weights in `f32`, where they are kept in fewer bits.
     pub master: Option<Tensor<f32, 2>>,
 }
 
-/// AdamW over the weights of a model, by the numbers of their gradients.
+/// Steps of the weights of a model by one rule, by the numbers of their gradients.
 pub struct Optimiser {
     pub(super) slots: BTreeMap<usize, Slot>,
     squares: Tensor<f32, 1>,
-    betas: Betas,
 }
 
 impl Optimiser {
     /// With moments of zero, and masters of what is not `f32`.
     ///
     /// # Errors
-    /// Those of the device.
+    /// [`Error::Setting`] for a rule without meaning; those of the device.
     pub fn new<P, T: Stored>(
         parameters: Vec<Parameter<P, ValuesMut<'_, T>>>,
-        betas: Betas,
+        rule: Rule,
         device: &Device,
     ) -> io::Result<Self> {
+        rule.check()?;
         let mut slots = BTreeMap::new();
         for parameter in parameters {
             let Parameter { number, names, dims, values, .. } = parameter;
@@ -96,10 +76,10 @@ impl Optimiser {
                     Some(master)
                 }
             };
-            let (mean, square) = (Tensor::zeros(dims, device)?, Tensor::zeros(dims, device)?);
-            slots.insert(number, Slot { name: names.join("+"), mean, square, master });
+            let moments = Moments::new(rule, dims, device)?;
+            slots.insert(number, Slot { name: names.join("+"), moments, master });
         }
-        Ok(Self { slots, squares: Tensor::zeros([CLIP_PARTS], device)?, betas })
+        Ok(Self { slots, squares: Tensor::zeros([CLIP_PARTS], device)? })
     }
 
     /// One step, the `step`-th counted from 1, from `gradients` by the numbers of the weights: shortened as a whole to `clip`,
@@ -141,34 +121,30 @@ impl Optimiser {
             if factor_of_all != 1.0 {
                 scale_into(factor_of_all, gradient.view_mut())?;
             }
-            let Betas { beta1, beta2, eps } = self.betas;
-            let adamw = AdamW { lr: rate * factor, beta1, beta2, eps, weight_decay, step };
-            slot.step(exact(values), gradient.view(), &adamw)?;
+            slot.step(exact(values), |w, moments| moments.step(w, gradient.view(), rate * factor, weight_decay, step))?;
         }
         Ok(length)
     }
 
     /// Bytes of moments, and of masters.
     pub fn bytes(&self) -> [usize; 2] {
-        let of = |tensor: &Tensor<f32, 2>| 4 * tensor.layout().len();
-        let moments = self.slots.values().map(|slot| of(&slot.mean) + of(&slot.square)).sum();
-        [moments, self.slots.values().filter_map(|slot| slot.master.as_ref()).map(of).sum()]
+        let masters = self.slots.values().filter_map(|slot| slot.master.as_ref());
+        let moments = self.slots.values().map(|slot| slot.moments.bytes());
+        [moments.sum(), masters.map(|master| 4 * master.layout().len()).sum()]
     }
 }
 
 impl Slot {
-    /// AdamW of the weights or of their master, and the rounded copy of it.
+    /// A step of the weights, or of their master and the rounded copy of it.
     fn step<T: Stored>(
         &mut self,
         weights: Result<ViewMut<'_, f32, 2>, ViewMut<'_, T, 2>>,
-        gradient: View<'_, f32, 2>,
-        adamw: &AdamW,
+        step: impl FnOnce(ViewMut<'_, f32, 2>, &mut Moments) -> crate::Result<()>,
     ) -> crate::Result<()> {
-        let (mean, square) = (self.mean.view_mut(), self.square.view_mut());
         match (weights, &mut self.master) {
-            (Ok(weights), _) => adamw_into(weights, gradient, mean, square, adamw),
+            (Ok(weights), _) => step(weights, &mut self.moments),
             (Err(few), Some(master)) => {
-                adamw_into(master.view_mut(), gradient, mean, square, adamw)?;
+                step(master.view_mut(), &mut self.moments)?;
                 cast_into(master.view(), few)
             }
             // An optimiser is made for the weights that it steps: see `Optimiser::new`.

@@ -1,7 +1,8 @@
 //! A trainer on disk: continued, it takes the very steps that it would have taken. One safetensors file holds the weights in
-//! `f32` and AdamW's moments and, as its metadata, settings and course. The order of the text is a function of the seed and of
+//! `f32` and what the rule remembers of them and, as its metadata, settings and course. The order of the text is a function of the seed and of
 //! the steps taken.
 use super::optimiser::exact;
+use super::rule::numbers;
 use super::{Progress, Settings, Stored, Trainer};
 use crate::io::named::{Incoming, Outgoing};
 use crate::io::{self, Error, Result};
@@ -41,13 +42,13 @@ impl<T: Stored> Trainer<T> {
     /// [`Error::System`] if the disk refuses.
     pub fn save_state(&mut self, path: &Path) -> Result<()> {
         let note = self.note();
-        let mut file = Outgoing::default();
+        let (mut file, device) = (Outgoing::default(), self.model.device().clone());
         file.annotate(serde_json::to_string(&note).map_err(|e| Error::content(path, e.to_string()))?);
         for Parameter { number, dims, values, .. } in self.model.parameters_mut() {
             let Some(slot) = self.optimiser.slots.get(&number) else { continue };
             let weights = match (exact(values), &slot.master) {
                 (Ok(weights), _) => {
-                    let mut copy = Tensor::empty(dims, &slot.mean.device())?;
+                    let mut copy = Tensor::empty(dims, &device)?;
                     copy_into(weights.shared(), copy.view_mut())?;
                     copy.to_vec()?
                 }
@@ -55,8 +56,7 @@ impl<T: Stored> Trainer<T> {
                 (Err(_), None) => continue,
             };
             file.put(&slot.name, &dims, weights);
-            file.put(&format!("{}.mean", slot.name), &dims, slot.mean.to_vec()?);
-            file.put(&format!("{}.square", slot.name), &dims, slot.square.to_vec()?);
+            slot.moments.put(&slot.name, &mut file)?;
         }
         io::replace(path, &file.bytes()?)
     }
@@ -99,19 +99,11 @@ impl<T: Stored> Trainer<T> {
     }
 
     fn take(&mut self, file: &mut Incoming) -> Result<()> {
+        let device = self.model.device().clone();
         for Parameter { number, dims, values, .. } in self.model.parameters_mut() {
             let Some(slot) = self.optimiser.slots.get_mut(&number) else { continue };
-            let device = slot.mean.device();
-            let mut one = |name: &str, least: f32| -> Result<Tensor<f32, 2>> {
-                let numbers = file.take(name, &dims)?;
-                match numbers.iter().find(|number| !(number.is_finite() && **number >= least)) {
-                    None => Ok(Tensor::from_vec(numbers, dims, &device)?),
-                    Some(number) => Err(file.wrong(format!("tensor {name} holds {number}"))),
-                }
-            };
-            let weights = one(&slot.name, f32::MIN)?;
-            slot.mean = one(&format!("{}.mean", slot.name), f32::MIN)?;
-            slot.square = one(&format!("{}.square", slot.name), 0.0)?;
+            let weights = numbers(file, &slot.name, dims, &device, |_, x| x.is_finite())?;
+            slot.moments.take(&slot.name, file)?;
             match exact(values) {
                 Ok(to) => copy_into(weights.view(), to)?,
                 Err(few) => {

@@ -1,3 +1,5 @@
+mod rules;
+
 use super::*;
 use crate::lm::{Config, Decoder, Part};
 use crate::{Device, bf16};
@@ -68,29 +70,19 @@ fn it_learns() {
     assert!(after < 0.6 * before, "{before} to {after}");
 }
 
-fn continued<T: Stored>() {
-    let make = || Trainer::<T>::new(model(2), text(300), settings(12)).unwrap();
+fn continued<T: Stored>(settings: &Settings) {
+    let make = || Trainer::<T>::new(model(2), text(300), settings.clone()).unwrap();
     let (mut whole, mut part, path) = (make(), make(), scratch("state"));
     run(&mut whole, 12);
     run(&mut part, 5);
     part.save_state(&path).unwrap();
     // Weights of another seed: all of them come from the file.
-    let mut rest = Trainer::<T>::resume(&path, model(77), text(300), settings(12)).unwrap();
+    let mut rest = Trainer::<T>::resume(&path, model(77), text(300), settings.clone()).unwrap();
     assert_eq!(rest.steps(), 5);
     run(&mut rest, 12);
     assert!(weights(&mut whole) == weights(&mut rest));
     assert!(weights(&mut part) != weights(&mut rest));
     std::fs::remove_file(path).unwrap();
-}
-
-#[test]
-fn continued_f32() {
-    continued::<f32>();
-}
-
-#[test]
-fn continued_bf16() {
-    continued::<bf16>();
 }
 
 /// Weights of 16 bits learn nearly as those of 32: steps far below their precision are not lost.

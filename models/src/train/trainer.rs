@@ -1,4 +1,4 @@
-use super::{Betas, Group, Memory, Optimiser, Order, Schedule, Stored};
+use super::{Group, Memory, Optimiser, Order, Rule, Schedule, Stored};
 use crate::io::{Error, Result, sha256};
 use crate::lm::{Decoder, Hooks, Part, Recording};
 use crate::tape::Tape;
@@ -16,8 +16,9 @@ pub struct Settings {
     pub passes: usize,
     /// The learning rate of each step, and how many there are.
     pub schedule: Schedule,
-    /// AdamW's constants.
-    pub betas: Betas,
+    /// What makes a step of a gradient.
+    #[serde(alias = "betas", deserialize_with = "Rule::read")]
+    pub rule: Rule,
     /// The decay of tables and products; norms and biases have none.
     pub weight_decay: f64,
     /// The greatest length of a gradient; longer ones are shortened to it.
@@ -29,14 +30,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Eight contexts a step, decay 0.1 and gradients of length 1 at most, as language models are usually trained.
+    /// AdamW, eight contexts a step, decay 0.1 and gradients of length 1 at most, as language models are usually trained.
     pub fn new(context: usize, schedule: Schedule) -> Self {
         Self {
             context,
             batch: 8,
             passes: 1,
             schedule,
-            betas: Betas::default(),
+            rule: Rule::default(),
             weight_decay: 0.1,
             clip: Some(1.0),
             again: false,
@@ -48,6 +49,11 @@ impl Settings {
     /// [`Error::Setting`] naming what has no meaning.
     pub fn check(&self) -> Result<()> {
         self.schedule.check()?;
+        self.rule.check()?;
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            let what = format!("is {}, expected a number of at least 0", self.weight_decay);
+            return Err(Error::setting("weight_decay", what));
+        }
         if self.batch == 0 || self.passes == 0 || !self.batch.is_multiple_of(self.passes) {
             let what = format!("{} contexts do not divide into {} passes", self.batch, self.passes);
             return Err(Error::setting("passes", what));
@@ -106,7 +112,7 @@ impl<T: Stored> Trainer<T> {
             return Err(Error::setting("context", what));
         }
         let device = model.device().clone();
-        let optimiser = Optimiser::new(model.parameters_mut(), settings.betas, &device)?;
+        let optimiser = Optimiser::new(model.parameters_mut(), settings.rule, &device)?;
         let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
         let text = sha256(&[&bytes]);
         let order = Order::new(ids, settings.context, settings.seed)?;
