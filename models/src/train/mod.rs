@@ -1,6 +1,5 @@
-//! Training of language models: the order of the text, schedules, rules of a step,
-//! groups of weights, accumulation, few-bit weights with `f32`
-//! masters, states that are continued bit by bit, and what all of it takes of memory. And [`Lbfgs`], for probes.
+//! Training of language models: the order of the text, schedules, rules of a step, groups of weights, accumulation, few-bit weights
+//! with `f32` masters, states that are continued bit by bit, and what all of it takes of memory. And [`Lbfgs`], for probes.
 //!
 //! ```no_run
 //! use latens::lm::{Config, Decoder};
