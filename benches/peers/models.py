@@ -71,4 +71,36 @@ def adamw(c):
     return optimiser.step
 
 
-CASES = {f.__name__: f for f in (attention, attention_backward, norm, norm_gradient, embed_gradient, adamw)}
+def images(c):
+    """Inputs as [batch, channels, height, width], and a convolution of them; in memory channels lie last."""
+    size, out = c.dims["size"], c.dims["out"]
+    of = lambda name, *dims: c.load(name, *dims).permute(0, 3, 1, 2)
+    x = of("x", c.dims["batch"], size, size, c.dims["channels"])
+    w = of("w", c.dims["n"], c.dims["taps"], c.dims["taps"], c.dims["channels"])
+    dy = of("dy", c.dims["batch"], out, out, c.dims["n"])
+    call = lambda x, w, bias: F.conv2d(x, w, bias, c.dims["stride"], c.dims["padding"])
+    return x, w, c.load("bias", c.dims["n"]), dy, call
+
+
+def conv2d(c):
+    x, w, bias, _, call = images(c)
+    run = torch.inference_mode()(lambda: call(x, w, bias))
+    c.save("y", run().permute(0, 2, 3, 1))
+    return run
+
+
+def conv2d_gradient(c):
+    x, w, bias, dy, call = images(c)
+    to = {"dw": w, "db": bias} | ({"dx": x} if c.dims["image"] else {})
+    for leaf in to.values():
+        leaf.requires_grad_()
+    run = lambda: torch.autograd.grad(call(x, w, bias), list(to.values()), dy)
+    for name, gradient in zip(to, run()):
+        c.save(name, gradient.permute(0, 2, 3, 1) if gradient.dim() == 4 else gradient)
+    return run
+
+
+CASES = {
+    f.__name__: f
+    for f in (attention, attention_backward, norm, norm_gradient, embed_gradient, adamw, conv2d, conv2d_gradient)
+}

@@ -1,6 +1,7 @@
 //! What the benchmarks and `compare` share: inputs, peers behind pipes, and rows of a report.
 #![forbid(unsafe_code)]
 pub mod conv1d;
+mod conv2d;
 pub mod entropy;
 pub mod family;
 pub mod hyper;

@@ -3,7 +3,7 @@ use crate::peer::{Exchange, Peer};
 use crate::report::Row;
 use crate::{Result, disagreement, normal};
 use latens_core::{
-    AdamW, Attention, AttentionGradientsMut, Device, Tensor, adamw_into, attention_backward_into,
+    AdamW, Attention, AttentionGradientsMut, Device, Tensor, adamw_into, adamw8_into, attention_backward_into,
     attention_backward_workspace, attention_into,
 };
 use serde_json::json;
@@ -14,6 +14,8 @@ const HEADS: [usize; 2] = [9, 3];
 const DIM: usize = 64;
 /// Numbers that an optimiser's step is measured on: those of a layer of SmolLM2-135M, ten times.
 const NUMBERS: usize = 35_400_000;
+/// Those that share a scale where averages are kept in 8 bits.
+const BLOCK: usize = 256;
 
 /// All rows, each given to `show` when it is there.
 pub fn compare(torch: &Path, show: &mut dyn FnMut(Row)) -> Result<()> {
@@ -22,12 +24,18 @@ pub fn compare(torch: &Path, show: &mut dyn FnMut(Row)) -> Result<()> {
         attention(&mut torch, len, show)?;
     }
     crate::norm::compare(&mut torch, show)?;
+    crate::conv2d::compare(&mut torch, show)?;
     adamw(&mut torch, show)
 }
 
-fn row(name: &'static str, shape: String, (ours_ms, peer_ms): (f64, f64), peer: String, bar: f64) -> Row {
-    let (bar, rate) = (Some(bar), None);
-    Row { name, shape, dtype: "f32", device: "cpu".into(), ours_ms, peer, peer_ms, bar, rate }
+fn row(
+    name: &'static str,
+    shape: String,
+    (ours_ms, peer_ms): (f64, f64),
+    peer: String,
+    bar: impl Into<Option<f64>>,
+) -> Row {
+    Row { name, shape, dtype: "f32", device: "cpu".into(), ours_ms, peer, peer_ms, bar: bar.into(), rate: None }
 }
 
 fn agree(what: &str, ours: &Tensor<f32, 4>, theirs: &[f32]) -> Result<()> {
@@ -86,19 +94,39 @@ fn adamw(torch: &mut Peer, show: &mut dyn FnMut(Row)) -> Result<()> {
     dir.put("g", &g)?;
     torch.setup("adamw", dir.path(), &json!({"numbers": NUMBERS}), "f32")?;
     let g = Tensor::<f32, 1>::from_vec(g, [NUMBERS], host)?;
+    let start = Tensor::<f32, 1>::from_vec(w, [NUMBERS], host)?;
+    let after = dir.get("w", "torch")?;
+    let agrees = |name: &str, w: &Tensor<f32, 1>| -> Result<()> {
+        let off = disagreement(w.host().ok_or("not on the host")?, &after);
+        if off > 1e-9 { Err(format!("{name} disagrees with PyTorch: {off:e}").into()) } else { Ok(()) }
+    };
+    let settings = |step| AdamW { weight_decay: 0.01, step, ..AdamW::default() };
+
     let zeros = || Tensor::<f32, 1>::zeros([NUMBERS], host);
-    let mut state = (Tensor::<f32, 1>::from_vec(w, [NUMBERS], host)?, zeros()?, zeros()?, 0);
+    let mut state = (start.to(host)?, zeros()?, zeros()?, 0);
     let call = |(w, m, v, step): &mut (Tensor<f32, 1>, Tensor<f32, 1>, Tensor<f32, 1>, u64)| -> Result<()> {
         *step += 1;
-        let settings = AdamW { weight_decay: 0.01, step: *step, ..AdamW::default() };
-        Ok(adamw_into(w.view_mut(), g.view(), m.view_mut(), v.view_mut(), &settings)?)
+        Ok(adamw_into(w.view_mut(), g.view(), m.view_mut(), v.view_mut(), &settings(*step))?)
     };
     call(&mut state)?;
-    let off = disagreement(state.0.host().ok_or("not on the host")?, &dir.get("w", "torch")?);
-    if off > 1e-9 {
-        return Err(format!("adamw disagrees with PyTorch: {off:e}").into());
-    }
+    agrees("adamw", &state.0)?;
     let times = torch.race(|| call(&mut state))?;
     show(row("adamw", format!("{NUMBERS}"), times, format!("{} AdamW, fused", torch.name), 1.5));
+    drop(state);
+
+    // The same numbers by another algorithm, whose first step is the same: it moves fewer bytes, and computes more.
+    let zeros = || Tensor::<u8, 1>::zeros([NUMBERS], host);
+    let (mut w, mut m, mut v, mut step) = (start, zeros()?, zeros()?, 0);
+    let mut scales = Tensor::<f32, 2>::zeros([NUMBERS.div_ceil(BLOCK), 2], host)?;
+    let mut call = |w: &mut Tensor<f32, 1>| -> Result<()> {
+        step += 1;
+        let (m, v, scales) = (m.view_mut(), v.view_mut(), scales.view_mut());
+        Ok(adamw8_into(w.view_mut(), g.view(), m, v, scales, BLOCK, &settings(step))?)
+    };
+    call(&mut w)?;
+    agrees("adamw8", &w)?;
+    let times = torch.race(|| call(&mut w))?;
+    let peer = format!("{} AdamW of f32, fused", torch.name);
+    show(row("adamw8", format!("{NUMBERS} by {BLOCK}"), times, peer, None));
     Ok(())
 }
