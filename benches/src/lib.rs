@@ -55,7 +55,7 @@ pub fn median(mut ms: Vec<f64>) -> f64 {
     ms[ms.len() / 2]
 }
 
-/// `|a - b|² / |b|²`, the measure of agreement: 0 is equal.
+/// `|a - b|² / |b|²`, the measure of agreement: 0 is equal. Infinite where it is no number: NaN agrees with nothing.
 pub fn disagreement(a: &[f32], b: &[f32]) -> f64 {
     if a.len() != b.len() {
         return f64::INFINITY;
@@ -64,5 +64,6 @@ pub fn disagreement(a: &[f32], b: &[f32]) -> f64 {
     let (error, norm) = a.iter().zip(b).fold((0.0, 0.0), |(error, norm), (&a, &b)| {
         (error + square(f64::from(a) - f64::from(b)), norm + square(f64::from(b)))
     });
-    error / f64::max(norm, 1e-30)
+    let off = error / f64::max(norm, 1e-30);
+    if off.is_nan() { f64::INFINITY } else { off }
 }

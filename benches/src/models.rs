@@ -110,6 +110,9 @@ fn adamw(torch: &mut Peer, show: &mut dyn FnMut(Row)) -> Result<()> {
     };
     call(&mut state)?;
     agrees("adamw", &state.0)?;
+    let before = some(&state.0)?;
+    call(&mut state)?;
+    let moved = difference(&some(&state.0)?, &before);
     let times = torch.race(|| call(&mut state))?;
     show(row("adamw", format!("{NUMBERS}"), times, format!("{} AdamW, fused", torch.name), 1.5));
     drop(state);
@@ -125,8 +128,24 @@ fn adamw(torch: &mut Peer, show: &mut dyn FnMut(Row)) -> Result<()> {
     };
     call(&mut w)?;
     agrees("adamw8", &w)?;
+    // The second step is the first that reads codes: about as far as with averages of `f32`.
+    let before = some(&w)?;
+    call(&mut w)?;
+    let off = disagreement(&difference(&some(&w)?, &before), &moved);
+    if off > 1e-2 {
+        return Err(format!("the second step of adamw8 disagrees with adamw's: {off:e}").into());
+    }
     let times = torch.race(|| call(&mut w))?;
     let peer = format!("{} AdamW of f32, fused", torch.name);
     show(row("adamw8", format!("{NUMBERS} by {BLOCK}"), times, peer, None));
     Ok(())
+}
+
+/// The first numbers of many.
+fn some(of: &Tensor<f32, 1>) -> Result<Vec<f32>> {
+    Ok(of.host().ok_or("not on the host")?[..1 << 20].to_vec())
+}
+
+fn difference(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
 }

@@ -82,7 +82,7 @@ fn rows_may_lie_anywhere() {
             host.step(of(&Device::Host).view()).unwrap();
         }
         let [ours, theirs] = [&moving, &host].map(|trainer| trainer.sae().w_enc.to_vec().unwrap());
-        let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let apart = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).max_by(f32::total_cmp).unwrap_or(0.0);
         assert!(apart < 1e-3, "{apart}");
     }
 }

@@ -6,7 +6,8 @@ use latens_core::{Walk, hyper_rank_into, hyper_rank_workspace};
 /// Personalised PageRank of the columns of `seeds` \[vertices, columns\] A, each of which sums to 1: `rank` \[vertices, columns\] A,
 /// and by how much the last step changed a column, `change` \[columns\] A. The hypergraph is `offsets` and `members`, the
 /// members of each edge, and the same turned over; `weights` \[edges\] A and `shares` \[entries\] A are 1 if null. A walk goes
-/// on with probability `damping`; a column ends when a step changed it by `tolerance` or less, or after `steps`.
+/// on with probability `damping`; a column ends when a step changed it by `tolerance` or less, or after `steps`. A seed that is not
+/// finite makes its column NaN.
 ///
 /// # Safety
 /// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers

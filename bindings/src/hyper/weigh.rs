@@ -38,7 +38,8 @@ fn weighing(call: &Call, how: i32) -> Result<Weigh, Failure> {
 
 /// How much belongs to each row of an incidence: `out` \[rows\] A from the sum over its entries of `values` \[entries\] A times
 /// `columns` \[column_count\] A, each 1 if null; `how` is a LatensDegree. An incidence is `offsets` \[rows + 1\] u32, `members`
-/// \[entries\] u32 and, where it was turned over, `places` \[entries\] u32, else null; values go by number of entry.
+/// \[entries\] u32 and, where it was turned over, `places` \[entries\] u32, the number of each entry and none twice, else
+/// null; values go by number of entry.
 ///
 /// # Safety
 /// Tensors are null or as DLPack says, over memory that is there and that nobody else touches meanwhile; other pointers

@@ -44,7 +44,7 @@ pub struct Incidence<'a> {
 
 impl<'a> Incidence<'a> {
     /// Row `r` has the columns `members[offsets[r]..offsets[r + 1]]`, rising, each below `columns`. `places` are the
-    /// numbers of the entries, where they are not numbered as they lie.
+    /// numbers of the entries, none twice, where they are not numbered as they lie.
     ///
     /// # Errors
     /// As [`latens_kernels::hyper::Incidence::check`]; on a GPU only what lengths say.

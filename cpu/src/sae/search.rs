@@ -160,7 +160,7 @@ impl<'a, T: Float> Search<'a, T> {
     }
 
     /// Ask for these rows of `w`: one of `parts` parts of them. Between products: a line with every fourth term of a product took
-    /// 1.06 to 1.08 of the time at 256 rows of 768 by 16384, 1.03 to 1.06 at 4096 of 576 by 4608 (Ice Lake).
+    /// 1.06 to 1.08 of the processor's time (Ice Lake; 256 rows of 768 by 16384, 4096 of 576 by 4608).
     #[inline]
     pub(super) fn ahead(&self, latents: Range<usize>, part: usize, parts: usize) {
         let (first, count) = (latents.start, latents.len());

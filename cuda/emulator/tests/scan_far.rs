@@ -1,6 +1,6 @@
 //! A selective scan of numbers further apart than 2^31 and 2^32 of them: in address space of which nothing exists but the
 //! pages that are touched, on the host and, through the emulator, by the device code.
-#![cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod far;
 
 use far::{CHIP, Far, nowhere, nowhere_mut};
@@ -137,6 +137,9 @@ fn gradients<S>([du, ddelta, da, db, dc, dgate]: [S; 6]) -> Gradients<S, S> {
 /// Where rows lie changes nothing, in any bit.
 #[test]
 fn far_rows_are_as_near_ones() {
+    if !far::room() {
+        return;
+    }
     let (near, far) = (Case::new(64), Case::new((1 << 31) + 64));
     assert!(far.u.len > 5 << 31 && far.a.len > 1 << 31);
     let want = near.host();

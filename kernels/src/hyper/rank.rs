@@ -25,7 +25,7 @@
 //!
 //! **Seeds** are walked as they are, negative ones too. A column with one that is NaN or infinite becomes NaN in its first step, all
 //! of its ranks and its `change`, and never stops before its `steps`; the columns beside it keep their bits. After no steps
-//! `rank` is `seeds` and `change` 0, whatever they are.
+//! `rank` is `seeds`, up to rounding, and `change` 0, whatever they are.
 //!
 //! **Determinism** stable, the same on the host for every number of threads; close: squared error at most 1e-9 of the sum
 //! of squares for equal numbers of steps, `change` within 1e-5. **Errors** `Size` if shapes disagree, `Value` unless

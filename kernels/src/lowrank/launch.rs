@@ -15,7 +15,7 @@ const WIDEST: usize = 46_340;
 /// Numbers of `f64` that the orthogonalisation of one matrix needs: its Gram matrix and the inverse, scales, sums. Ranks are
 /// below 2^31.
 pub(super) const fn words(rank: usize) -> usize {
-    2 * rank * rank + rank + BLOCK as usize
+    rank.saturating_mul(2 * rank + 1).saturating_add(BLOCK as usize)
 }
 
 impl Plan<'_> {

@@ -2,7 +2,7 @@
 use crate::io::named::{Incoming, Outgoing};
 use crate::io::{Error, Result};
 use crate::{AdamW, Device, Signum, Tensor, View, ViewMut, adamw_into, adamw8_into, signum_into};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 /// Entries that share a scale where averages are kept in 8 bits.
 pub(super) const BLOCK: usize = 256;
@@ -28,6 +28,7 @@ impl Default for Betas {
 /// What makes a step of a gradient. What it remembers of each weight decides most of the memory that training takes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Rule {
     /// AdamW: 8 bytes of a weight, a mean and a mean of squares in `f32`.
     AdamW(Betas),
@@ -79,15 +80,30 @@ impl Rule {
     /// A rule out of settings; those that were written before there were several hold AdamW's constants.
     pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a state of another version: its rule is not known")]
-        enum Saved {
-            Rule(Rule),
-            Betas(Betas),
+        #[serde(deny_unknown_fields)]
+        struct Saved {
+            adamw: Option<Betas>,
+            adamw8: Option<Betas>,
+            signum: Option<Sign>,
+            beta1: Option<f64>,
+            beta2: Option<f64>,
+            eps: Option<f64>,
         }
-        Ok(match Saved::deserialize(from)? {
-            Saved::Rule(rule) => rule,
-            Saved::Betas(betas) => Self::AdamW(betas),
-        })
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Sign {
+            beta: f64,
+        }
+        let saved = Saved::deserialize(from)?;
+        match (saved.adamw, saved.adamw8, saved.signum, (saved.beta1, saved.beta2, saved.eps)) {
+            (Some(betas), None, None, (None, None, None)) => Ok(Self::AdamW(betas)),
+            (None, Some(betas), None, (None, None, None)) => Ok(Self::AdamW8(betas)),
+            (None, None, Some(Sign { beta }), (None, None, None)) => Ok(Self::Signum { beta }),
+            (None, None, None, (Some(beta1), Some(beta2), Some(eps))) => Ok(Self::AdamW(Betas { beta1, beta2, eps })),
+            _ => Err(D::Error::custom(
+                "expected one rule (adamw, adamw8 or signum), or the constants of AdamW (beta1, beta2, eps)",
+            )),
+        }
     }
 }
 
@@ -197,6 +213,9 @@ pub(super) fn numbers(
     let numbers = file.take(name, &dims)?;
     match numbers.iter().enumerate().find(|(at, number)| !may(*at, **number)) {
         None => Ok(Tensor::from_vec(numbers, dims, device)?),
-        Some((_, number)) => Err(file.wrong(format!("tensor {name} holds {number}"))),
+        Some((_, number)) => {
+            let wanted = if number.is_finite() { "numbers of at least 0" } else { "finite numbers" };
+            Err(file.wrong(format!("tensor {name} holds {number}, expected {wanted}")))
+        }
     }
 }

@@ -114,7 +114,7 @@ fn gradients() {
                 close(&format!("{name} mixed {mixed} softplus {softplus}"), &got, &want, 1e-9);
             };
             for (channel, step) in STEPS.iter().enumerate().take(channels) {
-                let name = |name: &str| format!("{name} of step {step}");
+                let name = |name: &str| format!("{name} of channel {channel}, first step {step}");
                 let at = |x: &Tensor<f32, 3>| column(x, channels, channel);
                 let wide = |x: &Tensor<f64, 3>| column(x, channels, channel);
                 near(&name("du"), at(&got.u), wide(&want.u));

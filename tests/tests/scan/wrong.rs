@@ -132,7 +132,7 @@ fn bad_tables() {
                 for error in [done.unwrap_err(), back.map(drop).unwrap_err()] {
                     assert!(matches!(error, Error::Value { arg: named, .. } if named == arg), "{arg}: {error:?}");
                 }
-                assert_eq!(y.take(), [f32::POISON; 20]);
+                assert!(y.take().iter().chain(&last.take()).all(|&x| x == f32::POISON), "{arg}: something was written");
                 continue;
             }
             done.unwrap();

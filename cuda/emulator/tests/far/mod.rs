@@ -4,6 +4,7 @@
 use latens_cuda::Device;
 use latens_kernels::{Chip, Element, Span, SpanMut};
 use std::ffi::{c_int, c_void};
+use std::io::Write;
 
 /// What geometry is made for where nothing runs.
 pub const CHIP: Chip = Chip { capability: (9, 0), multiprocessors: 132, shared: 227 * 1024 };
@@ -19,14 +20,34 @@ pub struct Far<T> {
     pub len: usize,
 }
 
+/// New memory that takes no room until it is touched, or -1.
+fn map(bytes: usize) -> *mut c_void {
+    const READ_WRITE: c_int = 3;
+    const PRIVATE_ANONYMOUS_NORESERVE: c_int = 0x2 | 0x20 | 0x4000;
+    // SAFETY: wherever there is room.
+    unsafe { mmap(std::ptr::null_mut(), bytes, READ_WRITE, PRIVATE_ANONYMOUS_NORESERVE, -1, 0) }
+}
+
+/// Whether there is address space enough, which a limit of the user, a system that counts what is only reserved, or a small
+/// address forbids. If not, that is said: CI counts such lines.
+pub fn room() -> bool {
+    const MOST: usize = 1 << 40;
+    let at = map(MOST);
+    if at as isize == -1 {
+        let why = std::io::Error::last_os_error();
+        let _ = writeln!(std::io::stderr(), "skipped: no address space of 2^40 bytes: {why}");
+        return false;
+    }
+    // SAFETY: mapped above, and nobody has it.
+    unsafe { munmap(at, MOST) };
+    true
+}
+
 impl<T: Element> Far<T> {
     pub fn new(len: usize) -> Self {
-        const READ_WRITE: c_int = 3;
-        const PRIVATE_ANONYMOUS_NORESERVE: c_int = 0x2 | 0x20 | 0x4000;
         let bytes = size_of::<T>() * len.max(1);
-        // SAFETY: new memory, wherever there is room.
-        let at = unsafe { mmap(std::ptr::null_mut(), bytes, READ_WRITE, PRIVATE_ANONYMOUS_NORESERVE, -1, 0) };
-        assert_ne!(at as isize, -1, "no address space of {len} numbers");
+        let at = map(bytes);
+        assert_ne!(at as isize, -1, "no address space of {bytes} bytes: {}", std::io::Error::last_os_error());
         Self { start: at.cast(), len }
     }
 

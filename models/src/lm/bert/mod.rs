@@ -57,7 +57,7 @@ impl<T: Float> Encoder<T> {
         Self::from_safetensors(&Safetensors::open(path)?, config, device)
     }
 
-    /// The model in safetensors files with the names of Hugging Face; a head on top of it is left alone.
+    /// The model in safetensors files with the names of Hugging Face; a head on top of it is left alone, and not kept.
     ///
     /// # Errors
     /// [`Error::Content`] if a tensor is missing, of other sizes, or too many.

@@ -9,10 +9,12 @@ use std::path::Path;
 
 impl<T: Float> Encoder<T> {
     /// Write `config.json` and `model.safetensors` to `folder`: as [`Decoder::save`](crate::lm::Decoder::save), of a
-    /// `BertModel`. What a file that this was read from held beyond the encoder (a pooler, a head) is not kept, and so not written.
+    /// `BertModel`. What a file that this was read from held beyond the encoder (a pooler, a head) is not kept, and so not written,
+    /// nor are keys of its configuration that do not change what is computed, nor its tokenizer: saved over the folder that it
+    /// was read from, those are lost.
     ///
     /// # Errors
-    /// [`Error::System`](crate::io::Error::System).
+    /// [`Error::System`](crate::io::Error::System); those of the device that the weights are read from.
     pub fn save(&self, folder: &Path) -> Result<()> {
         self.write(folder, None)
     }
