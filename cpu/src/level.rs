@@ -63,6 +63,11 @@ impl Level {
         matches!(self.0, Kind::Avx2 | Kind::Avx512Vnni)
     }
 
+    /// Whether its registers have 512 bits.
+    pub(crate) fn has_512_bits(self) -> bool {
+        self.0 >= Kind::Avx512
+    }
+
     /// Run `work` as compiled for this level. It is a closure of plain loops, marked `#[inline(always)]`; it is told
     /// whether a fused multiplication and addition is one instruction.
     #[inline]

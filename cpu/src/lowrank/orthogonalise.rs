@@ -1,5 +1,5 @@
-use crate::once::once;
 use crate::simd::{best, prefetch_at};
+use crate::{Level, once::once};
 use alloc::{vec, vec::Vec};
 use latens_kernels::{
     Float,
@@ -31,7 +31,7 @@ fn one<A: Float>(left: &mut [A], rank: usize, at: usize, seed: u64) {
     let (mut s, mut w) = (vec![0.0; rank * rank], vec![0.0; rank * rank]);
     let mut tiles = vec![[[0.0; WIDE]; WIDE]; (apart / WIDE) * (apart / WIDE)];
     let mut slab = vec![[0.0; WIDE]; SLAB * apart / WIDE];
-    let (mut attempt, mut passes) = (0, 0);
+    let (mut attempt, mut passes, wide) = (0, 0, Level::best().has_512_bits());
     while passes < 2 {
         best(
             #[inline(always)]
@@ -59,7 +59,13 @@ fn one<A: Float>(left: &mut [A], rank: usize, at: usize, seed: u64) {
         }
         best(
             #[inline(always)]
-            |_| transform(left, rank, &mut slab, &tiles),
+            |_| {
+                if wide {
+                    transform(left, rank, &mut slab, &tiles, true)
+                } else {
+                    transform(left, rank, &mut slab, &tiles, false)
+                }
+            },
         );
         passes += if least >= GOOD { 2 } else { 1 };
     }
@@ -88,14 +94,17 @@ fn gram<A: Float>(left: &[A], rank: usize, slab: &mut [[f64; WIDE]], s: &mut [f6
         let (count, next) = (rows.len() / rank, (at + 1) * SLAB * rank);
         widen(rows, rank, slab);
         for (bi, bj) in (0..blocks).flat_map(|bi| (0..=bi).map(move |bj| (bi, bj))) {
-            let rows = slab.chunks_exact(blocks).take(count);
-            // To the compiler not the same memory: it would multiply each pair of a block once, and then shuffle.
-            let others = core::hint::black_box(&*slab).chunks_exact(blocks);
-            let pairs = rows.zip(others).enumerate().map(|(r, (x, y))| {
+            let rows = slab.chunks_exact(blocks).take(count).enumerate().map(|(r, x)| {
                 prefetch_at(left, next + r * rank + bj * WIDE);
-                (&x[bi], &y[bj])
+                x
             });
-            let sums = if bi == bj { lower(pairs) } else { square(pairs) };
+            let sums = if bi == bj {
+                lower(rows.map(|x| &x[bi]))
+            } else {
+                // To the compiler not the same memory: it would multiply each pair of a block once, and then shuffle.
+                let others = core::hint::black_box(&*slab).chunks_exact(blocks);
+                square(rows.zip(others).map(|(x, y)| (&x[bi], &y[bj])))
+            };
             for (i, sums) in (bi * WIDE..rank).zip(sums) {
                 let to = &mut s[i * rank..][..rank];
                 to[(bj * WIDE).min(rank)..].iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
@@ -116,86 +125,114 @@ fn square<'a>(rows: impl Iterator<Item = (&'a [f64; WIDE], &'a [f64; WIDE])>) ->
     sums
 }
 
-/// Products of the pairs of one block, without the quarter above the diagonal. In two loops, for twelve sums in one do not stay in
-/// registers, and one that is stored and loaded again for each row is what the others wait for.
+/// Products of the pairs of one block: of each column with itself, with the next, and so on to the fourth next, and after the last
+/// column the first. That is each pair once, eight at a time, and few enough sums for the registers.
 #[inline(always)]
-fn lower<'a>(rows: impl Iterator<Item = (&'a [f64; WIDE], &'a [f64; WIDE])> + Clone) -> [[f64; WIDE]; WIDE] {
-    let (mut left, mut right) = ([[0.0; HALF]; WIDE], [[0.0; HALF]; HALF]);
-    for (x, y) in rows.clone() {
-        for i in 0..WIDE {
-            for c in 0..HALF {
-                left[i][c] += x[i] * y[c];
-            }
-        }
+fn lower<'a>(rows: impl Iterator<Item = &'a [f64; WIDE]>) -> [[f64; WIDE]; WIDE] {
+    let (mut own, mut next, mut second, mut third, mut far) =
+        ([0.0; WIDE], [0.0; WIDE], [0.0; WIDE], [0.0; WIDE], [0.0; HALF]);
+    for x in rows {
+        own = plus(own, x, x);
+        next = plus(next, x, &turned(x, 1));
+        second = plus(second, x, &turned(x, 2));
+        third = plus(third, x, &turned(x, 3));
+        far = plus(far, &turned(x, 0), &turned(x, HALF));
     }
-    for (x, y) in rows {
-        for i in 0..HALF {
-            for c in 0..HALF {
-                right[i][c] += x[HALF + i] * y[HALF + c];
-            }
-        }
-    }
+    // In memory before they are put in their places: or the compiler would sum in vectors as the places lie.
+    let (near, far) = core::hint::black_box(([own, next, second, third], far));
     let mut sums = [[0.0; WIDE]; WIDE];
-    sums.iter_mut().zip(left).for_each(|(sums, left)| sums[..HALF].copy_from_slice(&left));
-    sums[HALF..].iter_mut().zip(right).for_each(|(sums, right)| sums[HALF..].copy_from_slice(&right));
+    for (apart, found) in near.iter().map(|near| &near[..]).chain([&far[..]]).enumerate() {
+        for (c, &sum) in found.iter().enumerate() {
+            let other = (c + apart) % WIDE;
+            sums[c.max(other)][c.min(other)] = sum;
+        }
+    }
     sums
 }
 
-/// Rows that are transformed at once.
-const ROWS: usize = 2;
-
-/// `P w`. Tiles of `w`: those of its first eight columns, from above, then those of the next.
+/// `N` columns from one of them on, and after the last the first.
 #[inline(always)]
-fn transform<A: Float>(left: &mut [A], rank: usize, slab: &mut [[f64; WIDE]], w: &[[[f64; WIDE]; WIDE]]) {
+fn turned<const N: usize>(x: &[f64; WIDE], by: usize) -> [f64; N] {
+    core::array::from_fn(|c| x[(c + by) % WIDE])
+}
+
+/// `sum + x * y`, rounded twice.
+#[inline(always)]
+fn plus<const N: usize>(sum: [f64; N], x: &[f64; N], y: &[f64; N]) -> [f64; N] {
+    core::array::from_fn(|c| sum[c] + x[c] * y[c])
+}
+
+/// `P w`. Tiles of `w`: those of its first eight columns, from above, then those of the next. Below its diagonal `w` is 0 and adds
+/// nothing: with few lanes, four columns do without the last four rows.
+#[inline(always)]
+fn transform<A: Float>(left: &mut [A], rank: usize, slab: &mut [[f64; WIDE]], w: &[[[f64; WIDE]; WIDE]], wide: bool) {
     let blocks = rank.div_ceil(WIDE);
     for rows in left.chunks_mut(SLAB * rank) {
         widen(rows, rank, slab);
         for (block, w) in w.chunks_exact(blocks).enumerate() {
-            let first = block * WIDE;
-            for (rows, from) in rows.chunks_mut(ROWS * rank).zip(slab.chunks_exact(ROWS * blocks)) {
-                let sums = apply(from, blocks, &w[..=block]);
-                for (r, sums) in sums.into_iter().enumerate() {
-                    // By place: rows as chunks would be a division for each few.
-                    let Some(row) = rows.get_mut(r * rank + first..(r + 1) * rank) else { break };
-                    match row.first_chunk_mut::<WIDE>() {
-                        Some(row) => *row = sums.map(A::narrow),
-                        None => row.iter_mut().zip(sums).for_each(|(x, sum)| *x = A::narrow(sum)),
-                    }
+            let Some((last, above)) = w[..=block].split_last() else { continue };
+            let last = *last;
+            for (row, from) in rows.chunks_exact_mut(rank).zip(slab.chunks_exact(blocks)) {
+                let mut sums = [0.0; WIDE];
+                for (x, w) in from.iter().zip(above) {
+                    sums = times(sums, x, w);
+                }
+                let x = &from[block];
+                sums = if wide { times(sums, x, &last) } else { halves(sums, x, &last) };
+                let row = &mut row[block * WIDE..];
+                match row.first_chunk_mut::<WIDE>() {
+                    Some(row) => *row = sums.map(A::narrow),
+                    None => row.iter_mut().zip(sums).for_each(|(x, sum)| *x = A::narrow(sum)),
                 }
             }
         }
     }
 }
 
-/// Rows of `blocks` each, times the tiles of eight columns. Below its diagonal `w` is 0 and adds nothing.
+/// `sums + x w`, term by term.
 #[inline(always)]
-fn apply(from: &[[f64; WIDE]], blocks: usize, w: &[[[f64; WIDE]; WIDE]]) -> [[f64; WIDE]; ROWS] {
-    let (mut sums, Some((last, above))) = ([[0.0; WIDE]; ROWS], w.split_last()) else { return [[0.0; WIDE]; ROWS] };
-    let from: [&[[f64; WIDE]]; ROWS] = core::array::from_fn(|r| &from[r * blocks..][..w.len()]);
-    for (b, w) in above.iter().enumerate() {
-        for k in 0..WIDE {
-            for r in 0..ROWS {
-                for c in 0..WIDE {
-                    sums[r][c] += from[r][b][k] * w[k][c];
-                }
-            }
-        }
-    }
-    // The last four rows of the last tile are 0 in its first four columns.
-    let from: [&[f64; WIDE]; ROWS] = from.map(|from| &from[above.len()]);
-    for k in 0..HALF {
-        for r in 0..ROWS {
-            for c in 0..WIDE {
-                sums[r][c] += from[r][k] * last[k][c];
-            }
-        }
-    }
-    for k in HALF..WIDE {
-        for r in 0..ROWS {
-            for c in HALF..WIDE {
-                sums[r][c] += from[r][k] * last[k][c];
-            }
-        }
+fn times(mut sums: [f64; WIDE], x: &[f64; WIDE], w: &[[f64; WIDE]; WIDE]) -> [f64; WIDE] {
+    for (x, w) in x.iter().zip(w) {
+        sums = plus(sums, &[*x; WIDE], w);
     }
     sums
+}
+
+/// The same of a tile on the diagonal.
+#[inline(always)]
+fn halves(sums: [f64; WIDE], x: &[f64; WIDE], w: &[[f64; WIDE]; WIDE]) -> [f64; WIDE] {
+    let (mut first, mut second): ([f64; HALF], [f64; HALF]) = (turned(&sums, 0), turned(&sums, HALF));
+    for k in 0..HALF {
+        first = plus(first, &[x[k]; HALF], &turned(&w[k], 0));
+    }
+    for k in 0..WIDE {
+        second = plus(second, &[x[k]; HALF], &turned(&w[k], HALF));
+    }
+    core::array::from_fn(|c| if c < HALF { first[c] } else { second[c - HALF] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A processor runs one of the two ways of a diagonal tile: they agree in every bit.
+    #[test]
+    fn both_widths() {
+        for rank in 1..20_usize {
+            let blocks = rank.div_ceil(WIDE);
+            let number = |i: usize| ((i * 2654435761) % 1009) as f64 / 1009.0 - 0.5;
+            let mut w = vec![[[0.0; WIDE]; WIDE]; blocks * blocks];
+            for (k, c) in (0..rank).flat_map(|k| (k..rank).map(move |c| (k, c))) {
+                w[c / WIDE * blocks + k / WIDE][k % WIDE][c % WIDE] = number(k * rank + c);
+            }
+            let from: Vec<f32> = (0..(SLAB + 3) * rank).map(|i| number(i) as f32).collect();
+            let [wide, narrow] = [true, false].map(|wide| {
+                let (mut left, mut slab) = (from.clone(), vec![[0.0; WIDE]; SLAB * blocks]);
+                transform(&mut left, rank, &mut slab, &w, wide);
+                left.iter().map(|x| x.to_bits()).collect::<Vec<u32>>()
+            });
+            assert_eq!(wide, narrow, "rank {rank}");
+            assert_ne!(wide, from.iter().map(|x| x.to_bits()).collect::<Vec<u32>>());
+        }
+    }
 }
