@@ -4,7 +4,7 @@ use super::{gather, integer::Parts};
 use crate::once::once;
 use crate::tile::pack::{Matrix, lanes};
 use crate::tile::{LANES, Panels, ROWS as LINES, Tile, floats};
-use crate::{cast::cast, level::Level, rows, topk::Best};
+use crate::{cast::cast, level::Level, rows, simd::prefetch_page, topk::Best};
 use alloc::{vec, vec::Vec};
 use core::{array::from_fn, cmp::Reverse};
 use latens_kernels::hyper::copy::{Codes, Copied, Integers, Lengths};
@@ -146,6 +146,7 @@ fn score<'a, T: Float>(
     if count == 1 {
         // Row after row, as they lie: memory is the limit, and it likes that best.
         for (v, score) in scores[..some].iter_mut().enumerate() {
+            prefetch_page(line(v));
             [[*score]] = gather::products(level, [line(v)], [query(0)]);
         }
         return;
@@ -196,7 +197,9 @@ fn candidates<T: Float>(p: &Plan, asked: &[T], queries: &[f32], codes: Codes, bo
             over_blocks(p.n(), count, p.candidates(), |first, some, scores| {
                 for ((whole, parts), scores) in whole.iter().zip(&parts).zip(scores.chunks_exact_mut(BLOCK)) {
                     for (v, score) in (first..first + some).zip(scores) {
-                        let ([high, low], bounds) = (parts.products(&codes[v * dim..][..dim]), &bounds[3 * v..][..3]);
+                        let (codes, bounds) = (&codes[v * dim..][..dim], &bounds[3 * v..][..3]);
+                        prefetch_page(codes);
+                        let [high, low] = parts.products(codes);
                         *score = whole.lengths.bound(whole.near(high, low, bounds), bounds);
                     }
                 }

