@@ -1,7 +1,10 @@
 //! The passes of one SAE training step at the sizes of a small language model. Each is checked before it is timed.
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use latens_core::{Code, Device, Philox, Tensor};
-use latens_core::{sae_backward, sae_decode, sae_encode, sae_encode_flat};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use latens_core::{Code, Device, Philox, Push, SaeGate, Tensor};
+use latens_core::{
+    sae_backward, sae_decode, sae_encode, sae_encode_flat, sae_gate, sae_gate_backward_into, sae_slopes,
+};
 
 /// `[dim, latents, k, batch]`.
 const SIZES: [[usize; 4]; 2] = [[768, 16_384, 32, 256], [576, 4608, 32, 4096]];
@@ -56,8 +59,34 @@ fn step(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("backward", &size), |b| {
             b.iter(|| sae_backward(code.view(), x.view(), g.view(), w.view(), None))
         });
+        group.throughput(Throughput::Elements((2 * batch * dim * k) as u64));
+        group.bench_function(BenchmarkId::new("slopes", &size), |b| {
+            b.iter(|| sae_slopes(code.view(), g.view(), w.view()))
+        });
+        gates(&mut group, &code, [&g, &w], &size);
     }
     group.finish();
+}
+
+/// A gate and its gradients. Open for all, it changes nothing, and the gradients of the values are those of the whole backward.
+fn gates(group: &mut BenchmarkGroup<'_, WallTime>, code: &Code<f32>, [g, w]: [&Tensor<f32, 2>; 2], size: &str) {
+    let ([n, _], mut none) = (w.dims(), Tensor::<u8, 1>::zeros([0], &Device::Host).unwrap());
+    let y = sae_gate(code.view(), n, SaeGate::default()).unwrap();
+    assert_eq!(y.host(), code.values.host());
+    let given = sae_slopes(code.view(), g.view(), w.view()).unwrap();
+    let mut slopes = Tensor::from_vec(given.host().unwrap().to_vec(), given.dims(), &Device::Host).unwrap();
+    let mut sums = Tensor::zeros([4, n], &Device::Host).unwrap();
+    let mut backward = |slopes: &mut Tensor<f32, 1>| {
+        let (slopes, sums) = (slopes.view_mut(), sums.view_mut());
+        sae_gate_backward_into(code.view(), SaeGate::default(), Push::default(), slopes, sums, none.view_mut())
+    };
+    backward(&mut slopes).unwrap();
+    let whole = sae_backward(code.view(), g.view(), g.view(), w.view(), None).unwrap().values;
+    assert_eq!(slopes.host(), whole.host());
+    group.throughput(Throughput::Bytes(12 * slopes.dims()[0] as u64));
+    group.bench_function(BenchmarkId::new("gate", size), |b| b.iter(|| sae_gate(code.view(), n, SaeGate::default())));
+    group.throughput(Throughput::Bytes(16 * slopes.dims()[0] as u64 + 28 * n as u64));
+    group.bench_function(BenchmarkId::new("gate_backward", size), |b| b.iter(|| backward(&mut slopes)));
 }
 
 criterion_group!(benches, step);

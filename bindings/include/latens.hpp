@@ -680,6 +680,31 @@ inline void sae_bias_backward(const Device &d, const Tensor &g, const Tensor &w_
                               const Tensor &db_dec, const Tensor &workspace = none) {
   check(latens_sae_bias_backward(d.get(), g.raw(), w_enc.raw(), db_enc.raw(), accumulate, db_dec.raw(), workspace.raw()));
 }
+inline void sae_gate(const Device &d, const Tensor &values, const Tensor &latents, const Tensor &offsets, std::size_t n,
+                     const Tensor &scale, const Tensor &shift, float floor, const Tensor &y) {
+  check(latens_sae_gate(d.get(), values.raw(), latents.raw(), offsets.raw(), n, scale.raw(), shift.raw(), floor, y.raw()));
+}
+inline std::size_t sae_gate_backward_workspace(const Device &d, const Tensor &latents, const Tensor &offsets, std::size_t n) {
+  std::size_t bytes = 0;
+  check(latens_sae_gate_backward_workspace(d.get(), latents.raw(), offsets.raw(), n, &bytes));
+  return bytes;
+}
+inline void sae_gate_backward(const Device &d, const Tensor &values, const Tensor &latents, const Tensor &offsets, const Tensor &scale,
+                              const Tensor &shift, const Tensor &weight, float floor, LatensPenalty penalty, float of, float by,
+                              float step, const Tensor &slopes, const Tensor &sums, const Tensor &workspace = none) {
+  check(latens_sae_gate_backward(d.get(), values.raw(), latents.raw(), offsets.raw(), scale.raw(), shift.raw(), weight.raw(), floor,
+                                 penalty, of, by, step, slopes.raw(), sums.raw(), workspace.raw()));
+}
+inline void sae_slopes(const Device &d, const Tensor &values, const Tensor &latents, const Tensor &offsets, const Tensor &g,
+                       const Tensor &w_dec, const Tensor &slopes) {
+  check(latens_sae_slopes(d.get(), values.raw(), latents.raw(), offsets.raw(), g.raw(), w_dec.raw(), slopes.raw()));
+}
+inline void sae_weights_backward(const Device &d, const Tensor &values, const Tensor &latents, const Tensor &offsets, const Tensor &x,
+                                 const Tensor &g, const Tensor &b_dec, const Tensor &dvalues, LatensAccumulate accumulate,
+                                 const Tensor &dw_dec, const Tensor &dw_enc, const Tensor &db_enc, const Tensor &workspace = none) {
+  check(latens_sae_weights_backward(d.get(), values.raw(), latents.raw(), offsets.raw(), x.raw(), g.raw(), b_dec.raw(), dvalues.raw(),
+                                    accumulate, dw_dec.raw(), dw_enc.raw(), db_enc.raw(), workspace.raw()));
+}
 inline void sae_track(const Device &d, const Tensor &values, const Tensor &latents, const Tensor &offsets, std::uint32_t tokens,
                       float fired, const Tensor &since) {
   check(latens_sae_track(d.get(), values.raw(), latents.raw(), offsets.raw(), tokens, fired, since.raw()));

@@ -29,6 +29,7 @@ const FILES: &[&str] = &[
     "sae/encode",
     "sae/decode",
     "sae/backward",
+    "sae/gate",
     "sae/track",
     "sparsify",
     "hyper/incidence",

@@ -108,12 +108,13 @@ pub use reduce::{
 pub use resize::{Resize, resize, resize_backward, resize_backward_into, resize_into, resize_workspace};
 pub use rope::{Pairing, rope_backward_into, rope_into};
 pub use sae::{
-    Against, Code, Codes, Decoded, Gradients, sae_backward, sae_backward_into, sae_backward_workspace, sae_bias,
-    sae_bias_backward, sae_bias_backward_into, sae_bias_backward_workspace, sae_bias_into, sae_dead_into, sae_decode,
-    sae_decode_into, sae_decode_workspace, sae_encode, sae_encode_flat, sae_encode_flat_into,
-    sae_encode_flat_workspace, sae_encode_into, sae_encode_subset, sae_encode_subset_into, sae_encode_subset_workspace,
-    sae_encode_threshold, sae_encode_threshold_into, sae_encode_threshold_workspace, sae_encode_workspace,
-    sae_track_into, sparse_pays,
+    Against, Code, Codes, Decoded, Gradients, Penalty, Push, SaeGate, sae_backward, sae_backward_into,
+    sae_backward_workspace, sae_bias, sae_bias_backward, sae_bias_backward_into, sae_bias_backward_workspace,
+    sae_bias_into, sae_dead_into, sae_decode, sae_decode_into, sae_decode_workspace, sae_encode, sae_encode_flat,
+    sae_encode_flat_into, sae_encode_flat_workspace, sae_encode_into, sae_encode_subset, sae_encode_subset_into,
+    sae_encode_subset_workspace, sae_encode_threshold, sae_encode_threshold_into, sae_encode_threshold_workspace,
+    sae_encode_workspace, sae_gate, sae_gate_backward_into, sae_gate_backward_workspace, sae_gate_into, sae_slopes,
+    sae_slopes_into, sae_track_into, sae_weights_backward_into, sparse_pays,
 };
 pub use scan::{
     Scan, ScanGradients, ScanGradientsMut, Taps, scan, scan_backward, scan_backward_into, scan_backward_workspace,

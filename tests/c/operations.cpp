@@ -205,6 +205,29 @@ struct Autoencoder {
     SAME(list, 2, 4, 4, 4);
     SAME(count, 1);
   }
+
+  // Factors, terms and a penalty between encoder and decoder.
+  void gates() {
+    Floats values{1.5f, 3, 2}, g{1, 2, 3, 4, 5, 6}, scale{2, 1, 1, 1}, shift{0, -1, 0, -3}, weight{1, 2, 1, 1};
+    Floats y(3), slopes(3), sums(16), dw_dec(8), dw_enc(8), db_enc(4);
+    Numbers latents{0, 1, 3};
+    Tensor tv(values, {3, 1}), tl(latents, {3, 1}), tg(g, {3, 2}), ty(y, {3, 1}), ts(slopes, {3, 1});
+    latens::sae_slopes(host, tv, tl, none, tg, tw, ts);
+    SAME(slopes, 1, 4, -6);
+    latens::sae_gate(host, tv, tl, none, 4, Tensor(scale), Tensor(shift), 0, ty);
+    SAME(y, 3, 2, 0);
+    Scratch of_gate(latens::sae_gate_backward_workspace(host, tl, none, 4));
+    latens::sae_gate_backward(host, tv, tl, none, Tensor(scale), Tensor(shift), Tensor(weight), 0, LATENS_PENALTY_POWER, 1, 0.5f, 0, ts,
+                              Tensor(sums, {4, 4}), of_gate);
+    SAME(slopes, 3, 5, 0);
+    SAME(sums, 2.25f, 15, 0, 0, 1.5f, 5, 0, 0, 0, 0, 0, 0, 1.5f, 1, 0, 0);
+    Scratch of_backward(latens::sae_backward_workspace(host, tl, none, tw));
+    latens::sae_weights_backward(host, ty, tl, none, tx, tg, Tensor(b_dec), ts, LATENS_ACCUMULATE_REPLACE, Tensor(dw_dec, {4, 2}),
+                                 Tensor(dw_enc, {4, 2}), Tensor(db_enc), of_backward);
+    SAME(dw_dec, 3, 6, 6, 8, 0, 0, 0, 0);
+    SAME(dw_enc, 4.5f, 3, -7.5f, 15, 0, 0, 0, 0);
+    SAME(db_enc, 3, 5, 0, 0);
+  }
 };
 
 // Two channels through three rows: a decay of one half, and of none; and a convolution of differences.
@@ -274,6 +297,7 @@ int main() {
   Autoencoder sae;
   sae.encode();
   sae.passes();
+  sae.gates();
   errors();
   std::printf("latens %s: every operation from C++\n", latens::version().c_str());
 }

@@ -38,25 +38,26 @@ pub unsafe extern "C" fn latens_sae_backward(
             let (x, g) = (call.input("x", x)?, call.input("g", g)?);
             let (w_dec, b_dec) = (call.input("w_dec", w_dec)?, call.optional("b_dec", b_dec)?);
             let (dw_dec, dw_enc) = (call.output("dw_dec", dw_dec)?, call.output("dw_enc", dw_enc)?);
-            let (db_enc, dvalues) = (call.output("db_enc", db_enc)?, slots(call, dvalues, offsets)?);
+            let (db_enc, dvalues) = (call.output("db_enc", db_enc)?, slots(call, "dvalues", dvalues, offsets)?);
             let workspace = call.workspace(workspace)?;
             sae_backward_into::<T>(codes, x, g, w_dec, b_dec, accumulate, dw_dec, dw_enc, db_enc, dvalues, workspace)
         })
     })
 }
 
-/// `dvalues` in the shape of the values, as one row.
-fn slots<A: Element>(
-    call: &Call,
-    dvalues: *const LatensTensor,
+/// A tensor in the shape of the values, as one row.
+pub(super) fn slots<'a, A: Element>(
+    call: &'a Call,
+    arg: &'static str,
+    tensor: *const LatensTensor,
     offsets: *const LatensTensor,
-) -> Result<ViewMut<'_, A, 1>, Failure> {
+) -> Result<ViewMut<'a, A, 1>, Failure> {
     if !offsets.is_null() {
-        return call.output("dvalues", dvalues);
+        return call.output(arg, tensor);
     }
-    let view = call.output::<A, 2>("dvalues", dvalues)?;
+    let view = call.output::<A, 2>(arg, tensor)?;
     let slots = view.layout().len();
-    view.reshape([slots]).map_err(call.about("dvalues"))
+    view.reshape([slots]).map_err(call.about(arg))
 }
 
 /// Bytes of workspace that `latens_sae_backward` asks for. The memory of the tensors is not touched and may be null.

@@ -2,11 +2,13 @@
 mod backward;
 mod decode;
 mod encode;
+mod gate;
 mod track;
 
 pub use backward::*;
 pub use decode::*;
 pub use encode::*;
+pub use gate::*;
 pub use track::*;
 
 use crate::call::Call;

@@ -54,6 +54,43 @@ pub fn sae_backward_into<T: Float>(
     workspace: ViewMut<'_, u8, 1>,
 ) -> Result<()> {
     let p = plan(&codes, &x, &g, &w_dec, &b_dec, accumulate)?;
+    run(&p, codes, x, g, Some(w_dec), b_dec, [dw_dec, dw_enc], db_enc, dvalues, workspace)
+}
+
+/// Gradients of encoder and decoder of which those of the values are given, as [`sae_gate_backward_into`](crate::sae_gate_backward_into)
+/// makes them: `codes` are what was decoded, and `dvalues`, which are only read, the gradients of what the encoder found. See
+/// [`latens_kernels::sae::backward`]; the workspace is that of [`sae_backward_into`].
+pub fn sae_weights_backward_into<T: Float>(
+    codes: Codes<'_, T::Acc>,
+    x: View<'_, T, 2>,
+    g: View<'_, T, 2>,
+    b_dec: Option<View<'_, T::Acc, 1>>,
+    dvalues: ViewMut<'_, T::Acc, 1>,
+    accumulate: Accumulate,
+    dw_dec: ViewMut<'_, T::Acc, 2>,
+    dw_enc: ViewMut<'_, T::Acc, 2>,
+    db_enc: ViewMut<'_, T::Acc, 1>,
+    workspace: ViewMut<'_, u8, 1>,
+) -> Result<()> {
+    let b_layout = b_dec.as_ref().map(View::layout);
+    let (x_layout, g_layout, given) = (x.layout(), g.layout(), dvalues.layout());
+    let n = dw_dec.dims()[0];
+    let p = backward::plan_given(&codes.shape, &x_layout, &g_layout, b_layout.as_ref(), &given, n, accumulate)?;
+    run(&p, codes, x, g, None, b_dec, [dw_dec, dw_enc], db_enc, dvalues, workspace)
+}
+
+fn run<T: Float>(
+    p: &backward::Plan,
+    codes: Codes<'_, T::Acc>,
+    x: View<'_, T, 2>,
+    g: View<'_, T, 2>,
+    w_dec: Option<View<'_, T, 2>>,
+    b_dec: Option<View<'_, T::Acc, 1>>,
+    [dw_dec, dw_enc]: [ViewMut<'_, T::Acc, 2>; 2],
+    db_enc: ViewMut<'_, T::Acc, 1>,
+    dvalues: ViewMut<'_, T::Acc, 1>,
+    workspace: ViewMut<'_, u8, 1>,
+) -> Result<()> {
     let dw_dec = dw_dec.packed(OP, "dw_dec", [p.n(), p.dim()])?;
     let dw_enc = dw_enc.packed(OP, "dw_enc", [p.n(), p.dim()])?;
     let db_enc = db_enc.packed(OP, "db_enc", [p.n()])?;
@@ -63,17 +100,19 @@ pub fn sae_backward_into<T: Float>(
         Data::Host(x) => {
             workspace.host(OP, "workspace")?;
             let codes = codes.host(OP, p.n())?;
-            let (g, w_dec) = (g.host(OP, "g")?, w_dec.host(OP, "w_dec")?);
+            let g = g.host(OP, "g")?;
+            let w_dec = w_dec.map(|w_dec| w_dec.host(OP, "w_dec")).transpose()?.unwrap_or(&[]);
             let b_dec = b_dec.map(|b_dec| b_dec.host(OP, "b_dec")).transpose()?;
             let (dw_dec, dw_enc) = (dw_dec.host(OP, "dw_dec")?, dw_enc.host(OP, "dw_enc")?);
             let (db_enc, dvalues) = (db_enc.host(OP, "db_enc")?, dvalues.host(OP, "dvalues")?);
-            latens_cpu::sae::backward::backward(&p, codes, x, g, w_dec, b_dec, dw_dec, dw_enc, db_enc, dvalues);
+            latens_cpu::sae::backward::backward(p, codes, x, g, w_dec, b_dec, dw_dec, dw_enc, db_enc, dvalues);
             Ok(())
         }
         #[cfg(feature = "cuda")]
         Data::Cuda(device, x) => {
             let codes = codes.cuda(device, OP)?;
-            let (g, w_dec) = (g.cuda(device, OP, "g")?, w_dec.cuda(device, OP, "w_dec")?);
+            let g = g.cuda(device, OP, "g")?;
+            let w_dec = w_dec.map(|w_dec| w_dec.cuda(device, OP, "w_dec")).transpose()?;
             let b_dec = b_dec.map(|b_dec| b_dec.cuda(device, OP, "b_dec")).transpose()?;
             let to = launch::backward::Gradients {
                 dw_dec: dw_dec.cuda(device, OP, "dw_dec")?,
@@ -82,9 +121,7 @@ pub fn sae_backward_into<T: Float>(
             };
             let dvalues = dvalues.cuda(device, OP, "dvalues")?;
             let workspace = workspace.cuda(device, OP, "workspace")?;
-            let launches =
-                launch::backward::launch(&p, device.chip(), codes, x, g, w_dec, b_dec, to, dvalues, workspace)?;
-            device.run(&launches)
+            device.run(&launch::backward::launch(p, device.chip(), codes, x, g, w_dec, b_dec, to, dvalues, workspace)?)
         }
     }
 }

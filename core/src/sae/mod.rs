@@ -2,6 +2,7 @@
 mod backward;
 mod decode;
 mod encode;
+mod gate;
 mod track;
 
 use crate::{Tensor, View};
@@ -12,13 +13,17 @@ use latens_kernels::{Element, Error, Result};
 
 pub use backward::{
     Gradients, sae_backward, sae_backward_into, sae_backward_workspace, sae_bias, sae_bias_backward,
-    sae_bias_backward_into, sae_bias_backward_workspace, sae_bias_into,
+    sae_bias_backward_into, sae_bias_backward_workspace, sae_bias_into, sae_weights_backward_into,
 };
 pub use decode::{Against, Decoded, sae_decode, sae_decode_into, sae_decode_workspace};
 pub use encode::{
     sae_encode, sae_encode_flat, sae_encode_flat_into, sae_encode_flat_workspace, sae_encode_into, sae_encode_subset,
     sae_encode_subset_into, sae_encode_subset_workspace, sae_encode_threshold, sae_encode_threshold_into,
     sae_encode_threshold_workspace, sae_encode_workspace,
+};
+pub use gate::{
+    Penalty, Push, SaeGate, sae_gate, sae_gate_backward_into, sae_gate_backward_workspace, sae_gate_into, sae_slopes,
+    sae_slopes_into,
 };
 pub use latens_kernels::sae::sparse_pays;
 pub use track::{sae_dead_into, sae_track_into};

@@ -5,7 +5,7 @@ use super::{Level, gather, tasks};
 use crate::once::once;
 use crate::rows::threads;
 use alloc::{vec, vec::Vec};
-use latens_kernels::sae::{Codes, backward};
+use latens_kernels::sae::{Codes, Shape, backward};
 use latens_kernels::{Accumulate, DType, Float};
 
 pub use latens_kernels::sae::backward::Plan;
@@ -47,10 +47,13 @@ fn backward_impl<T: Float>(
     }
     let (n, dim) = (p.n(), p.dim());
     let dvalues = &mut dvalues[..p.shape().slots()];
-    dvalues.fill(T::Acc::default());
-    let hits = Hits::sorted(p, &codes);
+    if !p.given() {
+        dvalues.fill(T::Acc::default());
+    }
+    let hits = Hits::sorted(n, p.shape(), &codes);
     let centre: Option<Vec<f32>> = b_dec.map(|b| b.iter().map(|b| b.to_f32()).collect());
-    let visit = Visit { level, p, values: codes.values, x, g, w_dec, centre: centre.as_deref(), hits: &hits };
+    let given = p.given().then_some(&*dvalues);
+    let visit = Visit { level, p, values: codes.values, given, x, g, w_dec, centre: centre.as_deref(), hits: &hits };
 
     let mut parts = Vec::new();
     let (mut dec, mut enc, mut bias) = (&mut dw_dec[..n * dim], &mut dw_enc[..n * dim], &mut db_enc[..n]);
@@ -72,44 +75,46 @@ fn backward_impl<T: Float>(
         }
         slopes
     });
+    if p.given() {
+        return;
+    }
     for (slope, hit) in slopes.into_iter().flatten().zip(&hits.list) {
         dvalues[hit.slot as usize] = T::Acc::from_f32(slope);
     }
 }
 
 /// Parts of the latents for each thread, so that none waits long for the last.
-const PARTS: usize = 8;
+pub(super) const PARTS: usize = 8;
 
 /// Hits of one latent whose rows are read again while they are still in the nearest caches.
 const CHUNK: usize = 16;
 
 #[derive(Clone, Copy, Default)]
-struct Hit {
-    slot: u32,
+pub(super) struct Hit {
+    pub(super) slot: u32,
     row: u32,
 }
 
 /// All slots that name a latent, by rising latent, those of one by rising slot.
-struct Hits {
-    list: Vec<Hit>,
+pub(super) struct Hits {
+    pub(super) list: Vec<Hit>,
     /// The hits of latent `l` are `ends[l]..ends[l + 1]`.
-    ends: Vec<u32>,
+    pub(super) ends: Vec<u32>,
 }
 
 impl Hits {
     /// A stable counting sort.
-    fn sorted<A: Float>(p: &Plan, codes: &Codes<A>) -> Self {
-        let (n, shape) = (p.n(), p.shape());
+    pub(super) fn sorted<A: Float>(n: usize, shape: Shape, codes: &Codes<A>) -> Self {
         let named = |r: usize| codes.row(&shape, r).filter(|&slot| (codes.latents[slot] as usize) < n);
         let mut ends = vec![0; n + 1];
-        for slot in (0..p.rows()).flat_map(named) {
+        for slot in (0..shape.rows()).flat_map(named) {
             ends[codes.latents[slot] as usize + 1] += 1;
         }
         for l in 0..n {
             ends[l + 1] += ends[l];
         }
         let (mut next, mut list) = (ends.clone(), vec![Hit::default(); ends[n] as usize]);
-        for row in 0..p.rows() {
+        for row in 0..shape.rows() {
             for slot in named(row) {
                 let at = &mut next[codes.latents[slot] as usize];
                 list[*at as usize] = Hit { slot: slot as u32, row: row as u32 };
@@ -120,7 +125,7 @@ impl Hits {
     }
 
     /// Where to cut the latents so that parts have about as many hits and latents.
-    fn cuts(&self, parts: usize) -> impl Iterator<Item = usize> {
+    pub(super) fn cuts(&self, parts: usize) -> impl Iterator<Item = usize> {
         let n = self.ends.len() - 1;
         let weight = |l: usize| self.ends[l] as usize + l;
         let all = weight(n);
@@ -139,6 +144,7 @@ struct Visit<'a, T: Float> {
     level: Level,
     p: &'a Plan,
     values: &'a [T::Acc],
+    given: Option<&'a [T::Acc]>,
     x: &'a [T],
     g: &'a [T],
     w_dec: &'a [T],
@@ -163,7 +169,7 @@ impl<T: Float> Visit<'_, T> {
         let (Some(dec), Some(enc)) = (crate::cast::cast_mut(dec), crate::cast::cast_mut(enc)) else { return };
         let dim = self.p.dim();
         let ([x_stride, _], [g_stride, _]) = (self.p.x().strides(), self.p.g().strides());
-        let w = &self.w_dec[latent * self.p.w().strides()[0]..][..dim];
+        let w = if self.given.is_some() { &[] } else { &self.w_dec[latent * self.p.w().strides()[0]..][..dim] };
         let mut total = bias.to_f32();
         let mut through = 0.0;
         let level = self.level;
@@ -174,8 +180,10 @@ impl<T: Float> Visit<'_, T> {
             for (of_g, hit) in of_g.iter_mut().zip(hits) {
                 let g = &self.g[hit.row as usize * g_stride..][..dim];
                 let mut slope = 0.0;
-                if value(hit) > 0.0 {
-                    slope = gather::dot(level, g, w) + 0.0;
+                if self.given.is_some() || value(hit) > 0.0 {
+                    slope = self
+                        .given
+                        .map_or_else(|| gather::dot(level, g, w) + 0.0, |all| all[hit.slot as usize].to_f32());
                     of_x[open] = (slope, &self.x[hit.row as usize * x_stride..][..dim]);
                     open += 1;
                 }

@@ -7,10 +7,12 @@ pub mod bias;
 mod candidates;
 pub mod decode;
 pub mod encode;
+pub mod gate;
 mod gather;
 mod screen;
 mod search;
 mod slab;
+pub mod slopes;
 pub mod track;
 
 pub use crate::level::Level;

@@ -16,6 +16,7 @@ template <class T> struct Batch {
   f32* dvalues;
   u32 dim, n;
   u64 x_stride, g_stride, w_stride;
+  u32 given;  // whether dvalues are read, and not w
 };
 
 // Where sums go: a latent's rows of the gradients, or a chunk's record.
@@ -45,11 +46,11 @@ template <class T> __device__ void visit_hits(const Batch<T>& b, u32 latent, u32
   f32* value = slope + CHUNK;
   u32* row = reinterpret_cast<u32*>(value + CHUNK);
   u32 lane = threadIdx.x % 32, count = end - begin;
-  const T* w = b.w + latent * b.w_stride;
+  const T* w = b.given ? nullptr : b.w + latent * b.w_stride;
   for (u32 h = threadIdx.x / 32; h < count; h += blockDim.x / 32) {
     u32 slot = b.items[begin + h], r = b.rows[slot];
     f32 v = b.values[slot], dot = 0;
-    for (u32 column = lane * N; column < b.dim; column += 32 * N) {
+    for (u32 column = lane * N; column < b.dim && !b.given; column += 32 * N) {
       Pack<T> g = fetch(b.g + r * b.g_stride + column, b.dim - column), of = fetch(w + column, b.dim - column);
 #pragma unroll
       for (u32 c = 0; c < N; ++c) dot = __fmaf_rn(to_f32(g.x[c]), to_f32(of.x[c]), dot);
@@ -58,7 +59,8 @@ template <class T> __device__ void visit_hits(const Batch<T>& b, u32 latent, u32
     if (lane == 0) {
       row[h] = r;
       value[h] = v;
-      b.dvalues[slot] = slope[h] = v > 0 ? dot + 0.0f : 0;
+      slope[h] = b.given ? b.dvalues[slot] : v > 0 ? dot + 0.0f : 0;
+      if (!b.given) b.dvalues[slot] = slope[h];
     }
   }
   __syncthreads();
@@ -72,7 +74,7 @@ template <class T> __device__ void visit_hits(const Batch<T>& b, u32 latent, u32
 #pragma unroll
       for (u32 c = 0; c < N; ++c) {
         dec[c] = __fmaf_rn(value[h], to_f32(g.x[c]), dec[c]);
-        if (value[h] > 0) enc[c] = __fmaf_rn(slope[h], to_f32(x.x[c]) - base[c], enc[c]);
+        if (b.given || value[h] > 0) enc[c] = __fmaf_rn(slope[h], to_f32(x.x[c]) - base[c], enc[c]);
       }
     }
     put(to.dec + column, left, dec, to.add);

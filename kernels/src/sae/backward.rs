@@ -11,7 +11,7 @@
 //! | `dw_dec`     | `[n, dim]`     | `Acc`                     |
 //! | `dw_enc`     | `[n, dim]`     | `Acc`                     |
 //! | `db_enc`     | `[n]`          | `Acc`                     |
-//! | `dvalues`    | as `values`    | `Acc`, always replaced    |
+//! | `dvalues`    | as `values`    | `Acc`, always replaced; or, [given](plan_given), read |
 //!
 //! For slot `j` of row `r`, of latent `n` and value `v`:
 //!
@@ -21,6 +21,9 @@
 //! dw_enc[n]  += dvalues[j] (x[r] - b_dec)
 //! db_enc[n]  += dvalues[j]
 //! ```
+//!
+//! With `dvalues` [given](plan_given), as by [`gate::backward`](super::gate::backward), `w_dec` is not read, and the two last lines
+//! hold for values of any sign.
 //!
 //! Empty slots, and those that `offsets` give to no row, get `dvalues = 0`. A latent that no slot names gets 0 with
 //! [`Accumulate::Replace`] and is not touched with [`Accumulate::Add`]. Hits of a latent are added by rising slot. The gradient of `x`, where it is wanted, is
@@ -42,6 +45,7 @@ pub struct Plan {
     pub(super) g: Layout<2>,
     pub(super) w: Layout<2>,
     pub(super) accumulate: Accumulate,
+    pub(super) given: bool,
 }
 
 /// Check a call.
@@ -65,7 +69,26 @@ pub fn plan(
     if let Some(b_dec) = b_dec {
         size(OP, "b_dec", dim, b_dec.dims()[0])?;
     }
-    Ok(Plan { shape: *shape, x: *x, g: *g, w: *w_dec, accumulate })
+    Ok(Plan { shape: *shape, x: *x, g: *g, w: *w_dec, accumulate, given: false })
+}
+
+/// Check a call to which the gradients of the values are given: gradients of the weights of `n` latents.
+///
+/// # Errors
+/// `Size` if shapes disagree.
+pub fn plan_given(
+    shape: &Shape,
+    x: &Layout<2>,
+    g: &Layout<2>,
+    b_dec: Option<&Layout<1>>,
+    dvalues: &Layout<1>,
+    n: usize,
+    accumulate: Accumulate,
+) -> Result<Plan> {
+    at_most(OP, "dw_dec", MOST_LATENTS, n)?;
+    size(OP, "dvalues", shape.slots(), dvalues.dims()[0])?;
+    let w = Layout::packed([n, x.dims()[1]])?;
+    Ok(Plan { given: true, ..plan(shape, x, g, &w, b_dec, accumulate)? })
 }
 
 impl Plan {
@@ -101,6 +124,10 @@ impl Plan {
     pub fn accumulate(&self) -> Accumulate {
         self.accumulate
     }
+    /// Whether the gradients of the values are given.
+    pub fn given(&self) -> bool {
+        self.given
+    }
     /// Bytes moved by an implementation that gathers, for elements of `size` bytes and full slots.
     pub fn bytes(&self, size: usize) -> usize {
         self.shape.slots() * (2 * self.dim() * size + 12) + self.w.len() * (size + 8) + 4 * self.n()
@@ -122,7 +149,9 @@ pub fn backward<T: Float>(
 ) {
     let (n, dim) = (p.n(), p.dim());
     let [mut dec, mut enc, mut bias] = [n * dim, n * dim, n].map(|len| vec![0.0; len]);
-    dvalues[..p.shape.slots()].fill(T::Acc::default());
+    if !p.given {
+        dvalues[..p.shape.slots()].fill(T::Acc::default());
+    }
     for r in 0..p.rows() {
         let (x, g) = (&x[r * p.x.strides()[0]..][..dim], &g[r * p.g.strides()[0]..][..dim]);
         for slot in codes.row(&p.shape, r) {
@@ -130,13 +159,21 @@ pub fn backward<T: Float>(
             if latent >= n {
                 continue;
             }
-            let w = &w_dec[latent * p.w.strides()[0]..][..dim];
-            let slope: f64 = g.iter().zip(w).map(|(g, w)| g.wide() * w.wide()).sum();
-            let slope = if value > 0.0 { slope } else { 0.0 };
-            dvalues[slot] = T::Acc::narrow(slope + 0.0);
+            let open = p.given || value > 0.0;
+            let slope = if p.given {
+                dvalues[slot].wide()
+            } else if open {
+                let w = &w_dec[latent * p.w.strides()[0]..][..dim];
+                g.iter().zip(w).map(|(g, w)| g.wide() * w.wide()).sum()
+            } else {
+                0.0
+            };
+            if !p.given {
+                dvalues[slot] = T::Acc::narrow(slope + 0.0);
+            }
             for c in 0..dim {
                 dec[latent * dim + c] += value * g[c].wide();
-                if value > 0.0 {
+                if open {
                     enc[latent * dim + c] += slope * (x[c].wide() - b_dec.map_or(0.0, |b| b[c].wide()));
                 }
             }

@@ -15,6 +15,7 @@
 //! z    = x W_encᵀ + bias,  a = max(z, 0)                              encode: some a, named by their latents
 //! x̂    = b_dec + Σ a[j] W_dec[j],  e = x - x̂,  Σ e²                   decode: over the latents named
 //! dW_dec, dW_enc, db_enc, da from dL/dx̂                               backward: over the latents named
+//! a of z with factors, biases and thresholds of its own               gate, and slopes: da alone
 //! ```
 //!
 //! Each operation is a module with its own contract. What they share:
@@ -40,7 +41,9 @@ pub mod bias;
 mod codes;
 pub mod decode;
 pub mod encode;
+pub mod gate;
 pub mod launch;
+pub mod slopes;
 pub mod track;
 
 use crate::{Error, Image, Result};

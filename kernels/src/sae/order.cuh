@@ -10,12 +10,9 @@
 #include "decode.cuh"
 #include "sort.cuh"
 
-// A thread: a slot. Empty slots get their gradient here.
-__device__ inline void order_keys(const u32* latents, Slots slots, u32* keys, u32* items, u32* rows, f32* dvalues, u32 count,
-                                  u32 n) {
-  u32 slot = blockIdx.x * blockDim.x + threadIdx.x;
-  if (slot >= slots.slots) return;
-  u32 low = 0, high = count;  // the last row that begins at or before the slot
+// The row that has a slot: the last that begins at or before it. Whether there is one, of `count`.
+__device__ inline bool row_of(const Slots& slots, u32 slot, u32 count, u32& row) {
+  u32 low = 0, high = count;
   if (!slots.offsets) low = slot / slots.width;
   else
     while (high - low > 1) {
@@ -23,11 +20,20 @@ __device__ inline void order_keys(const u32* latents, Slots slots, u32* keys, u3
       if (slots.begin(middle) <= slot) low = middle;
       else high = middle;
     }
-  bool is = low < count && slots.begin(low) <= slot && slot < slots.end(low) && latents[slot] < n;
+  row = low;
+  return low < count && slots.begin(low) <= slot && slot < slots.end(low);
+}
+
+// A thread: a slot. Empty slots get their gradient here, if it is wanted.
+__device__ inline void order_keys(const u32* latents, Slots slots, u32* keys, u32* items, u32* rows, f32* dvalues, u32 count,
+                                  u32 n) {
+  u32 slot = blockIdx.x * blockDim.x + threadIdx.x, row;
+  if (slot >= slots.slots) return;
+  bool is = row_of(slots, slot, count, row) && latents[slot] < n;
   keys[slot] = is ? latents[slot] : n;
   items[slot] = slot;
-  rows[slot] = low;
-  if (!is) dvalues[slot] = 0;
+  rows[slot] = row;
+  if (!is && dvalues) dvalues[slot] = 0;
 }
 
 // A thread: a latent, or n. starts[latent] is the first place whose key is not smaller.

@@ -1,6 +1,7 @@
 // sae: sparse autoencoders. Contracts: mod.rs and its modules. Geometry: launch/. One entry for each element type.
 #include "backward.cuh"
 #include "flat.cuh"
+#include "gate.cuh"
 #include "track.cuh"
 
 #define PROBLEM(T)                                                                                                     \
@@ -10,8 +11,9 @@
 
 #define BATCH(T)                                                                                                       \
   const f32 *values, const f32 *b_dec, const T *x, const T *g, const T *w, const u32 *items, const u32 *rows,          \
-      const u32 *starts, f32 *dvalues, u32 dim, u32 n, u64 x_stride, u64 g_stride, u64 w_stride
-#define BATCH_OF(T) Batch<T>{values, b_dec, x, g, w, items, rows, starts, dvalues, dim, n, x_stride, g_stride, w_stride}
+      const u32 *starts, f32 *dvalues, u32 dim, u32 n, u64 x_stride, u64 g_stride, u64 w_stride, u32 given
+#define BATCH_OF(T)                                                                                                    \
+  Batch<T>{values, b_dec, x, g, w, items, rows, starts, dvalues, dim, n, x_stride, g_stride, w_stride, given}
 
 #define ENTRIES(T)                                                                                                     \
   LATENS_ENTRY(sae_encode_##T, 256, PROBLEM(T), u64* lists, u64* found, u64* bars, u32* counts, u32 k, u32 room,       \
@@ -35,6 +37,10 @@
   LATENS_ENTRY(sae_bias_parts_##T, 256, const T* g, const T* w, const f32* db_enc, f32* parts, u32 rows, u32 n,        \
                u32 dim, u64 g_stride, u64 w_stride, u32 part) {                                                        \
     bias_parts(g, w, db_enc, parts, rows, n, dim, g_stride, w_stride, part);                                           \
+  }                                                                                                                    \
+  LATENS_ENTRY(sae_slopes_##T, 256, const f32*, const u32* latents, const u32* offsets, u32 width, u32 slots,          \
+               const T* g, const T* w, f32* to, u32 rows, u32 dim, u32 n, u64 g_stride, u64 w_stride) {                \
+    slopes(latents, Slots{offsets, width, slots}, g, w, to, rows, dim, n, g_stride, w_stride);                         \
   }                                                                                                                    \
   LATENS_ENTRY(sae_backward_hot_##T, 256, BATCH(T), const u32* keys, f32* parts, u32 slots) {                          \
     backward_hot(BATCH_OF(T), keys, parts, slots);                                                                     \
@@ -78,6 +84,15 @@ LATENS_ENTRY(sae_order_move_f32, 256, const u32* keys, const u32* items, const u
 }
 LATENS_ENTRY(sae_order_starts_f32, 256, const u32* keys, u32* starts, u32 slots, u32 n) {
   order_starts(keys, starts, slots, n);
+}
+LATENS_ENTRY(sae_gate_f32, 256, const f32* values, const u32* latents, const f32* scale, const f32* shift, f32* y,
+             u32 slots, u32 n, f32 floor) {
+  gate(Gate{scale, shift, nullptr, floor}, values, latents, y, slots, n);
+}
+LATENS_ENTRY(sae_gate_backward_f32, 256, const f32* values, const u32* items, const u32* starts, const f32* scale,
+             const f32* shift, const f32* weight, f32 floor, f32 by, u32 tanh, f32 of, f32 step, f32* slopes, f32* sums,
+             u32 n) {
+  gate_backward(Gate{scale, shift, weight, floor}, Push{by, of, step, tanh != 0}, values, items, starts, slopes, sums, n);
 }
 LATENS_ENTRY(sae_flat_clear_f32, 256, Flat* flat, u32 again) { flat_clear(flat, again); }
 LATENS_ENTRY(sae_flat_count_f32, 256, const u64* found, Flat* flat, u64 count, u64 total, u32 pass) {

@@ -90,6 +90,46 @@ def decode(c, draw):
     same("sae_dead count", count, [len(dead)])
 
 
+def gates(c, draw):
+    """Gated: factors and biases of each latent, an L1 penalty by weights; JumpReLU: a threshold with its rectangle."""
+    x, w_dec, b_dec, g = draw(ROWS, DIM), draw(N, DIM), draw(DIM), draw(ROWS, DIM)
+    v, latents = codes(draw(ROWS, N), K)
+    at, is_ = np.minimum(latents, N - 1).astype(int), latents < N
+    scale, shift, weight = 1 + 0.3 * draw(N), 0.5 * draw(N), np.abs(draw(N))
+    by_latent = lambda of: np.bincount(at[is_], of[is_], N)
+    slopes, dot = np.zeros_like(v), np.where(is_, (g[:, None] * w_dec[at]).sum(-1), 0)
+    c.sae_slopes(v, latents, None, g, w_dec, slopes)
+    close("sae_slopes", slopes, dot)
+    workspace = c.workspace("sae_gate_backward", latents, None, N)
+    y, sums = np.zeros_like(v), np.zeros((4, N), f32)
+    c.sae_gate(v, latents, None, N, scale, shift, 0.0, y)
+    want = np.where(is_ & (v > 0), np.maximum(scale[at] * v + shift[at], 0), 0)
+    close("sae_gate", y, want)
+    c.sae_gate_backward(v, latents, None, scale, shift, weight, 0.0, c.constants["PENALTY_POWER"], 1.0, 0.25, 0.0, slopes, sums,
+                        workspace)
+    s, open_ = dot + 0.25 * weight[at], want > 0
+    close("sae_gate_backward", slopes, np.where(open_, scale[at] * s, 0))
+    close("sae_gate_backward scale", sums[0], by_latent(open_ * s * v))
+    close("sae_gate_backward shift", sums[1], by_latent(open_ * s))
+    close("sae_gate_backward weight", sums[3], by_latent(open_ * 0.25 * want))
+    dvalues, dw_dec, dw_enc, db_enc = slopes, np.zeros_like(w_dec), np.zeros_like(w_dec), np.zeros(N, f32)
+    c.sae_weights_backward(y, latents, None, x, g, b_dec, dvalues, 0, dw_dec, dw_enc, db_enc,
+                           c.workspace("sae_backward", latents, None, w_dec))
+    rows = lambda of, by: np.stack([by_latent(of * by[:, None, i]) for i in range(DIM)], -1)
+    close("sae_weights_backward dw_dec", dw_dec, rows(y, g))
+    close("sae_weights_backward dw_enc", dw_enc, rows(dvalues, x - b_dec))
+    close("sae_weights_backward db_enc", db_enc, by_latent(dvalues))
+    theta, half = 0.6 + 0.2 * np.abs(draw(N)), 0.5
+    bar = (theta - half).astype(f32)
+    c.sae_gate(v, latents, None, N, None, bar, half, y)
+    close("sae_gate with a threshold", y, np.where(is_ & (v > half), v + bar[at], 0))
+    slopes[:] = dot
+    c.sae_gate_backward(v, latents, None, None, bar, None, half, c.constants["PENALTY_TANH"], 2.0, 0.25, 0.125, slopes, sums,
+                        workspace)
+    s = dot + 0.25 * 2.0 / np.cosh(2.0 * y) ** 2
+    close("sae_gate_backward of a threshold", sums[2], by_latent(-((bar + half)[at] * s + 0.125) * (v < 2 * half) / (2 * half)))
+
+
 def trainer(c, draw):
     """Rows made of few directions: reconstruction gets better, and what is saved encodes them."""
     directions = draw(20, DIM)
@@ -115,4 +155,4 @@ def trainer(c, draw):
     c.sae_trainer_free(handle)
 
 
-CHECKS = [encode, decode, trainer]
+CHECKS = [encode, decode, gates, trainer]

@@ -3,6 +3,7 @@ mod encode;
 mod exact;
 mod exact_passes;
 mod forms;
+mod gate;
 mod gradient;
 mod passes;
 mod screen;

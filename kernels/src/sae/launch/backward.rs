@@ -7,7 +7,7 @@ use crate::{Accumulate, Chip, Error, Float, Launch, Result, Span, SpanMut};
 const OP: &str = "sae_backward";
 /// Hits that one block visits: twin of `backward.cuh`.
 const CHUNK: usize = 512;
-static KERNELS: Kernels = Kernels {
+pub(super) static KERNELS: Kernels = Kernels {
     image: &IMAGE,
     count: "sae_order_count",
     scan: "sae_order_scan",
@@ -37,7 +37,7 @@ pub fn workspace(p: &Plan) -> usize {
     records(p).and_then(bytes).map_or(usize::MAX, |all| all.saturating_add(sort::workspace(slots) + 3 * 256))
 }
 
-/// The launches of one call.
+/// The launches of one call. With the gradients of values given, `w_dec` is `None`, and `dvalues` is only read.
 ///
 /// # Errors
 /// `Size` if a span is shorter than the plan needs, `Device` if they are of different devices.
@@ -47,7 +47,7 @@ pub fn launch<'a, T: Float>(
     codes: Coded<'a, T::Acc>,
     x: Span<'a, T>,
     g: Span<'a, T>,
-    w_dec: Span<'a, T>,
+    w_dec: Option<Span<'a, T>>,
     b_dec: Option<Span<'a, T::Acc>>,
     to: Gradients<'a, T>,
     dvalues: SpanMut<'a, T::Acc>,
@@ -57,7 +57,7 @@ pub fn launch<'a, T: Float>(
     let codes = codes.checked(OP, &p.shape())?;
     let x = x.holds(p.x().span(), OP, "x")?;
     let g = g.holds(p.g().span(), OP, "g")?;
-    let w_dec = w_dec.holds(p.w().span(), OP, "w_dec")?;
+    let w_dec = w_dec.map(|w_dec| w_dec.holds(p.w().span(), OP, "w_dec")).transpose()?;
     let b_dec = b_dec.map(|b_dec| b_dec.holds(dim, OP, "b_dec")).transpose()?;
     let dvalues = dvalues.holds(slots, OP, "dvalues")?;
     let mut sort = Sort::take(&KERNELS, &mut workspace, slots, OP)?;
@@ -69,7 +69,7 @@ pub fn launch<'a, T: Float>(
         .write(&sort.keys[0])
         .write(&sort.items[0])
         .write(&rows)
-        .write(&dvalues)
+        .write((!p.given()).then_some(&dvalues))
         .u32(p.rows())
         .u32(n)
         .over([slots.div_ceil(256), 1, 1], 256, 0, chip)?;
@@ -92,6 +92,7 @@ pub fn launch<'a, T: Float>(
             .u64(p.x().strides()[0])
             .u64(p.g().strides()[0])
             .u64(p.w().strides()[0])
+            .u32(usize::from(p.given()))
     };
     // As many threads as a row has pieces of 16 bytes.
     let block = (dim.div_ceil(16 / size_of::<T>()).next_multiple_of(32)).clamp(64, 256) as u32;

@@ -3,6 +3,7 @@ pub mod backward;
 pub mod decode;
 pub mod encode;
 pub mod flat;
+pub mod gate;
 pub mod track;
 
 use crate::sae::Shape;
