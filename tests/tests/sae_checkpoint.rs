@@ -182,12 +182,12 @@ fn lies_are_named() {
 
     let text = fs::read_to_string(&config).unwrap();
     for (from, to, named) in [
-        ("\"topk\"", "\"gated\"", "architecture"),
+        ("\"topk\"", "\"switch\"", "architecture"),
         ("\"k\": 5", "\"k\": 50", "k is 50"),
         ("\"k\": 5", "\"k\": 0", "k is 0"),
         ("\"d_in\": 6", "\"d_in\": -6", "d_in"),
         ("\"d_in\": 6", "\"d_in\": 9223372036854775807", "W_enc"),
-        ("\"none\"", "\"layer_norm\"", "normalize_activations"),
+        ("\"none\"", "\"expected_average_only_in\"", "normalize_activations"),
         ("{", "[", "cfg.json"),
     ] {
         assert!(text.contains(from), "{from}");

@@ -1,4 +1,6 @@
 //! Files: what can go wrong with them, and how the library writes one.
+#[cfg(feature = "sae")]
+mod archive;
 #[cfg(any(feature = "lm", feature = "sae"))]
 mod digest;
 mod error;
@@ -6,8 +8,14 @@ mod error;
 pub mod gguf;
 #[cfg(any(feature = "lm", feature = "sae"))]
 pub(crate) mod named;
+#[cfg(feature = "sae")]
+pub mod npz;
+#[cfg(feature = "sae")]
+mod pickle;
 #[cfg(feature = "io")]
 pub mod safetensors;
+#[cfg(feature = "sae")]
+pub mod torch;
 mod write;
 
 #[cfg(any(feature = "lm", feature = "sae"))]

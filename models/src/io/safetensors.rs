@@ -104,15 +104,10 @@ impl Safetensors {
     /// As [`Safetensors::read`].
     pub fn read_as<T: Float>(&self, name: &str, dims: &[usize]) -> Result<Vec<T>> {
         let entry = self.entry(name, dims)?;
-        let decode: fn(&[u8]) -> T = match entry.dtype {
-            Dtype::F32 => |b| T::narrow(f32::from_le_bytes([b[0], b[1], b[2], b[3]]).into()),
-            Dtype::F16 => |b| T::narrow(latens_core::f16::from_le_bytes([b[0], b[1]]).wide()),
-            Dtype::BF16 => |b| T::narrow(latens_core::bf16::from_le_bytes([b[0], b[1]]).wide()),
-            Dtype::F64 => |b| T::narrow(f64::from_le_bytes(std::array::from_fn(|i| b[i]))),
-            other => {
-                let what = format!("tensor {name} is of type {other:?}, expected F32, F16, BF16 or F64");
-                return Err(Error::content(&entry.file, what));
-            }
+        let float = matches!(entry.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64);
+        let Some(decode) = decode::<T>(entry.dtype).filter(|_| float) else {
+            let what = format!("tensor {name} is of type {:?}, expected F32, F16, BF16 or F64", entry.dtype);
+            return Err(Error::content(&entry.file, what));
         };
         Ok(entry.read()?.par_chunks_exact(entry.dtype.bitsize() / 8).with_min_len(1 << 16).map(decode).collect())
     }
@@ -196,6 +191,19 @@ impl Safetensors {
         self.notes.extend(header.metadata().iter().flatten().map(|(key, text)| (key.clone(), text.clone())));
         Ok(())
     }
+}
+
+/// Makes a number of the bytes of one, rounded once.
+pub(crate) fn decode<T: Float>(dtype: Dtype) -> Option<fn(&[u8]) -> T> {
+    Some(match dtype {
+        Dtype::F32 => |b| T::narrow(f32::from_le_bytes([b[0], b[1], b[2], b[3]]).into()),
+        Dtype::F16 => |b| T::narrow(latens_core::f16::from_le_bytes([b[0], b[1]]).wide()),
+        Dtype::BF16 => |b| T::narrow(latens_core::bf16::from_le_bytes([b[0], b[1]]).wide()),
+        Dtype::F64 => |b| T::narrow(f64::from_le_bytes(std::array::from_fn(|i| b[i]))),
+        Dtype::I64 => |b| T::narrow(i64::from_le_bytes(std::array::from_fn(|i| b[i])) as f64),
+        Dtype::I32 => |b| T::narrow(i32::from_le_bytes([b[0], b[1], b[2], b[3]]).into()),
+        _ => return None,
+    })
 }
 
 /// The files that an index names, and the tensors it says are in each; and the save that it belongs to, if it says so.

@@ -1,5 +1,6 @@
+use super::rows::{Rows, Scaled};
 use crate::io::{Error, Result};
-use crate::{Code, Device, Tensor, View, sae_bias, sae_decode, sae_encode, sae_encode_threshold};
+use crate::{Code, Device, SaeGate, Tensor, View, sae_bias, sae_decode, sae_encode, sae_encode_threshold, sae_gate};
 
 /// How the active latents of a row are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +19,21 @@ pub enum Gate {
     },
 }
 
+/// What makes a value of each latent, where that is not the rectifier.
+pub enum Own {
+    /// JumpReLU: a latent is active where `W_enc (x - b_dec) + b_enc` is above its threshold, and that is its value. The
+    /// gate's own threshold comes on top of these.
+    Thresholds(Tensor<f32, 1>),
+    /// Gated: a latent is active where `W_enc (x - b_dec) + b_enc` passes the gate, and its value is
+    /// `max(exp(r_mag) W_enc (x - b_dec) + b_mag, 0)`.
+    Magnitudes {
+        /// Logarithms of factors.
+        r_mag: Tensor<f32, 1>,
+        /// Biases.
+        b_mag: Tensor<f32, 1>,
+    },
+}
+
 /// A sparse autoencoder: `x̂ = b_dec + Σ aⱼ W_dec[j]` over the few latents that its gate lets through of
 /// `a = max(W_enc (x - b_dec) + b_enc, 0)`.
 pub struct Sae {
@@ -27,10 +43,16 @@ pub struct Sae {
     pub w_dec: Tensor<f32, 2>,
     /// `[latents]`.
     pub b_enc: Tensor<f32, 1>,
-    /// `[d]`, subtracted from the input and added to the output.
+    /// `[d]`, added to the output, and subtracted from the input where it is [`centred`](Self::centred).
     pub b_dec: Tensor<f32, 1>,
+    /// Whether the input is taken without `b_dec`.
+    pub centred: bool,
     /// Which latents are active.
     pub gate: Gate,
+    /// What makes the values, if it is not the rectifier.
+    pub own: Option<Own>,
+    /// What is done to rows before the encoder, and undone behind the decoder.
+    pub rows: Rows,
 }
 
 impl Sae {
@@ -46,7 +68,10 @@ impl Sae {
             w_dec: Tensor::from_vec(decoder, [latents, d], device)?,
             b_enc: Tensor::zeros([latents], device)?,
             b_dec: Tensor::from_vec(center, [d], device)?,
+            centred: true,
             gate,
+            own: None,
+            rows: Rows::AsTheyAre,
         })
     }
 
@@ -65,12 +90,17 @@ impl Sae {
         self.w_enc.device()
     }
 
-    /// Its bias with the centre folded in, `b_enc - W_enc b_dec`: what encoding many batches shares.
+    /// Its bias with the centre and thresholds folded in, `b_enc - W_enc b_dec - thresholds`: what encoding many batches shares.
     ///
     /// # Errors
     /// If the memory cannot be had.
     pub fn bias(&self) -> Result<Tensor<f32, 1>> {
-        Ok(sae_bias(self.w_enc.view(), self.b_enc.view(), self.b_dec.view())?)
+        let none = if self.centred { None } else { Some(Tensor::zeros([self.d()], &self.device())?) };
+        let center = none.as_ref().unwrap_or(&self.b_dec).view();
+        let bias = sae_bias(self.w_enc.view(), self.b_enc.view(), center)?;
+        let Some(Own::Thresholds(thresholds)) = &self.own else { return Ok(bias) };
+        let less = bias.to_vec()?.into_iter().zip(thresholds.to_vec()?).map(|(bias, threshold)| bias - threshold);
+        Ok(Tensor::from_vec(less.collect(), bias.dims(), &self.device())?)
     }
 
     /// The active latents of every row of `x`.
@@ -99,21 +129,45 @@ impl Sae {
         x: View<'_, f32, 2>,
         bias: &Tensor<f32, 1>,
     ) -> Result<(Code<f32>, Option<Tensor<u32, 1>>)> {
+        let scaled = self.rows.scale(x)?;
+        let x = scaled.as_ref().map_or(x, Scaled::view);
         let (w_enc, bias) = (self.w_enc.view(), bias.view());
-        let (values, latents, counts) = match self.gate {
+        let (code, counts) = match self.gate {
             Gate::Strongest(k) => {
                 let (values, latents) = sae_encode(x, w_enc, bias, k)?;
-                (values, latents, None)
+                (Code::fixed(values, latents)?, None)
             }
             Gate::Above { threshold, most } => {
-                let (values, latents, counts) = sae_encode_threshold(x, w_enc, bias, threshold, most)?;
-                (values, latents, Some(counts))
+                let (code, counts) = above(x, w_enc, bias, threshold, most)?;
+                (code, Some(counts))
             }
         };
-        Ok((Code::fixed(values, latents)?, counts))
+        Ok((self.valued(code)?, counts))
     }
 
-    /// The rows that `code` stands for.
+    /// A code with the values that the latents' own thresholds or magnitudes make.
+    fn valued(&self, mut code: Code<f32>) -> Result<Code<f32>> {
+        let n = self.latents();
+        code.values = match &self.own {
+            None => return Ok(code),
+            Some(Own::Thresholds(shift)) => {
+                sae_gate(code.view(), n, SaeGate { shift: Some(shift.view()), ..SaeGate::default() })?
+            }
+            Some(Own::Magnitudes { r_mag, b_mag }) => {
+                let (scale, b_enc) =
+                    (r_mag.to_vec()?.into_iter().map(f32::exp).collect::<Vec<_>>(), self.b_enc.to_vec()?);
+                let parts = scale.iter().zip(b_enc).zip(b_mag.to_vec()?);
+                let shift = parts.map(|((scale, b_enc), b_mag)| b_mag - scale * b_enc).collect();
+                let [scale, shift] = [scale, shift].map(|of| Tensor::<f32, 1>::from_vec(of, [n], &self.device()));
+                let (scale, shift) = (scale?, shift?);
+                let gate = SaeGate { scale: Some(scale.view()), shift: Some(shift.view()), ..SaeGate::default() };
+                sae_gate(code.view(), n, gate)?
+            }
+        };
+        Ok(code)
+    }
+
+    /// The rows that `code` stands for: as the decoder makes them, which are scaled ones where rows are [scaled](Self::rows).
     ///
     /// # Errors
     /// If `code` lives elsewhere.
@@ -126,7 +180,19 @@ impl Sae {
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn reconstruct(&self, x: View<'_, f32, 2>) -> Result<Tensor<f32, 2>> {
-        self.decode(&self.encode(x)?)
+        self.reconstruct_with(x, &self.encode(x)?)
+    }
+
+    /// What [`reconstruct`](Self::reconstruct) makes of `x`, whose code is at hand.
+    ///
+    /// # Errors
+    /// If one of the two lives elsewhere.
+    pub fn reconstruct_with(&self, x: View<'_, f32, 2>, code: &Code<f32>) -> Result<Tensor<f32, 2>> {
+        let recon = self.decode(code)?;
+        match self.rows.scale(x)? {
+            Some(scaled) => scaled.undo(&recon),
+            None => Ok(recon),
+        }
     }
 
     /// The direction that a latent writes, on the host.
@@ -142,5 +208,26 @@ impl Sae {
             Some(host) => host[latent * d..][..d].to_vec(),
             None => self.w_dec.to_vec()?[latent * d..][..d].to_vec(),
         })
+    }
+}
+
+/// All latents above a threshold, and how many each row has. Room is made for few of them first, and anew where that was not
+/// enough: a row may have all, but hardly one has.
+fn above(
+    x: View<'_, f32, 2>,
+    w_enc: View<'_, f32, 2>,
+    bias: View<'_, f32, 1>,
+    threshold: f32,
+    most: usize,
+) -> Result<(Code<f32>, Tensor<u32, 1>)> {
+    const FEW: usize = 512;
+    let mut room = most.min(FEW);
+    loop {
+        let (values, latents, counts) = sae_encode_threshold(x, w_enc, bias, threshold, room)?;
+        let top = if room < most { counts.to_vec()?.into_iter().max().unwrap_or(0) as usize } else { 0 };
+        if top <= room {
+            return Ok((Code::fixed(values, latents)?, counts));
+        }
+        room = top.min(most);
     }
 }

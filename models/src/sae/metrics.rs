@@ -2,7 +2,7 @@
 use super::{Contexts, Gate, Sae, initial};
 use crate::io::{Error, Result};
 use crate::lm::{Decoder, Hooks, Point, Site};
-use crate::{Tensor, View, copy_into, sae_decode};
+use crate::{Tensor, View, copy_into};
 
 /// How well rows are reconstructed.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,11 +41,10 @@ pub fn quality(sae: &Sae, rows: View<'_, f32, 2>) -> Result<Quality> {
         if let (Gate::Above { most, .. }, Some(counts)) = (sae.gate, counts) {
             cut += counts.to_vec()?.into_iter().filter(|&count| count as usize > most).count();
         }
-        let decoded = sae_decode(code.view(), sae.w_dec.view(), Some(sae.b_dec.view()), Some(x))?;
-        if let Some(squares) = &decoded.error {
-            error += squares.to_vec()?.into_iter().map(f64::from).sum::<f64>();
-        }
-        for (row, recon) in host[start * d..end * d].chunks_exact(d).zip(decoded.recon.to_vec()?.chunks_exact(d)) {
+        let recon = sae.reconstruct_with(x, &code)?.to_vec()?;
+        let rows = &host[start * d..end * d];
+        error += rows.iter().zip(&recon).map(|(x, y)| f64::from(x - y) * f64::from(x - y)).sum::<f64>();
+        for (row, recon) in rows.chunks_exact(d).zip(recon.chunks_exact(d)) {
             cosine += dot(row, recon) / (dot(row, row) * dot(recon, recon)).sqrt().max(f64::MIN_POSITIVE);
         }
         for (latent, value) in code.latents.to_vec()?.into_iter().zip(code.values.to_vec()?) {

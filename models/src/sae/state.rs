@@ -2,7 +2,7 @@
 //! moments and dead-latent counters, and, as its metadata, settings and counters. What is drawn while training depends
 //! on the seed and on counters only, so they are all there is to keep of the generator and of the buffer's place.
 use super::train::{Facts, Moments, Trainer};
-use super::{Config, Gate, Progress, Sae};
+use super::{Config, Gate, Progress, Rows, Sae};
 use crate::io::named::{Incoming, Outgoing};
 use crate::io::{self, Error, Result};
 use crate::{Device, Tensor};
@@ -107,7 +107,8 @@ impl Trainer {
         weights.finish()?;
         let since = Tensor::from_vec(note.since, [n], device)?;
         let dead = Tensor::from_vec(note.dead, [n], device)?;
-        let sae = Sae { w_enc, w_dec, b_enc, b_dec, gate: Gate::Strongest(note.config.k) };
+        let (gate, own, rows) = (Gate::Strongest(note.config.k), None, Rows::AsTheyAre);
+        let sae = Sae { w_enc, w_dec, b_enc, b_dec, centred: true, gate, own, rows };
         let mut trainer = Self::assemble(note.config, sae, note.facts, device)?;
         trainer.w_enc = w_enc_moments;
         trainer.w_dec = w_dec_moments;

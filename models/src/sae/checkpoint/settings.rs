@@ -11,6 +11,9 @@ pub(super) const CONFIG: &str = "cfg.json";
 /// Under `metadata` there: the mark that the weights bear too.
 pub(super) const PAIR: &str = "latens_pair";
 
+/// There too: room per row, which SAELens does not limit.
+pub(super) const ROOM: &str = "most";
+
 /// `cfg.json`, and errors that name its path.
 pub(super) struct Settings {
     path: PathBuf,
@@ -47,11 +50,33 @@ impl Settings {
         }
     }
 
+    /// Latents that are kept of a row, before version 6 of SAELens an argument of its activation.
     pub fn k(&self, n: usize) -> Result<usize> {
-        match self.size("k")? {
+        let old = self.value["k"].is_null().then(|| self.value["activation_fn_kwargs"]["k"].as_u64()).flatten();
+        let k = old.map_or_else(|| self.size("k"), |k| Ok(usize::try_from(k).unwrap_or(usize::MAX)))?;
+        match k {
             0 => self.wrong("k is 0, at least one latent must be kept".into()),
             k if k <= n => Ok(k),
             k => self.wrong(format!("k is {k}, more than the {n} latents")),
+        }
+    }
+
+    /// Room per row: all, if nothing is said.
+    pub fn room(&self, n: usize) -> Result<usize> {
+        match &self.value["metadata"][ROOM] {
+            Value::Null => Ok(n),
+            most => match most.as_u64() {
+                Some(most @ 1..) => Ok(n.min(usize::try_from(most).unwrap_or(n))),
+                _ => self.wrong(format!("metadata.{ROOM} is {most}, expected at least 1")),
+            },
+        }
+    }
+
+    /// A number above 0 in a part of the settings.
+    pub fn positive(&self, part: &Value, name: &str) -> Result<f64> {
+        match part[name].as_f64() {
+            Some(number) if number > 0.0 && number.is_finite() => Ok(number),
+            _ => self.wrong(format!("{name} is {}, expected a number above 0", part[name])),
         }
     }
 

@@ -1,0 +1,132 @@
+//! Checkpoints that other libraries open, and theirs.
+//!
+//! | layout    | files | tensors |
+//! |-----------|-------|---------|
+//! | SAELens 6 | `cfg.json`, `sae_weights.safetensors` | `W_enc [d, n]`, `W_dec [n, d]`, `b_enc`, `b_dec`; `jumprelu`: `threshold [n]`; `gated`: `b_gate`, `b_mag`, `r_mag`, no `b_enc` |
+//! | sparsify  | `cfg.json`, `sae.safetensors`         | `encoder.weight [n, d]`, `encoder.bias`, `W_dec [n, d]`, `b_dec` |
+//!
+//! of `n` latents: these two are written and read. Read only: SAELens before 6, [dictionary_learning](dictionary), Gemma Scope 1
+//! and 2 ([gemma]), Llama Scope ([llama]), and [OpenAI's](openai). [`Sae::load`] tells them apart by their files:
+//!
+//! | in the folder | |
+//! |---|---|
+//! | `cfg.json`, `sae_weights.safetensors` | SAELens |
+//! | `cfg.json`, `sae.safetensors` | sparsify |
+//! | `config.json`, `ae.pt` | dictionary_learning |
+//! | `hyperparams.json`, `checkpoints/final.safetensors` or `final.safetensors` | Llama Scope |
+//! | `params.npz`, `params.safetensors` | Gemma Scope |
+//! | a file `*.pt` instead of a folder | OpenAI |
+//!
+//! No code of a file runs, and no more memory is taken than the file justifies: see [`crate::io::torch`] and [`crate::io::npz`].
+//!
+//! [`Gate::Strongest`] is SAELens' `topk`; [`Gate::Above`] its `jumprelu`, or `standard` where all that is positive passes. They
+//! have no place in sparsify's layout, and neither have latents with values of their [own](super::Own).
+//!
+//! Both files are written aside before the first is renamed, so a full disk leaves the old ones. A file system renames one
+//! file at a time, weights first: a crash between the two, or a look at that moment, finds new weights beside an old
+//! `cfg.json`. Each file therefore bears the same mark, a hash of both (`metadata.latens_pair`, and `latens` in the
+//! metadata of the weights), and [`Sae::load`] refuses weights whose mark `cfg.json` does not bear. Weights without a mark,
+//! as other libraries write them, are taken as they are.
+mod dictionary;
+mod gemma;
+mod llama;
+mod openai;
+mod plain;
+mod saelens;
+mod settings;
+mod sparsify;
+
+use super::{Gate, Sae};
+use crate::Device;
+use crate::io::named::Incoming;
+use crate::io::{self, Error, Result};
+use settings::{CONFIG, PAIR, Settings};
+use std::{fs, path::Path};
+
+/// Whose files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// SAELens, version 6.
+    SaeLens,
+    /// EleutherAI's sparsify.
+    Sparsify,
+}
+
+/// Where the activations came from; SAELens keeps it beside the weights.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The language model.
+    pub model: String,
+    /// The place in it, in TransformerLens' words: `blocks.15.hook_resid_post`.
+    pub hook: String,
+    /// Tokens per context.
+    pub context: usize,
+    /// Whether each begins with the tokenizer's token for the beginning of a text.
+    pub begin: bool,
+}
+
+impl Sae {
+    /// Write a checkpoint into `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the disk refuses, and then nothing has changed there; [`Error::Setting`] if the layout has
+    /// no place for this gate.
+    pub fn save(&self, folder: &Path, format: Format, origin: &Origin) -> Result<()> {
+        fs::create_dir_all(folder).map_err(Error::system(folder, "make folder"))?;
+        let (name, mut config, mut weights) = match format {
+            Format::SaeLens => (saelens::WEIGHTS, saelens::config(self, origin)?, saelens::weights(self)?),
+            Format::Sparsify => (sparsify::WEIGHTS, sparsify::config(self)?, sparsify::weights(self)?),
+        };
+        let pair = io::sha256(&[&weights.bytes()?, config.to_string().as_bytes()]);
+        config["metadata"][PAIR] = pair.as_str().into();
+        weights.annotate(pair);
+        let config = format!("{config:#}\n");
+        io::replace_all(folder, &[(Path::new(name), &weights.bytes()?), (Path::new(CONFIG), config.as_bytes())])
+    }
+
+    /// Read a checkpoint of any of the layouts: see the table above.
+    ///
+    /// # Errors
+    /// [`Error::System`] for a file that cannot be read, [`Error::Content`] for one that is cut short, lies about its
+    /// sizes, holds a tensor that has no place here, or misses one, and for files of two checkpoints.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        let there = |name: &str| Some(path.join(name)).filter(|file| file.is_file());
+        let beside = |name: &str| Settings::open(&path.join(name));
+        if path.is_file() {
+            return openai::load(Incoming::open_torch(path)?)?.on(device);
+        }
+        if let Some(file) = there(saelens::WEIGHTS) {
+            let config = beside(CONFIG)?;
+            return saelens::load(&config, config.beside(&file)?)?.on(device);
+        }
+        if let Some(file) = there(sparsify::WEIGHTS) {
+            let config = beside(CONFIG)?;
+            return sparsify::load(&config, config.beside(&file)?)?.on(device);
+        }
+        if let Some(file) = there("ae.pt") {
+            return dictionary::load(&beside("config.json")?, Incoming::open_torch(&file)?)?.on(device);
+        }
+        if let Some(file) = there("checkpoints/final.safetensors").or_else(|| there("final.safetensors")) {
+            return llama::load(&beside("hyperparams.json")?, Incoming::open(&file)?)?.on(device);
+        }
+        if let Some(file) = there("params.npz") {
+            return gemma::load(Incoming::open_npz(&file)?)?.on(device);
+        }
+        if let Some(file) = there("params.safetensors") {
+            return gemma::load(Incoming::open(&file)?)?.on(device);
+        }
+        beside(CONFIG)?;
+        let known =
+            [saelens::WEIGHTS, sparsify::WEIGHTS, "ae.pt", "final.safetensors", "params.npz", "params.safetensors"];
+        Err(Error::content(path, format!("holds none of {}", known.join(", "))))
+    }
+}
+
+/// The tensor `threshold` of all latents, all of them numbers.
+fn thresholds(weights: &mut Incoming, n: usize) -> Result<Vec<f32>> {
+    let all = weights.take("threshold", &[n])?;
+    match all.iter().find(|threshold| !threshold.is_finite()) {
+        Some(threshold) => Err(weights.wrong(format!("tensor threshold holds {threshold}"))),
+        None => Ok(all),
+    }
+}

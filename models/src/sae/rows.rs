@@ -1,0 +1,76 @@
+use crate::io::Result;
+use crate::{Device, Tensor, View, copy_into};
+
+/// What is done to rows before the encoder, and undone behind the decoder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rows {
+    /// Nothing.
+    #[default]
+    AsTheyAre,
+    /// `(x - mean) / (deviation + 1e-5)`, both of the row, the deviation with `d - 1` below, undone without the `1e-5`: OpenAI's,
+    /// and SAELens' `layer_norm`.
+    Standard,
+    /// `x √d / |x|`: SAELens' `constant_norm_rescale`. A row of zeros stays.
+    Length,
+}
+
+/// Scaled rows, and how to undo it.
+pub(super) struct Scaled {
+    rows: Tensor<f32, 2>,
+    /// Of each row, what was taken away, and what the rest is multiplied by to undo its scaling.
+    undo: Vec<(f32, f32)>,
+}
+
+impl Rows {
+    /// Scaled rows, if anything is done. They pass through host memory.
+    pub(super) fn scale(self, x: View<'_, f32, 2>) -> Result<Option<Scaled>> {
+        if self == Rows::AsTheyAre {
+            return Ok(None);
+        }
+        let (dims @ [_, d], device) = (x.dims(), x.device());
+        let mut copy = Tensor::empty(dims, &device)?;
+        copy_into(x, copy.view_mut())?;
+        let mut all = copy.to_vec()?;
+        let mut undo = Vec::with_capacity(dims[0]);
+        for row in all.chunks_exact_mut(d.max(1)) {
+            let (mean, by, back) = self.of(row);
+            row.iter_mut().for_each(|x| *x = (*x - mean) / by);
+            undo.push((mean, back));
+        }
+        Ok(Some(Scaled { rows: Tensor::from_vec(all, dims, &device)?, undo }))
+    }
+
+    /// What is taken away of a row, what the rest is divided by, and what undoes that.
+    fn of(self, row: &[f32]) -> (f32, f32, f32) {
+        let (d, wide) = (row.len() as f64, || row.iter().map(|&x| f64::from(x)));
+        match self {
+            Rows::AsTheyAre => (0.0, 1.0, 1.0),
+            Rows::Standard => {
+                let mean = wide().sum::<f64>() / d;
+                let squares = wide().map(|x| (x - mean) * (x - mean)).sum::<f64>();
+                let deviation = (squares / (d - 1.0)).sqrt() as f32;
+                (mean as f32, deviation + 1e-5, deviation)
+            }
+            Rows::Length => match (wide().map(|x| x * x).sum::<f64>() / d).sqrt() as f32 {
+                0.0 => (0.0, 1.0, 1.0),
+                by => (0.0, by, by),
+            },
+        }
+    }
+}
+
+impl Scaled {
+    pub fn view(&self) -> View<'_, f32, 2> {
+        self.rows.view()
+    }
+
+    /// The same of what stands for these rows.
+    pub fn undo(&self, recon: &Tensor<f32, 2>) -> Result<Tensor<f32, 2>> {
+        let (dims @ [_, d], device): (_, Device) = (recon.dims(), recon.device());
+        let mut all = recon.to_vec()?;
+        for (row, &(mean, back)) in all.chunks_exact_mut(d.max(1)).zip(&self.undo) {
+            row.iter_mut().for_each(|x| *x = *x * back + mean);
+        }
+        Ok(Tensor::from_vec(all, dims, &device)?)
+    }
+}

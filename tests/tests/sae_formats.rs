@@ -1,0 +1,272 @@
+//! Checkpoints of other libraries: written by Python as these write them, read here, and encoded to what they would make of some rows.
+use latens::sae::{Format, Own, Rows, Sae, quality};
+use latens::{Device, Tensor};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::{fs, io::Read, io::Write};
+
+/// The folder that Python has filled, and the names in it; `None` where there is no numpy.
+fn written() -> Option<&'static (PathBuf, Vec<String>)> {
+    static WRITTEN: OnceLock<Option<(PathBuf, Vec<String>)>> = OnceLock::new();
+    let made = WRITTEN.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("latens-formats-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/sae_formats.py");
+        let run = Command::new("python3").arg(script).arg(&folder).output().unwrap();
+        let said = String::from_utf8_lossy(&run.stdout).into_owned();
+        if run.status.code() == Some(3) && std::env::var_os("LATENS_REQUIRE_NUMPY").is_none() {
+            println!("skipped: {said}");
+            return None;
+        }
+        assert!(run.status.success(), "{said}{}", String::from_utf8_lossy(&run.stderr));
+        Some((folder, said.lines().map(str::to_owned).collect()))
+    });
+    made.as_ref()
+}
+
+/// A copy of one layout, which may be spoilt.
+fn copy(name: &str, to: &str) -> PathBuf {
+    let (from, to) =
+        (written().unwrap().0.join(name), std::env::temp_dir().join(format!("latens-{to}-{}", std::process::id())));
+    let _ = fs::remove_dir_all(&to);
+    let _ = fs::remove_file(&to);
+    if from.is_file() {
+        fs::copy(from, &to).unwrap();
+        return to;
+    }
+    fs::create_dir_all(&to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+    to
+}
+
+struct Expected {
+    x: Tensor<f32, 2>,
+    features: Vec<f32>,
+    recon: Vec<f32>,
+}
+
+fn expected(name: &str) -> Expected {
+    let path = written().unwrap().0.join(format!("{name}.expected.safetensors"));
+    let file = latens::io::safetensors::Safetensors::open(&path).unwrap();
+    let read = |of: &str| (file.tensors()[of].dims.clone(), file.read(of, &file.tensors()[of].dims).unwrap());
+    let ((dims, x), (_, features), (_, recon)) = (read("x"), read("features"), read("recon"));
+    Expected { x: Tensor::from_vec(x, [dims[0], dims[1]], &Device::Host).unwrap(), features, recon }
+}
+
+fn near(what: &str, got: &[f32], want: &[f32]) {
+    let top = want.iter().fold(0.0_f32, |top, x| top.max(x.abs()));
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= 2e-5 * top, "{what} at {i}: {got} {want}");
+    }
+}
+
+/// Features of all latents, and reconstructed rows.
+fn run(sae: &Sae, x: &Tensor<f32, 2>) -> (Vec<f32>, Vec<f32>) {
+    let (code, [rows, _], n) = (sae.encode(x.view()).unwrap(), x.dims(), sae.latents());
+    let (values, latents) = (code.values.to_vec().unwrap(), code.latents.to_vec().unwrap());
+    let mut dense = vec![0.0; rows * n];
+    let width = values.len() / rows;
+    for (slot, (&value, &latent)) in values.iter().zip(&latents).enumerate() {
+        if (latent as usize) < n {
+            dense[slot / width * n + latent as usize] = value;
+        }
+    }
+    (dense, sae.reconstruct(x.view()).unwrap().to_vec().unwrap())
+}
+
+#[test]
+fn every_layout_is_read() {
+    let Some((folder, names)) = written() else { return };
+    assert!(names.len() >= 26);
+    for name in names {
+        let sae = Sae::load(&folder.join(name), &Device::Host).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let want = expected(name);
+        let (features, recon) = run(&sae, &want.x);
+        near(&format!("{name} features"), &features, &want.features);
+        near(&format!("{name} recon"), &recon, &want.recon);
+        let active = want.features.iter().filter(|&&f| f > 0.0).count();
+        assert!(active > 0 && active < want.features.len(), "{name}: {active} active");
+        let judged = quality(&sae, want.x.view()).unwrap();
+        assert!((judged.l0 - active as f64 / want.x.dims()[0] as f64).abs() < 1e-9, "{name}: {}", judged.l0);
+        println!("{name}: {active} active, as there");
+    }
+}
+
+/// Whatever was read is written as SAELens writes it, and is the same then.
+#[test]
+fn all_are_written_again() {
+    let Some((folder, names)) = written() else { return };
+    let to = std::env::temp_dir().join(format!("latens-again-{}", std::process::id()));
+    for name in names {
+        let sae = Sae::load(&folder.join(name), &Device::Host).unwrap();
+        let _ = fs::remove_dir_all(&to);
+        sae.save(&to, Format::SaeLens, &Default::default()).unwrap();
+        let again = Sae::load(&to, &Device::Host).unwrap();
+        let x = expected(name).x;
+        assert!(run(&again, &x) == run(&sae, &x), "{name}");
+        assert!((again.gate, again.centred, again.rows) == (sae.gate, sae.centred, sae.rows), "{name}");
+        let kept = |sae: &Sae| match &sae.own {
+            None => vec![],
+            Some(Own::Thresholds(one)) => one.to_vec().unwrap(),
+            Some(Own::Magnitudes { r_mag, b_mag }) => [r_mag.to_vec().unwrap(), b_mag.to_vec().unwrap()].concat(),
+        };
+        assert!(kept(&again) == kept(&sae), "{name}");
+        let plain = sae.own.is_none() && sae.centred && sae.rows == Rows::AsTheyAre;
+        let strongest = matches!(sae.gate, latens::sae::Gate::Strongest(_));
+        assert_eq!(sae.save(&to, Format::Sparsify, &Default::default()).is_ok(), plain && strongest, "{name}");
+    }
+    let _ = fs::remove_dir_all(&to);
+}
+
+fn refusal(path: &Path) -> String {
+    match Sae::load(path, &Device::Host) {
+        Ok(_) => panic!("{} was taken", path.display()),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Settings and tensors that disagree, or ask for what cannot be had.
+#[test]
+fn contradictions_are_named() {
+    if written().is_none() {
+        return;
+    }
+    for (name, file, from, to, named) in [
+        ("saelens_topk", "cfg.json", "\"k\": 6", "\"k\": 60", "k is 60"),
+        ("saelens_before_6", "cfg.json", "\"k\": 6", "\"k\": 0", "k is 0"),
+        ("saelens_standard", "cfg.json", "\"standard\"", "\"switch\"", "architecture"),
+        ("saelens_standard", "cfg.json", "\"none\"", "\"expected_average_only_in\"", "normalize_activations"),
+        ("saelens_standard", "cfg.json", "\"none\"", "true", "factor of that run"),
+        ("saelens_finetuned", "cfg.json", "true", "false", "scaling_factor"),
+        ("saelens_jumprelu", "cfg.json", "\"jumprelu\"", "\"standard\"", "threshold is unknown"),
+        ("saelens_gated", "cfg.json", "\"gated\"", "\"topk\"", "k is null"),
+        ("sparsify", "cfg.json", "\"transcode\": false", "\"transcode\": true", "transcode"),
+        ("sparsify", "cfg.json", "\"topk\"", "\"groupmax\"", "activation"),
+        ("dictionary_AutoEncoder", "config.json", "\"AutoEncoder\"", "\"Other\"", "dict_class"),
+        ("dictionary_AutoEncoder", "config.json", "\"AutoEncoder\"", "\"AutoEncoderTopK\"", "b_dec"),
+        ("dictionary_AutoEncoderTopK", "config.json", "\"AutoEncoderTopK\"", "\"AutoEncoderNew\"", "decoder.bias"),
+    ] {
+        let at = copy(name, "contradiction");
+        let text = fs::read_to_string(at.join(file)).unwrap();
+        assert!(text.contains(from), "{name}: {text}");
+        fs::write(at.join(file), text.replace(from, to)).unwrap();
+        let said = refusal(&at);
+        assert!(said.contains(named), "{name}: {said}");
+        fs::remove_dir_all(at).unwrap();
+    }
+    let nowhere = std::env::temp_dir().join("latens-nowhere");
+    assert!(refusal(&nowhere).contains("cfg.json"));
+}
+
+/// A file of PyTorch made anew with another pickle.
+fn pickled(from: &Path, to: &Path, pickle: &[u8]) {
+    let mut archive = zip::ZipArchive::new(fs::File::open(from).unwrap()).unwrap();
+    let mut made = zip::ZipWriter::new(fs::File::create(to).unwrap());
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for i in 0..archive.len() {
+        let mut entry = archive.by_index(i).unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        let name = entry.name().unwrap().into_owned();
+        made.start_file(&name[..], stored).unwrap();
+        made.write_all(if name.ends_with("data.pkl") { pickle } else { &bytes }).unwrap();
+    }
+    made.finish().unwrap();
+}
+
+fn pickle_of(path: &Path) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(fs::File::open(path).unwrap()).unwrap();
+    let name = archive.file_names().map(Result::unwrap).find(|name| name.ends_with("data.pkl")).unwrap().into_owned();
+    let mut bytes = Vec::new();
+    archive.by_name(&name).unwrap().read_to_end(&mut bytes).unwrap();
+    bytes
+}
+
+/// A pickle that would run a command says so in its error, and the command has not run; tensors that leave their memory and
+/// dictionaries that hold themselves are refused; and no byte makes it panic.
+#[test]
+fn hostile_pickles() {
+    let Some((folder, _)) = written() else { return };
+    let (good, bad) = (folder.join("openai_relu.pt"), copy("openai_relu.pt", "hostile.pt"));
+    pickled(&good, &bad, b"\x80\x02cos\nsystem\nq\x00X\x19\x00\x00\x00touch /tmp/latens-hostileq\x01\x85q\x02Rq\x03.");
+    let said = refusal(&bad);
+    assert!(said.contains("os.system") && said.contains("nothing was run"), "{said}");
+    assert!(!Path::new("/tmp/latens-hostile").exists());
+    // A tensor outside its memory; one of more elements than that; the same dictionary under a hundred names, over and over.
+    let tensor = |offset: u8, dims: &[u8], strides: &[u8]| {
+        let tuple = |of: &[u8]| [&b"("[..], &of.iter().flat_map(|&of| [b'K', of]).collect::<Vec<_>>(), b"t"].concat();
+        let memory = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x0ctQ";
+        let begin = b"\x80\x02}X\x08\x00\x00\x00pre_biasctorch._utils\n_rebuild_tensor_v2\n(";
+        [&begin[..], memory, &[b'K', offset], &tuple(dims), &tuple(strides), b"\x89}tRs."].concat()
+    };
+    for (offset, dims, strides, named) in [
+        (1, &[12][..], &[1][..], "do not fit"),
+        (0, &[13], &[1], "do not fit"),
+        (0, &[2, 200], &[0, 0], "do not fit"),
+        (0, &[12], &[1, 1], "1 sizes and 2 strides"),
+        (0, &[1; 9], &[1; 9], "no sizes"),
+        (0, &[12], &[1], "encoder.weight"),
+    ] {
+        pickled(&good, &bad, &tensor(offset, dims, strides));
+        let said = refusal(&bad);
+        assert!(said.contains(named), "{dims:?}: {said}");
+    }
+    let mut again = b"\x80\x02}q\x00(".to_vec();
+    (0..100).for_each(|name| again.extend([&b"X\x01\x00\x00\x00"[..], &[b'!' + name % 90], b"h\x00"].concat()));
+    again.extend(b"u.");
+    pickled(&good, &bad, &again);
+    let said = refusal(&bad);
+    assert!(said.contains("twice"), "{said}");
+    // Any byte turned over: an error, or one that nobody reads.
+    let whole = pickle_of(&good);
+    for at in 0..whole.len() {
+        for with in [0x01, 0x80, 0xff] {
+            let mut turned = whole.clone();
+            turned[at] ^= with;
+            pickled(&good, &bad, &turned);
+            let _ = Sae::load(&bad, &Device::Host);
+        }
+    }
+    fs::remove_file(bad).unwrap();
+}
+
+/// Archives cut short anywhere, with any byte turned over, or that unpack to far more than they are: errors.
+#[test]
+fn broken_archives() {
+    let Some((folder, _)) = written() else { return };
+    for (name, file) in
+        [("gemma_scope", "params.npz"), ("gemma_scope_packed", "params.npz"), ("dictionary_BatchTopKSAE", "ae.pt")]
+    {
+        let at = copy(name, "broken");
+        let whole = fs::read(folder.join(name).join(file)).unwrap();
+        for cut in (0..whole.len()).step_by(97).chain([whole.len() - 1]) {
+            fs::write(at.join(file), &whole[..cut]).unwrap();
+            refusal(&at);
+        }
+        for byte in (0..whole.len()).step_by(13) {
+            let mut turned = whole.clone();
+            turned[byte] ^= 0x55;
+            fs::write(at.join(file), turned).unwrap();
+            let _ = Sae::load(&at, &Device::Host); // an error, or a byte that nobody reads; the sums of contents are checked
+        }
+        fs::remove_dir_all(at).unwrap();
+    }
+    let at = copy("gemma_scope", "bomb");
+    let mut made = zip::ZipWriter::new(fs::File::create(at.join("params.npz")).unwrap());
+    let packed = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    made.start_file("W_enc.npy", packed).unwrap();
+    let zeros = vec![0; 1 << 20];
+    (0..64).for_each(|_| made.write_all(&zeros).unwrap());
+    made.finish().unwrap();
+    let said = refusal(&at);
+    assert!(said.contains("would unpack to 67108864 bytes"), "{said}");
+    fs::remove_dir_all(at).unwrap();
+}
