@@ -2,7 +2,7 @@
 //! in loops without a branch.
 use super::{Narrow, PIECE};
 use crate::Level;
-use crate::quant::dynamic::{nearest, nearest_unsigned};
+use crate::quant::dynamic::{nearest_of_all, nearest_unsigned_of_all};
 use crate::rows;
 use alloc::vec::Vec;
 use latens_kernels::optim::adamw8::{LONGEST, Plan, key, scale};
@@ -62,13 +62,11 @@ fn block(
     *scales = [of_m, of_v];
     match to_m == 0.0 {
         true => m.fill(0),
-        false => m.iter_mut().zip(&*means).for_each(|(code, mean)| *code = nearest(mean * to_m)),
+        false => nearest_of_all(means, to_m, m),
     }
     match to_v == 0.0 {
         true => v.fill(0),
-        false => v.iter_mut().zip(&*squares).for_each(|(code, square)| {
-            *code = nearest_unsigned(square * to_v).max(u8::from(*square > 0.0));
-        }),
+        false => nearest_unsigned_of_all(squares, to_v, v),
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) fn codes_of(coder: &Coder, rounding: Rounding, first: usize, a: &[f32
             }
         }
         Format::Sign => codes.iter_mut().zip(a).for_each(|(code, &a)| *code = u8::from(a >= 0.0)),
-        Format::Dynamic8 => codes.iter_mut().zip(a).for_each(|(code, a)| *code = dynamic::nearest(a * inverse)),
+        Format::Dynamic8 => dynamic::nearest_of_all(a, inverse, codes),
     }
 }
 

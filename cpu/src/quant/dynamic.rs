@@ -16,6 +16,9 @@ const fn count_of(within: u32, least: u32) -> usize {
     ((least << 23) >> within) as usize + 1
 }
 
+/// Numbers that are looked up together.
+const RUN: usize = 64;
+
 /// Half way between two codes, from 0 up.
 static MIDDLES: Edges<17, 22, { count_of(17, 22) }> = Edges::new(&edges::<HALF>(&DYNAMIC, ZERO as usize, true));
 /// The numbers of the codes above 0.
@@ -55,6 +58,23 @@ impl<const WITHIN: u32, const LEAST: u32, const BUCKETS: usize> Edges<WITHIN, LE
         Self(all)
     }
 
+    /// [`count`](Self::count) of each. In three loops: the first and the last become vector instructions, and what looks up does
+    /// nothing else.
+    #[inline(always)]
+    fn counts(&self, keys: &mut [u32; RUN]) {
+        let mut found = [0; RUN];
+        for key in keys.iter_mut() {
+            let above = (*key).max(Self::LOW) - Self::LOW;
+            *key = above.min(Self::TOP);
+        }
+        for (found, key) in found.iter_mut().zip(keys.iter()) {
+            *found = self.0[((key >> WITHIN) as usize).min(BUCKETS - 1)];
+        }
+        for (key, found) in keys.iter_mut().zip(found) {
+            *key = (found & 255) + u32::from(*key & Self::MASK > found >> 8);
+        }
+    }
+
     /// Edges whose bits are below `key`.
     #[inline(always)]
     fn count(&self, key: u32) -> u32 {
@@ -67,17 +87,64 @@ impl<const WITHIN: u32, const LEAST: u32, const BUCKETS: usize> Edges<WITHIN, LE
 
 /// The code of the number nearest to `x`, of two the smaller: `x` is between -1 and 1, but for rounding.
 #[inline(always)]
-pub(crate) fn nearest(x: f32) -> u8 {
-    let (size, negative) = (x.to_bits() & i32::MAX as u32, x.to_bits() >> 31);
+fn nearest(x: f32) -> u8 {
+    let (size, negative) = key(x);
+    code(MIDDLES.count(size + negative), negative)
+}
+
+/// Size and sign, as bits.
+#[inline(always)]
+fn key(x: f32) -> (u32, u32) {
+    (x.to_bits() & i32::MAX as u32, x.to_bits() >> 31)
+}
+
+#[inline(always)]
+fn code(count: u32, negative: u32) -> u8 {
     // Of a number half way the smaller: to the side of 0 above it, away from it below.
-    let count = MIDDLES.count(size + negative).min(ZERO + 1 - negative);
+    let count = count.min(ZERO + 1 - negative);
     // With all bits turned a count is that to the other side, and one more.
     ZERO.wrapping_add(count ^ negative.wrapping_neg()).wrapping_add(negative) as u8
 }
 
+/// The codes of the numbers nearest to `by` times each, of two the smaller: products are between -1 and 1, but for rounding.
+#[inline(always)]
+pub(crate) fn nearest_of_all(x: &[f32], by: f32, codes: &mut [u8]) {
+    let (runs, rest) = x.as_chunks::<RUN>();
+    let (to, to_rest) = codes[..x.len()].as_chunks_mut::<RUN>();
+    for (x, codes) in runs.iter().zip(to) {
+        let (mut keys, mut signs) = ([0; RUN], [0; RUN]);
+        for i in 0..RUN {
+            let (size, negative) = key(x[i] * by);
+            (keys[i], signs[i]) = (size + negative, negative);
+        }
+        MIDDLES.counts(&mut keys);
+        for i in 0..RUN {
+            codes[i] = code(keys[i], signs[i]);
+        }
+    }
+    rest.iter().zip(to_rest).for_each(|(x, to)| *to = nearest(x * by));
+}
+
+/// The same in [`UNSIGNED`]: products are between 0 and 1, but for rounding. What is above 0 has another code than 0.
+#[inline(always)]
+pub(crate) fn nearest_unsigned_of_all(x: &[f32], by: f32, codes: &mut [u8]) {
+    let (runs, rest) = x.as_chunks::<RUN>();
+    let (to, to_rest) = codes[..x.len()].as_chunks_mut::<RUN>();
+    for (x, codes) in runs.iter().zip(to) {
+        let mut keys = [0; RUN];
+        keys.iter_mut().zip(x).for_each(|(key, x)| *key = (x * by).to_bits());
+        UNSIGNED_MIDDLES.counts(&mut keys);
+        for i in 0..RUN {
+            codes[i] = keys[i].clamp(u32::from(x[i] > 0.0), 255) as u8;
+        }
+    }
+    let one = |x: f32| nearest_unsigned(x * by).max(u8::from(x > 0.0));
+    rest.iter().zip(to_rest).for_each(|(&x, to)| *to = one(x));
+}
+
 /// The code of the number of [`UNSIGNED`] nearest to `x`, of two the smaller: `x` is between 0 and 1, but for rounding.
 #[inline(always)]
-pub(crate) fn nearest_unsigned(x: f32) -> u8 {
+fn nearest_unsigned(x: f32) -> u8 {
     UNSIGNED_MIDDLES.count(x.to_bits()).min(255) as u8
 }
 
@@ -92,7 +159,25 @@ pub(super) fn below(x: f32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::{DYNAMIC, UNSIGNED, below, nearest, nearest_unsigned};
+    use super::{DYNAMIC, RUN, UNSIGNED, below, nearest, nearest_of_all, nearest_unsigned, nearest_unsigned_of_all};
+
+    use alloc::{vec, vec::Vec};
+
+    /// Many at once are coded as one by one, whatever their number.
+    #[test]
+    fn codes_of_all() {
+        let x: Vec<f32> = (0..5 * RUN + 7).map(|i| ((i * 7919) % 2003) as f32 / 1001.0 - 1.0).collect();
+        let sizes: Vec<f32> = x.iter().map(|x| x * x * x * x * 1e-3).collect();
+        for len in [0, 1, RUN - 1, RUN, x.len()] {
+            let (mut codes, mut unsigned) = (vec![0; len], vec![0; len]);
+            nearest_of_all(&x[..len], 0.5, &mut codes);
+            nearest_unsigned_of_all(&sizes[..len], 1.0, &mut unsigned);
+            for i in 0..len {
+                assert_eq!(codes[i], nearest(x[i] * 0.5), "{i}");
+                assert_eq!(unsigned[i], nearest_unsigned(sizes[i]).max(u8::from(sizes[i] > 0.0)), "{i}");
+            }
+        }
+    }
 
     /// As counting finds them, around every number, every middle and every end of a bucket.
     #[test]
