@@ -5,17 +5,8 @@
 //! | SAELens 6 | `cfg.json`, `sae_weights.safetensors` | `W_enc [d, n]`, `W_dec [n, d]`, `b_enc`, `b_dec`; `jumprelu`: `threshold [n]`; `gated`: `b_gate`, `b_mag`, `r_mag`, no `b_enc` |
 //! | sparsify  | `cfg.json`, `sae.safetensors`         | `encoder.weight [n, d]`, `encoder.bias`, `W_dec [n, d]`, `b_dec` |
 //!
-//! of `n` latents: these two are written and read. Read only: SAELens before 6, [dictionary_learning](dictionary), Gemma Scope 1
-//! and 2 ([gemma]), Llama Scope ([llama]), and [OpenAI's](openai). [`Sae::load`] tells them apart by their files:
-//!
-//! | in the folder | |
-//! |---|---|
-//! | `cfg.json`, `sae_weights.safetensors` | SAELens |
-//! | `cfg.json`, `sae.safetensors` | sparsify |
-//! | `config.json`, `ae.pt` | dictionary_learning |
-//! | `hyperparams.json`, `checkpoints/final.safetensors` or `final.safetensors` | Llama Scope |
-//! | `params.npz`, `params.safetensors` | Gemma Scope |
-//! | a file `*.pt` instead of a folder | OpenAI |
+//! of `n` latents: these two are written and read. Read only: SAELens before 6, dictionary_learning (`dictionary`), Gemma Scope 1
+//! and 2 (`gemma`), Llama Scope (`llama`), and OpenAI's (`openai`); [`Sae::load`] tells them apart by their files.
 //!
 //! No code of a file runs, and no more memory is taken than the file justifies: see [`crate::io::torch`] and [`crate::io::npz`].
 //!
@@ -84,7 +75,19 @@ impl Sae {
         io::replace_all(folder, &[(Path::new(name), &weights.bytes()?), (Path::new(CONFIG), config.as_bytes())])
     }
 
-    /// Read a checkpoint of any of the layouts: see the table above.
+    /// Read a checkpoint, told by its files:
+    ///
+    /// | in the folder `path` | whose | kinds |
+    /// |---|---|---|
+    /// | `cfg.json`, `sae_weights.safetensors` | SAELens | `standard`, `topk`, `jumprelu`, `gated`, `batchtopk`, `matryoshka_batchtopk`; before version 6 ReLU and TopK |
+    /// | `cfg.json`, `sae.safetensors` | sparsify | TopK |
+    /// | `config.json`, `ae.pt` | dictionary_learning | its six classes for one place in a model |
+    /// | `hyperparams.json`, `checkpoints/final.safetensors` or `final.safetensors` | Llama Scope | JumpReLU |
+    /// | `params.npz` or `params.safetensors` | Gemma Scope 1 or 2 | JumpReLU |
+    /// | a file instead of a folder, `*.pt` | OpenAI | TopK of standardised rows, ReLU |
+    ///
+    /// No code of a file runs, and no more memory is taken than a few times the file. Values are those of the library: where it
+    /// multiplies them by lengths of the decoder's rows, rows have length 1 here. Transcoders and crosscoders are not read yet.
     ///
     /// # Errors
     /// [`Error::System`] for a file that cannot be read, [`Error::Content`] for one that is cut short, lies about its
