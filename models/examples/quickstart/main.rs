@@ -6,14 +6,14 @@ mod judge;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use judge::Run;
-use latens::io;
+use latens::io::{self, Scalars};
 use latens::lm::{LanguageModel, Site};
 use latens::sae::{Buffer, Config, Contexts, Corpus, Format, Origin, Progress, Revive, Sae, Trainer, on_host};
 use latens::{Device, Tensor, View, assets};
 use std::{
     error::Error,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 /// Tokens of a context.
@@ -144,11 +144,18 @@ fn train(
         None => Trainer::new(config, &on_host(rows(&buffer, SAMPLE)?)?, device)?,
     };
     let steps = trainer.config().steps;
+    let mut scalars = Scalars::begin(&options.out)?;
+    let mut tell = |now: &Progress| -> Result<(), Box<dyn Error>> {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64();
+        Ok(scalars.put(now.step as u64, wall, &now.scalars())?)
+    };
+    trainer.course().iter().try_for_each(&mut tell)?;
     let bar = progress("training", steps);
     while trainer.steps() < steps {
         trainer.step(buffer.next(|start, rows| source.fill(start, rows))?)?;
         if trainer.steps() % TELL == 0 || trainer.steps() == steps {
             let now = trainer.mark()?;
+            tell(&now)?;
             bar.set_position(now.step as u64);
             bar.set_message(format!("FVU {:.3}, L0 {:.1}", now.fvu, now.l0));
         }

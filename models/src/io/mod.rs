@@ -15,10 +15,14 @@ mod pickle;
 #[cfg(feature = "io")]
 pub mod safetensors;
 #[cfg(feature = "sae")]
+mod scalars;
+#[cfg(feature = "sae")]
 pub mod torch;
 mod write;
 
 #[cfg(any(feature = "lm", feature = "sae"))]
 pub use digest::{sha256, sha256_of};
 pub use error::{Error, Result};
+#[cfg(feature = "sae")]
+pub use scalars::Scalars;
 pub use write::{Contents, replace, replace_all, replace_all_with};

@@ -17,6 +17,14 @@ pub struct Progress {
     pub rate: f32,
 }
 
+impl Progress {
+    /// Its numbers by name, for [`Scalars`](crate::io::Scalars).
+    pub fn scalars(&self) -> [(&'static str, f64); 4] {
+        [("fvu", self.fvu), ("l0", self.l0), ("dead", self.dead), ("rate", self.rate)]
+            .map(|(name, number)| (name, number.into()))
+    }
+}
+
 impl Trainer {
     /// How the last step went. On a GPU this waits for it.
     ///
