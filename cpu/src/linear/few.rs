@@ -1,5 +1,6 @@
-//! Products with few rows: every row of `w` is read once, and nothing is packed.
-use crate::{level::Level, simd::prefetch_page, tile::pack::Matrix};
+//! Products with few rows: every row of `w` is read once, and nothing is packed. Lost: asking for what lies a page behind a row
+//! changed nothing (32 tokens of SmolLM2, 1.88 s and 1.77).
+use crate::{level::Level, tile::pack::Matrix};
 use alloc::vec;
 use latens_kernels::Float;
 
@@ -32,7 +33,6 @@ pub(super) fn forward<T: Float>(
             |_| {
                 for (j, sums) in columns.zip(sums.chunks_exact_mut(m)) {
                     let row = if k == 0 { &[] } else { &w.data[j * w.down..][..k] };
-                    prefetch_page(row);
                     for (i, sum) in sums.iter_mut().enumerate() {
                         *sum = dot(&wide[i * k..][..k], row);
                     }
