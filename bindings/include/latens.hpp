@@ -867,6 +867,14 @@ public:
     check(latens_sae_trainer_new(device.get(), sample.raw(), &settings, &handle));
     handle_.reset(handle);
   }
+  // Every kind of autoencoder, from settings as JSON; for a transcoder also what is to be predicted.
+  SaeTrainer(const Device &device, const Tensor &sample, const std::string &settings, const Tensor *predicted = nullptr) {
+    LatensSaeTrainer *handle = nullptr;
+    const LatensTensor *rows = predicted ? predicted->raw() : nullptr;
+    check(latens_sae_trainer_configure(device.get(), sample.raw(), rows, settings.c_str(), &handle));
+    handle_.reset(handle);
+  }
+  void step_to(const Tensor &x, const Tensor &y) { check(latens_sae_trainer_step_to(handle_.get(), x.raw(), y.raw())); }
   void step(const Tensor &x) { check(latens_sae_trainer_step(handle_.get(), x.raw())); }
   LatensSaeMetrics metrics() const {
     LatensSaeMetrics metrics{};
@@ -883,6 +891,42 @@ private:
     void operator()(LatensSaeTrainer *handle) const { latens_sae_trainer_free(handle); }
   };
   std::unique_ptr<LatensSaeTrainer, Free> handle_;
+};
+
+// A sparse autoencoder to be used, read from a checkpoint.
+class Autoencoder {
+public:
+  Autoencoder(const Device &device, const std::string &path) {
+    LatensAutoencoder *handle = nullptr;
+    check(latens_autoencoder_open(device.get(), path.c_str(), &handle));
+    handle_.reset(handle);
+  }
+  std::size_t latents() const { return size().first; }
+  std::size_t dim() const { return size().second; }
+  void encode(const Tensor &x, const Tensor &values, const Tensor &latents) const {
+    check(latens_autoencoder_encode(handle_.get(), x.raw(), values.raw(), latents.raw()));
+  }
+  void decode(const Tensor &values, const Tensor &latents, const Tensor &y) const {
+    check(latens_autoencoder_decode(handle_.get(), values.raw(), latents.raw(), y.raw()));
+  }
+  void reconstruct(const Tensor &x, const Tensor &y) const {
+    check(latens_autoencoder_reconstruct(handle_.get(), x.raw(), y.raw()));
+  }
+  void save(const std::string &folder, LatensSaeFormat format = LATENS_SAE_FORMAT_SAE_LENS) const {
+    check(latens_autoencoder_save(handle_.get(), folder.c_str(), format));
+  }
+  LatensAutoencoder *get() const { return handle_.get(); }
+
+private:
+  std::pair<std::size_t, std::size_t> size() const {
+    std::size_t latents = 0, dim = 0;
+    check(latens_autoencoder_size(handle_.get(), &latents, &dim));
+    return {latents, dim};
+  }
+  struct Free {
+    void operator()(LatensAutoencoder *handle) const { latens_autoencoder_free(handle); }
+  };
+  std::unique_ptr<LatensAutoencoder, Free> handle_;
 };
 
 } // namespace latens

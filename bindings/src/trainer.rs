@@ -1,9 +1,10 @@
+use crate::autoencoder::named;
 use crate::call::Entry;
 use crate::device::{Place, give};
 use crate::handle::Table;
 use crate::{Failure, LatensDevice, LatensSaeSettings, LatensStatus, LatensTensor, guard};
 use latens::io;
-use latens::sae::{Format, Origin, Progress, Trainer};
+use latens::sae::{Config, Format, Origin, Progress, Trainer};
 use latens_core::{Device, Error, Layout, Tensor, View};
 use std::ffi::{CStr, c_char};
 use std::mem::{offset_of, size_of};
@@ -102,13 +103,68 @@ pub unsafe extern "C" fn latens_sae_trainer_new(
         }
         let config = call.settings("settings", settings)?.config(OP)?;
         let rows = host_rows(call.input_anywhere::<f32, 2>("sample", sample)?)?;
-        let prefixed = |error| {
-            let Failure { status, text } = Failure::from(error);
-            Failure { status, text: format!("{OP}: {text}") }
-        };
-        let made = Trainer::new(config, &rows, call.device()).map_err(prefixed)?;
+        let made = Trainer::new(config, &rows, call.device()).map_err(named(OP))?;
         call.give("trainer", trainer, || {
             Ok(TRAINERS.put(Training { place: call.place(), trainer: Mutex::new(Some(made)) }))
+        })
+    })
+}
+
+/// The same for every kind of autoencoder: `settings` is JSON, an object with `d`, `latents`, `steps` and whatever else should not be
+/// as it is by default, for example `{"d": 768, "latents": 16384, "steps": 1000, "variant": {"gated": {}}}`. `predicted` is null, or for
+/// a transcoder rows \[rows, dim\] f32 that belong to those of `sample`. On failure `*trainer` is null.
+///
+/// # Safety
+/// `settings` is null or a text in UTF-8 with its final NUL; tensors are null or as DLPack says; `trainer` is null or can be
+/// written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_trainer_configure(
+    device: *const LatensDevice,
+    sample: *const LatensTensor,
+    predicted: *const LatensTensor,
+    settings: *const c_char,
+    trainer: *mut *mut LatensSaeTrainer,
+) -> LatensStatus {
+    const OP: &str = "sae_trainer_configure";
+    // SAFETY: the caller's promises.
+    let entry = unsafe { Entry::new(OP, device) };
+    entry.run(|call| {
+        call.give("trainer", trainer, || Ok(std::ptr::null_mut()))?;
+        // SAFETY: the caller's promise.
+        let config = Config::from_json(unsafe { text_of(OP, "settings", settings)? }).map_err(named(OP))?;
+        let rows = host_rows(call.input_anywhere::<f32, 2>("sample", sample)?)?;
+        let made = match predicted.is_null() {
+            true => Trainer::new(config, &rows, call.device()),
+            false => {
+                let predicted = host_rows(call.input_anywhere::<f32, 2>("predicted", predicted)?)?;
+                Trainer::transcoder(config, &rows, &predicted, call.device())
+            }
+        };
+        let made = made.map_err(named(OP))?;
+        call.give("trainer", trainer, || {
+            Ok(TRAINERS.put(Training { place: call.place(), trainer: Mutex::new(Some(made)) }))
+        })
+    })
+}
+
+/// One step of a transcoder: `y` \[batch, dim\] f32 is to be predicted from `x` \[batch, dim\] f32. Both are on the device of the trainer.
+///
+/// # Safety
+/// `x` and `y` are null or as DLPack says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_trainer_step_to(
+    trainer: *mut LatensSaeTrainer,
+    x: *const LatensTensor,
+    y: *const LatensTensor,
+) -> LatensStatus {
+    const OP: &str = "sae_trainer_step_to";
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new(OP, std::ptr::null()) };
+    let place = || Ok(TRAINERS.get(trainer, OP, "trainer")?.place.clone());
+    entry.run_at(place, |call| {
+        with(trainer, call.op(), |trainer| {
+            let (x, y) = (call.input::<f32, 2>("x", x)?, call.input::<f32, 2>("y", y)?);
+            Ok(trainer.step_to(x, y)?)
         })
     })
 }
@@ -173,18 +229,10 @@ pub unsafe extern "C" fn latens_sae_trainer_save(
 ) -> LatensStatus {
     const OP: &str = "sae_trainer_save";
     guard(|| {
-        if folder.is_null() {
-            return Err(Error::Null { op: OP, arg: "folder" }.into());
-        }
-        let format = match format {
-            0 => Format::SaeLens,
-            1 => Format::Sparsify,
-            _ => return Err(Error::Value { op: OP, arg: "format", want: "a LatensSaeFormat" }.into()),
-        };
-        // SAFETY: not null, and the caller's promise.
-        let folder = unsafe { CStr::from_ptr(folder) }.to_str();
-        let folder = folder.map_err(|_| Error::Value { op: OP, arg: "folder", want: "text in UTF-8" })?;
-        with(trainer, OP, |trainer| Ok(trainer.save(Path::new(folder), format, &Origin::default())?))
+        // SAFETY: the caller's promise.
+        let folder = unsafe { path_of(OP, "folder", folder)? };
+        let format = format_of(OP, format)?;
+        with(trainer, OP, |trainer| Ok(trainer.save(folder, format, &Origin::default())?))
     })
 }
 
@@ -195,6 +243,41 @@ pub unsafe extern "C" fn latens_sae_trainer_save(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn latens_sae_trainer_free(trainer: *mut LatensSaeTrainer) -> LatensStatus {
     guard(|| TRAINERS.take(trainer, "sae_trainer_free", "trainer"))
+}
+
+/// A LatensSaeFormat.
+pub(crate) fn format_of(op: &'static str, format: i32) -> Result<Format, Failure> {
+    match format {
+        0 => Ok(Format::SaeLens),
+        1 => Ok(Format::Sparsify),
+        _ => Err(Error::Value { op, arg: "format", want: "a LatensSaeFormat" }.into()),
+    }
+}
+
+/// A text.
+///
+/// # Safety
+/// `text` is null, or in UTF-8 with its final NUL, and stays.
+pub(crate) unsafe fn text_of<'a>(op: &'static str, arg: &'static str, text: *const c_char) -> Result<&'a str, Failure> {
+    if text.is_null() {
+        return Err(Error::Null { op, arg }.into());
+    }
+    // SAFETY: not null, and the caller's promise.
+    let text = unsafe { CStr::from_ptr(text) }.to_str();
+    text.map_err(|_| Error::Value { op, arg, want: "text in UTF-8" }.into())
+}
+
+/// A path.
+///
+/// # Safety
+/// As [`text_of`].
+pub(crate) unsafe fn path_of<'a>(
+    op: &'static str,
+    arg: &'static str,
+    path: *const c_char,
+) -> Result<&'a Path, Failure> {
+    // SAFETY: the caller's promise.
+    Ok(Path::new(unsafe { text_of(op, arg, path)? }))
 }
 
 /// The rows of a view, without gaps, on the host.

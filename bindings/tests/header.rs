@@ -40,6 +40,7 @@ const FILES: &[&str] = &[
     "lowrank",
     "settings",
     "trainer",
+    "autoencoder",
 ];
 
 /// One test, so that nothing reads the header while it is renewed.

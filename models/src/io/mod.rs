@@ -1,6 +1,7 @@
 //! Files: what can go wrong with them, and how the library writes one.
 #[cfg(feature = "sae")]
 mod archive;
+mod claim;
 #[cfg(any(feature = "lm", feature = "sae"))]
 mod digest;
 mod error;
@@ -20,6 +21,7 @@ mod scalars;
 pub mod torch;
 mod write;
 
+pub use claim::Claim;
 #[cfg(any(feature = "lm", feature = "sae"))]
 pub use digest::{sha256, sha256_of};
 pub use error::{Error, Result};

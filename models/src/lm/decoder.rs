@@ -126,7 +126,7 @@ impl<T: Float> Decoder<T> {
     /// # Errors
     /// A layer that is not there, contexts that are too long, and errors of hooks.
     pub fn activations(&self, ids: &Tensor<u32, 2>, site: Site, hooks: &mut Hooks<'_, T>) -> Result<Tensor<T, 2>> {
-        site.check(self.config.layers, Point::HALVES)?;
+        site.check(self.config.layers, Point::PASSED)?;
         Pass::new(self, ids, None)?.run(0, site, hooks)
     }
 

@@ -84,7 +84,7 @@ impl<'a, T: Float> Pass<'a, T> {
     /// Run the layers from `first` to that of `until`, and give the activations there.
     pub(super) fn run(mut self, first: usize, until: Site, hooks: &mut Hooks<'_, T>) -> Result<Tensor<T, 2>> {
         let config = &self.model.config;
-        hooks.check(config.layers, Point::HALVES)?;
+        hooks.check(config.layers, Point::PASSED)?;
         for (at, layer) in self.model.weights.layers.iter().enumerate().take(until.layer + 1).skip(first) {
             norm_into(config, &layer.attention_norm, self.x.view(), self.normed.view_mut())?;
             self.attend(at, layer)?;
@@ -98,6 +98,10 @@ impl<'a, T: Float> Pass<'a, T> {
             } else {
                 add_into(self.change.view(), self.x.view_mut())?;
                 norm_into(config, &layer.mlp_norm, self.x.view(), self.normed.view_mut())?;
+            }
+            hooks.run(Site::mlp_input(at), &mut self.normed)?;
+            if until == Site::mlp_input(at) {
+                return Ok(self.normed);
             }
             self.feed(layer)?;
             hooks.run(Site::mlp(at), &mut self.change)?;

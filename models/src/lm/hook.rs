@@ -15,6 +15,8 @@ pub struct Site {
 pub enum Point {
     /// What attention adds to the residual.
     Attention,
+    /// What the feed-forward half reads: the residual after its norm. It can be read and changed on the way, but has no gradient.
+    MlpInput,
     /// What the feed-forward half adds to the residual.
     Mlp,
     /// What the mixer of a layer without these halves adds to the residual.
@@ -39,6 +41,11 @@ impl Site {
         Self { layer, point: Point::Mixer }
     }
 
+    /// What the feed-forward half of `layer` reads.
+    pub fn mlp_input(layer: usize) -> Self {
+        Self { layer, point: Point::MlpInput }
+    }
+
     /// What the feed-forward half of `layer` adds.
     pub fn mlp(layer: usize) -> Self {
         Self { layer, point: Point::Mlp }
@@ -48,6 +55,8 @@ impl Site {
 impl Point {
     /// Those of a layer with attention and a feed-forward half.
     pub(super) const HALVES: &'static [Self] = &[Self::Attention, Self::Mlp, Self::Residual];
+    /// The same, and what is only read.
+    pub(super) const PASSED: &'static [Self] = &[Self::Attention, Self::MlpInput, Self::Mlp, Self::Residual];
     /// Those of a layer that is one mixer.
     pub(super) const MIXER: &'static [Self] = &[Self::Mixer, Self::Residual];
 }

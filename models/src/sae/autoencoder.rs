@@ -1,6 +1,9 @@
 use super::rows::{Rows, Scaled};
 use crate::io::{Error, Result};
-use crate::{Code, Device, SaeGate, Tensor, View, sae_bias, sae_decode, sae_encode, sae_encode_threshold, sae_gate};
+use crate::{
+    Accumulate, Code, Device, SaeGate, Tensor, View, linear_into, sae_bias, sae_decode, sae_encode,
+    sae_encode_threshold, sae_gate,
+};
 
 /// How the active latents of a row are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,6 +20,8 @@ pub enum Gate {
         /// Room per row.
         most: usize,
     },
+    /// The strongest positive one of each of so many groups of neighbours; they divide the latents.
+    Groups(usize),
 }
 
 /// What makes a value of each latent, where that is not the rectifier.
@@ -51,6 +56,8 @@ pub struct Sae {
     pub gate: Gate,
     /// What makes the values, if it is not the rectifier.
     pub own: Option<Own>,
+    /// `[d, d]`: what a skip transcoder adds of the input, `W x`.
+    pub skip: Option<Tensor<f32, 2>>,
     /// What is done to rows before the encoder, and undone behind the decoder.
     pub rows: Rows,
 }
@@ -71,6 +78,7 @@ impl Sae {
             centred: true,
             gate,
             own: None,
+            skip: None,
             rows: Rows::AsTheyAre,
         })
     }
@@ -137,6 +145,7 @@ impl Sae {
                 let (values, latents) = sae_encode(x, w_enc, bias, k)?;
                 (Code::fixed(values, latents)?, None)
             }
+            Gate::Groups(groups) => (strongest_of_groups(x, w_enc, bias, groups)?, None),
             Gate::Above { threshold, most } => {
                 let (code, counts) = above(x, w_enc, bias, threshold, most)?;
                 (code, Some(counts))
@@ -188,7 +197,10 @@ impl Sae {
     /// # Errors
     /// If one of the two lives elsewhere.
     pub fn reconstruct_with(&self, x: View<'_, f32, 2>, code: &Code<f32>) -> Result<Tensor<f32, 2>> {
-        let recon = self.decode(code)?;
+        let mut recon = self.decode(code)?;
+        if let Some(skip) = &self.skip {
+            linear_into(x, skip.view(), None, Accumulate::Add, recon.view_mut())?;
+        }
         match self.rows.scale(x)? {
             Some(scaled) => scaled.undo(&recon),
             None => Ok(recon),
@@ -230,4 +242,34 @@ fn above(
         }
         room = top.min(most);
     }
+}
+
+/// The strongest of each group of neighbours: a slot for each, and an empty one at the end of a row where a group has none that is
+/// positive.
+pub(super) fn strongest_of_groups(
+    x: View<'_, f32, 2>,
+    w_enc: View<'_, f32, 2>,
+    bias: View<'_, f32, 1>,
+    groups: usize,
+) -> Result<Code<f32>> {
+    let ([rows, _], [n, _]) = (x.dims(), w_enc.dims());
+    if groups == 0 || n % groups != 0 {
+        return Err(Error::setting("groups", format!("{groups} do not divide {n} latents")));
+    }
+    let each = n / groups;
+    let (mut values, mut latents) = (vec![0.0; rows * groups], vec![n as u32; rows * groups]);
+    let mut filled = vec![0; rows];
+    for group in 0..groups {
+        let (first, end) = (group * each, (group + 1) * each);
+        let (of_group, names) = sae_encode(x, w_enc.narrow(0, first, end)?, bias.narrow(0, first, end)?, 1)?;
+        for (row, (value, name)) in of_group.to_vec()?.into_iter().zip(names.to_vec()?).enumerate() {
+            if (name as usize) < each {
+                let slot = row * groups + filled[row];
+                (values[slot], latents[slot]) = (value, first as u32 + name);
+                filled[row] += 1;
+            }
+        }
+    }
+    let (dims, device) = ([rows, groups], x.device());
+    Ok(Code::fixed(Tensor::from_vec(values, dims, &device)?, Tensor::from_vec(latents, dims, &device)?)?)
 }

@@ -97,6 +97,12 @@ impl Buffer {
         Ok(())
     }
 
+    /// Where the rows of the next batch begin that are not in memory yet.
+    pub(super) fn wants(&self) -> Option<usize> {
+        let filling = self.plan.place(self.served).filling;
+        (self.filled != Some(filling)).then_some(filling * self.plan.room)
+    }
+
     /// The next batch, after [`prepare`](Self::prepare).
     ///
     /// # Errors

@@ -1,16 +1,8 @@
-use crate::io::{Error, Result};
-use serde::{Deserialize, Serialize};
+mod check;
+mod json;
 
-/// Which latents are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Variant {
-    /// The `k` strongest positive ones of every row.
-    TopK,
-    /// While training, the `k · rows` strongest positive ones of the batch, however many fall on one row; afterwards
-    /// all above a threshold, the running mean of the weakest that was kept.
-    BatchTopK,
-}
+use super::Variant;
+use serde::{Deserialize, Serialize};
 
 /// What the decoder's bias starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +25,61 @@ pub struct Revive {
     pub after: u32,
 }
 
+/// Rows of the decoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decoder {
+    /// Of length 1: what would make a row longer is taken from its gradient, and after each step it is divided by its length.
+    Unit,
+    /// Of any length, from 0.1 on.
+    Free,
+}
+
+/// What values and thresholds are measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Units {
+    /// The deviation of an entry of the activations from its mean: training is the same for activations and for a multiple of them.
+    Deviation,
+    /// As they are: the penalty stands beside the sum of squared errors of a row.
+    AsTheyAre,
+}
+
+/// A second reconstruction from more of the strongest latents, so that what comes next is worth something too (sparsify).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Multi {
+    /// From so many times `k` latents.
+    pub times: usize,
+    /// Its weight beside the main loss.
+    pub weight: f32,
+}
+
+/// Dead latents are drawn towards their thresholds: `weight / d` times `threshold - z` for each row and dead latent, by the length of the
+/// decoder's row (Anthropic's pre-activation loss).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Nudge {
+    /// The factor.
+    pub weight: f32,
+    /// Tokens without firing after which a latent counts as dead, at least as many as a batch has.
+    pub after: u32,
+}
+
+/// A transcoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transcode {
+    /// Whether what is read reaches what is predicted through a matrix as well, beside the latents (skip transcoder).
+    pub skip: bool,
+}
+
+/// `k` falls to what it is to be, along a line (dictionary_learning, Llama Scope).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Falling {
+    /// What it begins with.
+    pub from: usize,
+    /// Steps that it takes.
+    pub steps: usize,
+}
+
 /// Everything that decides a training run: equal configurations and equal data give equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
@@ -42,8 +89,31 @@ pub struct Config {
     pub latents: usize,
     /// Latents kept per row (TopK), or per row on average (BatchTopK).
     pub k: usize,
-    /// Which latents are kept.
+    /// What of a latent more is kept per row on average, from 0 to below 1: BatchTopK only.
+    pub part: f32,
+    /// Which latents are active.
     pub variant: Variant,
+    /// A `k` that falls.
+    pub falling: Option<Falling>,
+    /// Whether the encoder reads `x - b_dec`, or `x`.
+    pub centred: bool,
+    /// What the rows of the decoder are.
+    pub decoder: Decoder,
+    /// What penalties and thresholds are measured in.
+    pub units: Units,
+    /// Matryoshka: rising numbers of latents, the last all of them, of which each beginning has to reconstruct the rows. The loss is the mean
+    /// of theirs. None for one reconstruction.
+    pub prefixes: Vec<usize>,
+    /// Weights of the prefixes. None for one over their number each, which makes a mean; SAELens has 1, dictionary_learning one over the
+    /// square of their number.
+    pub prefix_weights: Vec<f32>,
+    /// A second reconstruction: TopK only.
+    pub multi: Option<Multi>,
+    /// Crosscoder: activations of so many layers or models lie side by side in a row. A row of the decoder is as long, for penalties, as its
+    /// parts are together. 1 for one.
+    pub sides: usize,
+    /// Transcoder: rows are predicted from others of the same width, as those behind an MLP from those before it.
+    pub transcode: Option<Transcode>,
     /// Rows per step.
     pub batch: usize,
     /// Steps of the whole run.
@@ -65,6 +135,8 @@ pub struct Config {
     pub clip: Option<f32>,
     /// The loss for dead latents, or none.
     pub revive: Option<Revive>,
+    /// What draws dead latents to their thresholds: JumpReLU only.
+    pub nudge: Option<Nudge>,
     /// What the decoder's bias starts from.
     pub center: Center,
     /// A latent fires when its value is above this.
@@ -84,7 +156,17 @@ impl Config {
             d,
             latents,
             k,
+            part: 0.0,
             variant: Variant::TopK,
+            falling: None,
+            centred: true,
+            decoder: Decoder::Unit,
+            units: Units::Deviation,
+            prefixes: Vec::new(),
+            prefix_weights: Vec::new(),
+            multi: None,
+            sides: 1,
+            transcode: None,
             batch: 1024,
             steps,
             rate: rate(latents),
@@ -95,6 +177,7 @@ impl Config {
             eps: 1e-8,
             clip: None,
             revive: Some(Revive { weight: 1.0 / 32.0, k: (d / 2).max(1), after: 200_000 }),
+            nudge: None,
             center: Center::Mean,
             fired: 0.0,
             seed: 0,
@@ -110,43 +193,17 @@ impl Config {
         self.rate * rise.min(fall)
     }
 
-    /// # Errors
-    /// [`Error::Setting`] naming the first setting that has no meaning.
-    pub fn check(&self) -> Result<()> {
-        let wrong = |name, wanted: &str| Err(Error::setting(name, wanted));
-        match self {
-            Config { d: 0, .. } => wrong("d", "the width must not be 0"),
-            Config { latents: 0, .. } => wrong("latents", "there must be at least one latent"),
-            Config { k: 0, .. } => wrong("k", "at least one latent must be kept"),
-            Config { batch: 0, .. } => wrong("batch", "a step needs at least one row"),
-            Config { k, latents, .. } if k > latents => {
-                Err(Error::setting("k", format!("{k} is more than the {latents} latents")))
-            }
-            Config { latents, .. } if *latents >= u32::MAX as usize => {
-                Err(Error::setting("latents", format!("{latents} are more than can be numbered")))
-            }
-            Config { beta1, beta2, eps, .. }
-                if !(0.0..1.0).contains(beta1) || !(0.0..1.0).contains(beta2) || eps.is_nan() || *eps < 0.0 =>
-            {
-                wrong("beta1, beta2, eps", "the first two must be from 0 to below 1, and eps at least 0")
-            }
-            Config { revive: Some(Revive { weight, .. }), .. } if !weight.is_finite() => {
-                wrong("revive.weight", "must be a number")
-            }
-            Config { rate, .. } if !(rate.is_finite() && *rate >= 0.0) => {
-                wrong("rate", "must be a number of at least 0")
-            }
-            Config { clip: Some(clip), .. } if clip.is_nan() || *clip <= 0.0 => wrong("clip", "must be above 0"),
-            Config { revive: Some(Revive { k: 0, .. }), .. } => wrong("revive.k", "at least one latent must be used"),
-            Config { fired, .. } if !fired.is_finite() => wrong("fired", "must be a number"),
-            Config { d, k, batch, latents, revive, .. } => {
-                let widest = revive.map_or(0, |revive| revive.k.min(*latents)).max(*d).max(*k);
-                match batch.checked_mul(widest) {
-                    Some(slots) if slots <= u32::MAX as usize => Ok(()),
-                    _ => Err(Error::setting("batch", format!("{batch} rows of {widest} numbers are more than 2^32"))),
-                }
-            }
+    /// How many latents are kept per row at step `step`, counted from 0.
+    pub fn k_at(&self, step: usize) -> usize {
+        match self.falling {
+            Some(Falling { from, steps }) if step < steps => from - (from - self.k) * step / steps,
+            _ => self.k,
         }
+    }
+
+    /// How many latents are kept in a whole batch, where `k` are per row.
+    pub(super) fn total(&self, k: usize) -> usize {
+        k * self.batch + (f64::from(self.part) * self.batch as f64) as usize
     }
 }
 
@@ -158,6 +215,7 @@ pub fn rate(latents: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::Error;
 
     #[test]
     fn schedule() {

@@ -128,7 +128,7 @@ fn spliced_losses<const N: usize>(
         let ids = model.ids(ids.to_vec(), batch)?;
         let shared = match site.point {
             Point::Residual => Some(model.activations(&ids, site, &mut Hooks::new())?),
-            Point::Attention | Point::Mlp | Point::Mixer => None,
+            Point::Attention | Point::MlpInput | Point::Mlp | Point::Mixer => None,
         };
         for (sum, splice) in sums.iter_mut().zip(splices) {
             let losses = if let Some(x) = &shared {

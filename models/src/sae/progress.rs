@@ -36,11 +36,17 @@ impl Trainer {
         let limit = self.config.revive.map_or(u32::MAX, |revive| revive.after);
         let limit = limit.min(self.facts.tokens.min(u64::from(u32::MAX)) as u32).max(1);
         let dead = self.since.to_vec()?.into_iter().filter(|&since| since >= limit).count();
-        let active = self.scratch.values.to_vec()?.into_iter().filter(|&v| v > 0.0).count();
+        let l0 = match self.active {
+            Some(active) => active,
+            None => {
+                let active = self.scratch.values.to_vec()?.into_iter().filter(|&v| v > 0.0).count();
+                active as f32 / self.config.batch as f32
+            }
+        };
         Ok(Progress {
             step: self.facts.step,
             fvu: self.fvu()?,
-            l0: active as f32 / self.config.batch as f32,
+            l0,
             dead: dead as f32 / self.config.latents as f32,
             rate: self.config.rate_at(self.facts.step),
         })

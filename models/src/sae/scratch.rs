@@ -1,8 +1,8 @@
 use super::{Config, Variant, train::LOOK};
 use crate::{
-    Accumulate, AdamW, CLIP_PARTS, Codes, Device, Layout, Result, Shape, Tensor, clip_scale_into, clip_squares_into,
-    sae_backward_workspace, sae_bias_backward_workspace, sae_decode_workspace, sae_encode_flat_workspace,
-    sae_encode_subset_workspace, sae_encode_workspace,
+    Accumulate, AdamW, CLIP_PARTS, Codes, Device, Layout, Result, Shape, Tensor, ViewMut, clip_scale_into,
+    clip_squares_into, sae_backward_workspace, sae_bias_backward_workspace, sae_decode_workspace,
+    sae_encode_flat_workspace, sae_encode_subset_workspace, sae_encode_workspace,
 };
 
 /// The memory of a training step.
@@ -76,15 +76,27 @@ impl Scratch {
 impl Scratch {
     /// Shorten the whole gradient to length `most`, if it is longer.
     pub fn clip(&mut self, most: f32) -> Result<()> {
+        self.clip_with(most, &mut [])
+    }
+
+    /// [`clip`](Self::clip) with gradients that are not here.
+    pub fn clip_with(&mut self, most: f32, others: &mut [ViewMut<'_, f32, 2>]) -> Result<()> {
         let Self { squares, dw_dec, dw_enc, db_enc, db_dec, .. } = self;
         clip_squares_into(dw_dec.view(), Accumulate::Replace, squares.view_mut())?;
         clip_squares_into(dw_enc.view(), Accumulate::Add, squares.view_mut())?;
         clip_squares_into(db_enc.view(), Accumulate::Add, squares.view_mut())?;
         clip_squares_into(db_dec.view(), Accumulate::Add, squares.view_mut())?;
+        for other in &mut *others {
+            clip_squares_into(other.shared(), Accumulate::Add, squares.view_mut())?;
+        }
         clip_scale_into(squares.view(), most, dw_dec.view_mut())?;
         clip_scale_into(squares.view(), most, dw_enc.view_mut())?;
         clip_scale_into(squares.view(), most, db_enc.view_mut())?;
-        clip_scale_into(squares.view(), most, db_dec.view_mut())
+        clip_scale_into(squares.view(), most, db_dec.view_mut())?;
+        for other in others {
+            clip_scale_into(squares.view(), most, other.reborrow())?;
+        }
+        Ok(())
     }
 }
 
@@ -92,13 +104,12 @@ impl Scratch {
 fn workspace(config: &Config, aux: usize, device: &Device) -> Result<usize> {
     let &Config { d, latents: n, k, batch: rows, .. } = config;
     let (x, w) = (Layout::packed([rows, d])?, Layout::packed([n, d])?);
-    let shape = match config.variant {
-        Variant::TopK => Shape::fixed(rows, k)?,
-        Variant::BatchTopK => Shape::flat(rows, rows * k)?,
-    };
-    let encode = match config.variant {
-        Variant::TopK => sae_encode_workspace::<f32>(&x, &w, k, device)?,
-        Variant::BatchTopK => sae_encode_flat_workspace::<f32>(&x, &w, rows * k, device)?,
+    // Other variants ask for what their codes need when they have them.
+    let (shape, encode) = match config.variant {
+        Variant::BatchTopK => {
+            (Shape::flat(rows, rows * k)?, sae_encode_flat_workspace::<f32>(&x, &w, rows * k, device)?)
+        }
+        _ => (Shape::fixed(rows, k)?, sae_encode_workspace::<f32>(&x, &w, k, device)?),
     };
     let revive = Shape::fixed(rows, aux)?;
     let asked = [

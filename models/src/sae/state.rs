@@ -1,8 +1,10 @@
 //! A trainer on disk: continued, it takes the very steps that it would have taken. One safetensors file holds weights,
 //! moments and dead-latent counters, and, as its metadata, settings and counters. What is drawn while training depends
 //! on the seed and on counters only, so they are all there is to keep of the generator and of the buffer's place.
+use super::begin::initial_gate;
+use super::gates::Learned;
 use super::train::{Facts, Moments, Trainer};
-use super::{Config, Gate, Progress, Rows, Sae};
+use super::{Config, Own, Progress, Rows, Sae, Variant};
 use crate::io::named::{Incoming, Outgoing};
 use crate::io::{self, Error, Result};
 use crate::{Device, Tensor};
@@ -19,7 +21,7 @@ struct Note {
 }
 
 /// Changes when a state of before can no longer be continued.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Steps of a run, at most.
 const STEPS: usize = u32::MAX as usize;
@@ -45,6 +47,12 @@ impl Note {
         above("variance", facts.variance)?;
         above("scale", facts.scale)?;
         above("left", facts.left)?;
+        above("unit", facts.unit)?;
+        above("kept", facts.kept)?;
+        facts.powers.into_iter().flatten().try_for_each(|sum| match sum.is_finite() && sum >= 0.0 {
+            true => Ok(()),
+            false => Err(format!("powers hold {sum}, expected numbers of at least 0")),
+        })?;
         facts.threshold.map_or(Ok(()), |threshold| above("threshold", threshold))?;
         if let Some(most) = since.iter().find(|&&since| u64::from(since) > facts.tokens) {
             return Err(format!("since is {most} somewhere, but {} tokens were seen", facts.tokens));
@@ -83,6 +91,17 @@ impl Trainer {
         put(&mut weights, "w_dec", &[n, d], &self.sae.w_dec, &self.w_dec)?;
         put(&mut weights, "b_enc", &[n], &self.sae.b_enc, &self.b_enc)?;
         put(&mut weights, "b_dec", &[d], &self.sae.b_dec, &self.b_dec)?;
+        match (&self.learned, &self.sae.own) {
+            (Learned::Thresholds { of, moments }, _) => put(&mut weights, "thresholds", &[n], of, moments)?,
+            (Learned::Magnitudes { factors, biases }, Some(Own::Magnitudes { r_mag, b_mag })) => {
+                put(&mut weights, "r_mag", &[n], r_mag, factors)?;
+                put(&mut weights, "b_mag", &[n], b_mag, biases)?;
+            }
+            _ => {}
+        }
+        if let (Some(skip), Some(moments)) = (&self.sae.skip, &self.w_skip) {
+            put(&mut weights, "w_skip", &[d, d], skip, moments)?;
+        }
         io::replace(path, &weights.bytes()?)
     }
 
@@ -104,16 +123,48 @@ impl Trainer {
         let (w_dec, w_dec_moments) = take(&mut weights, "w_dec", [n, d], device)?;
         let (b_enc, b_enc_moments) = take(&mut weights, "b_enc", [n], device)?;
         let (b_dec, b_dec_moments) = take(&mut weights, "b_dec", [d], device)?;
+        let gate = initial_gate(&note.config);
+        let mut sae = Sae {
+            w_enc,
+            w_dec,
+            b_enc,
+            b_dec,
+            centred: note.config.centred,
+            gate,
+            own: None,
+            skip: None,
+            rows: Rows::AsTheyAre,
+        };
+        let mut learned = Learned::None;
+        match note.config.variant {
+            Variant::JumpReLU(_) => {
+                let (of, moments) = take(&mut weights, "thresholds", [n], device)?;
+                sae.own = Some(Own::Thresholds(Tensor::zeros([n], device)?));
+                learned = Learned::Thresholds { of, moments };
+                learned.renew(&note.config, &mut sae)?;
+            }
+            Variant::Gated(_) => {
+                let (r_mag, factors) = take(&mut weights, "r_mag", [n], device)?;
+                let (b_mag, biases) = take(&mut weights, "b_mag", [n], device)?;
+                sae.own = Some(Own::Magnitudes { r_mag, b_mag });
+                learned = Learned::Magnitudes { factors, biases };
+            }
+            _ => {}
+        }
+        let mut w_skip = None;
+        if note.config.transcode.is_some_and(|transcode| transcode.skip) {
+            let (skip, moments) = take(&mut weights, "w_skip", [d, d], device)?;
+            (sae.skip, w_skip) = (Some(skip), Some(moments));
+        }
         weights.finish()?;
         let since = Tensor::from_vec(note.since, [n], device)?;
         let dead = Tensor::from_vec(note.dead, [n], device)?;
-        let (gate, own, rows) = (Gate::Strongest(note.config.k), None, Rows::AsTheyAre);
-        let sae = Sae { w_enc, w_dec, b_enc, b_dec, centred: true, gate, own, rows };
         let mut trainer = Self::assemble(note.config, sae, note.facts, device)?;
         trainer.w_enc = w_enc_moments;
         trainer.w_dec = w_dec_moments;
         trainer.b_enc = b_enc_moments;
         trainer.b_dec = b_dec_moments;
+        (trainer.learned, trainer.w_skip) = (learned, w_skip);
         trainer.since = since;
         trainer.course = note.course;
         trainer.restore_dead(dead)?;

@@ -1,7 +1,7 @@
 //! The two parts of a step that a look may come between. They call operations of the device and nothing else, so that
 //! they can be recorded.
 use super::scratch::codes;
-use super::{Revive, train::Trainer};
+use super::{Decoder, Revive, train::Trainer};
 use crate::{
     Accumulate, Against, Result, Tensor, adamw_scheduled_into, advance_into, decoder_step_scheduled_into,
     sae_backward_into, sae_bias_backward_into, sae_bias_into, sae_decode_into, sae_encode_flat_into, sae_encode_into,
@@ -46,8 +46,9 @@ impl Trainer {
     }
 
     /// Let dead latents reconstruct the residual: how many of them per row, and the gradient in `aux_residual`.
-    fn leftover(&mut self, revive: Revive) -> Result<usize> {
-        let (sae, s, rows) = (&self.sae, &mut self.scratch, self.config.batch);
+    pub(super) fn leftover(&mut self, revive: Revive) -> Result<usize> {
+        let (norm, rows) = (self.norm(), self.config.batch);
+        let (sae, s) = (&self.sae, &mut self.scratch);
         let (x, k) = (s.x.view(), revive.k.min(self.facts.dead));
         let (w_enc, bias, work) = (sae.w_enc.view(), s.bias.view(), s.workspace.view_mut());
         let values = s.aux_values.view_mut().narrow(0, 0, rows * k)?.reshape([rows, k])?;
@@ -59,7 +60,7 @@ impl Trainer {
         sae_decode_into(code, sae.w_dec.view(), None, s.recon.view_mut(), Some(against), s.workspace.view_mut())?;
         let share = (self.facts.dead as f32 / revive.k as f32).min(1.0);
         let weight = revive.weight * share / self.facts.left;
-        scale_into(-2.0 * weight / (rows as f32 * self.facts.variance), s.aux_residual.view_mut())?;
+        scale_into(-2.0 * weight / (rows as f32 * norm), s.aux_residual.view_mut())?;
         Ok(k)
     }
 
@@ -92,20 +93,22 @@ impl Trainer {
         if let Some(clip) = self.config.clip {
             self.scratch.clip(clip)?;
         }
+        self.step_weights()?;
+        advance_into(self.scratch.at.view_mut())
+    }
+
+    /// Weights and biases along their gradients.
+    pub(super) fn step_weights(&mut self) -> Result<()> {
         let (s, sae) = (&mut self.scratch, &mut self.sae);
         let (at, [weights, biases]) = (s.at.view(), s.rates.each_ref().map(Tensor::view));
         let m = &mut self.w_dec;
         let (w, g, mean, square) = (sae.w_dec.view_mut(), s.dw_dec.view(), m.mean.view_mut(), m.square.view_mut());
-        decoder_step_scheduled_into(w, g, mean, square, weights, at)?;
-        let m = &mut self.w_enc;
-        let (w, g, mean, square) = (sae.w_enc.view_mut(), s.dw_enc.view(), m.mean.view_mut(), m.square.view_mut());
-        adamw_scheduled_into(w, g, mean, square, weights, at)?;
-        let m = &mut self.b_enc;
-        let (w, g, mean, square) = (sae.b_enc.view_mut(), s.db_enc.view(), m.mean.view_mut(), m.square.view_mut());
-        adamw_scheduled_into(w, g, mean, square, biases, at)?;
-        let m = &mut self.b_dec;
-        let (w, g, mean, square) = (sae.b_dec.view_mut(), s.db_dec.view(), m.mean.view_mut(), m.square.view_mut());
-        adamw_scheduled_into(w, g, mean, square, biases, at)?;
-        advance_into(s.at.view_mut())
+        match self.config.decoder {
+            Decoder::Unit => decoder_step_scheduled_into(w, g, mean, square, weights, at)?,
+            Decoder::Free => adamw_scheduled_into(w, g, mean, square, weights, at)?,
+        }
+        self.w_enc.step(&mut sae.w_enc, &s.dw_enc, weights, at)?;
+        self.b_enc.step(&mut sae.b_enc, &s.db_enc, biases, at)?;
+        self.b_dec.step(&mut sae.b_dec, &s.db_dec, biases, at)
     }
 }

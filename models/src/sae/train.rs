@@ -13,11 +13,13 @@
 //! Dead latents, `left` and BatchTopK's threshold are looked at every sixteenth step, so that on a GPU the host waits
 //! then only. Between looks nothing of a step depends on the host, not even its rates, which are laid down for sixteen
 //! steps at a look; so a GPU records the step and replays it ([`super::record`]).
+use super::gates::Learned;
+use super::general::Forward;
 use super::record::Record;
 use super::scratch::Scratch;
-use super::{Config, Gate, Progress, Sae, Variant, initial};
+use super::{Config, Progress, Sae, Variant};
 use crate::io::{Error, Result};
-use crate::{AdamW, Device, Philox, Tensor, View, copy_into, sae_dead_into};
+use crate::{AdamW, Device, Tensor, View, copy_into, sae_dead_into};
 
 /// Steps between two looks at what only the host decides.
 pub(super) const LOOK: usize = 16;
@@ -38,6 +40,8 @@ pub struct Trainer {
     pub(super) w_dec: Moments<2>,
     pub(super) b_enc: Moments<1>,
     pub(super) b_dec: Moments<1>,
+    pub(super) w_skip: Option<Moments<2>>,
+    pub(super) learned: Learned,
     pub(super) since: Tensor<u32, 1>,
     pub(super) dead: Tensor<u32, 1>,
     pub(super) facts: Facts,
@@ -45,9 +49,13 @@ pub struct Trainer {
     pub(super) scratch: Scratch,
     /// The step, counted from 1, whose rows are in the scratch.
     pub(super) seen: usize,
-    ahead: Record,
-    records: bool,
-    back: Record,
+    /// Active latents of a row of theirs, on average; of TopK and BatchTopK the scratch knows.
+    pub(super) active: Option<f32>,
+    /// Latents of a row that there is room for, where all that are positive are found.
+    pub(super) room: usize,
+    pub(super) ahead: Record,
+    pub(super) records: bool,
+    pub(super) back: Record,
 }
 
 /// The numbers of a trainer that are not tensors.
@@ -67,60 +75,15 @@ pub(super) struct Facts {
     pub threshold: Option<f32>,
     /// Dead latents at the last look.
     pub dead: usize,
+    /// What penalties and thresholds are measured in.
+    pub unit: f32,
+    /// What a penalty has been multiplied by, so that it went on when its power changed.
+    pub kept: f32,
+    /// Sums of powers, now and then, in the steps before such a change.
+    pub powers: Option<[f64; 2]>,
 }
 
 impl Trainer {
-    /// Start from `sample`, host rows of the activations: they give centre, scale and variance. Some thousands do.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for a configuration that has no meaning or a sample without variance.
-    pub fn new(config: Config, sample: &[f32], device: &Device) -> Result<Self> {
-        config.check()?;
-        let d = config.d;
-        if sample.len() < d || !sample.len().is_multiple_of(d) {
-            return Err(Error::setting("sample", format!("{} numbers are not rows of width {d}", sample.len())));
-        }
-        let mean = initial::mean(sample, d);
-        let variance = initial::variance(sample, &mean) as f32;
-        if !(variance.is_finite() && variance > 0.0) {
-            return Err(Error::setting("sample", format!("its variance is {variance}")));
-        }
-        let center = match config.center {
-            super::Center::Mean => mean,
-            super::Center::Median => initial::median(sample, d),
-        };
-        let scale = (initial::variance(sample, &vec![0.0; d]) / d as f64).sqrt() as f32;
-        let decoder = initial::directions(config.latents, d, &mut Philox::new(config.seed))?;
-        let sae = Sae::tied(decoder, center, Gate::Strongest(config.k), device)?;
-        let facts = Facts { step: 0, tokens: 0, variance, scale, left: 1.0, threshold: None, dead: 0 };
-        Self::assemble(config, sae, facts, device)
-    }
-
-    /// Around weights and numbers at hand, with moments of zero.
-    pub(super) fn assemble(config: Config, sae: Sae, facts: Facts, device: &Device) -> Result<Self> {
-        let (n, d) = (config.latents, config.d);
-        let scratch = Scratch::new(&config, device)?;
-        let mut trainer = Self {
-            w_enc: Moments::zeros([n, d], device)?,
-            w_dec: Moments::zeros([n, d], device)?,
-            b_enc: Moments::zeros([n], device)?,
-            b_dec: Moments::zeros([d], device)?,
-            since: Tensor::zeros([n], device)?,
-            dead: Tensor::zeros([n], device)?,
-            config,
-            sae,
-            facts,
-            course: Vec::new(),
-            scratch,
-            seen: 0,
-            ahead: Record::New,
-            records: true,
-            back: Record::New,
-        };
-        trainer.plan_rates()?;
-        Ok(trainer)
-    }
-
     /// Take over the list of dead latents of a saved state.
     pub(super) fn restore_dead(&mut self, dead: Tensor<u32, 1>) -> Result<()> {
         self.scratch.count.write(&[self.facts.dead as u32])?;
@@ -137,25 +100,59 @@ impl Trainer {
     /// steps between two looks are taken unseen, but nothing is kept of them: the next look, at most sixteen steps
     /// later, and before it [`progress`](Self::progress), saving and [`finish`](Self::finish) are this error.
     pub fn step(&mut self, x: View<'_, f32, 2>) -> Result<()> {
-        let [rows, d] = [self.config.batch, self.config.d];
-        if x.dims() != [rows, d] {
-            return Err(Error::setting("x", format!("has shape {:?}, expected {:?}", x.dims(), [rows, d])));
+        self.expect("x", &x)?;
+        match self.config.transcode {
+            Some(_) => Err(Error::setting("x", "a transcoder also needs what is to be predicted, see step_to")),
+            None => self.step_on(x, None),
         }
+    }
+
+    /// A step of a [transcoder](Config::transcode): `y` is to be predicted from `x`, row by row.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), of both.
+    pub fn step_to(&mut self, x: View<'_, f32, 2>, y: View<'_, f32, 2>) -> Result<()> {
+        self.expect("x", &x)?;
+        self.expect("y", &y)?;
+        match self.config.transcode {
+            Some(_) => self.step_on(x, Some(y)),
+            None => Err(Error::setting("y", "the configuration is not that of a transcoder")),
+        }
+    }
+
+    fn expect(&self, name: &'static str, x: &View<'_, f32, 2>) -> Result<()> {
+        let want = [self.config.batch, self.config.d];
+        match x.dims() == want {
+            true => Ok(()),
+            false => Err(Error::setting(name, format!("has shape {:?}, expected {want:?}", x.dims()))),
+        }
+    }
+
+    fn step_on(&mut self, x: View<'_, f32, 2>, y: Option<View<'_, f32, 2>>) -> Result<()> {
         copy_into(x, self.scratch.x.view_mut())?;
         self.seen = self.facts.step + 1;
-        self.run(|trainer| &mut trainer.ahead, Self::forward)?;
+        let forward = match self.plain() {
+            true => {
+                self.run(|trainer| &mut trainer.ahead, Self::forward)?;
+                None
+            }
+            false => Some(self.general_forward(y)?),
+        };
         let look = self.facts.step.is_multiple_of(LOOK);
         if look || self.scratch.x.device().is_host() {
             let fvu = self.fvu()?;
             if look {
-                self.look(fvu)?;
+                self.look(fvu, forward.as_ref())?;
                 self.plan_rates()?;
                 self.back = Record::New;
             }
         }
-        self.run(|trainer| &mut trainer.back, Self::learn)?;
+        match forward {
+            None => self.run(|trainer| &mut trainer.back, Self::learn)?,
+            Some(forward) => self.general_learn(forward)?,
+        }
         self.facts.step += 1;
-        self.facts.tokens += rows as u64;
+        self.facts.tokens += self.config.batch as u64;
         Ok(())
     }
 
@@ -169,7 +166,7 @@ impl Trainer {
     }
 
     /// Lay down the rates from the last look to the next, and where among them this step is.
-    fn plan_rates(&mut self) -> Result<()> {
+    pub(super) fn plan_rates(&mut self) -> Result<()> {
         let (config, facts) = (&self.config, &self.facts);
         let at = facts.step % LOOK;
         for (rates, scale) in self.scratch.rates.iter_mut().zip([1.0, facts.scale]) {
@@ -192,7 +189,7 @@ impl Trainer {
     }
 
     /// What the host decides, now and then.
-    fn look(&mut self, fvu: f32) -> Result<()> {
+    fn look(&mut self, fvu: f32, forward: Option<&Forward>) -> Result<()> {
         self.facts.left = fvu.max(f32::MIN_POSITIVE);
         if let Some(revive) = self.config.revive {
             let (since, list) = (self.since.view(), self.dead.view_mut());
@@ -200,7 +197,7 @@ impl Trainer {
             self.facts.dead = self.scratch.count.to_vec()?[0] as usize;
         }
         if self.config.variant == Variant::BatchTopK {
-            let kept = self.scratch.values.to_vec()?;
+            let kept = forward.map_or(Ok(self.scratch.values.to_vec()?), Forward::values)?;
             let weakest = kept.into_iter().filter(|&v| v > 0.0).fold(f32::INFINITY, f32::min);
             if weakest.is_finite() {
                 let before = self.facts.threshold.unwrap_or(weakest);
@@ -208,44 +205,6 @@ impl Trainer {
             }
         }
         Ok(())
-    }
-
-    /// The autoencoder as it stands. BatchTopK's has its threshold as soon as there was a step.
-    pub fn sae(&self) -> &Sae {
-        &self.sae
-    }
-
-    /// The gate that the autoencoder is to be used with: BatchTopK's is its threshold, as soon as there was a step.
-    fn gate(&self) -> Gate {
-        match (self.config.variant, self.facts.threshold) {
-            (Variant::BatchTopK, Some(threshold)) => {
-                Gate::Above { threshold, most: (8 * self.config.k).min(self.config.latents) }
-            }
-            _ => self.sae.gate,
-        }
-    }
-
-    /// Write a checkpoint of the autoencoder as it stands, with the gate that it is to be used with.
-    ///
-    /// # Errors
-    /// As [`Sae::save`], and [`Error::Number`] if a step left numbers that are not finite: nothing is written then.
-    pub fn save(&mut self, folder: &std::path::Path, format: super::Format, origin: &super::Origin) -> Result<()> {
-        self.sound()?;
-        let used = self.gate();
-        let training = std::mem::replace(&mut self.sae.gate, used);
-        let done = self.sae.save(folder, format, origin);
-        self.sae.gate = training;
-        done
-    }
-
-    /// End training, and keep the autoencoder, with the gate that it is to be used with.
-    ///
-    /// # Errors
-    /// [`Error::Number`] if a step left numbers that are not finite.
-    pub fn finish(mut self) -> Result<Sae> {
-        self.sound()?;
-        self.sae.gate = self.gate();
-        Ok(self.sae)
     }
 
     /// The settings it was made with.
@@ -270,7 +229,7 @@ impl Trainer {
 }
 
 impl<const R: usize> Moments<R> {
-    fn zeros(dims: [usize; R], device: &Device) -> Result<Self> {
+    pub fn zeros(dims: [usize; R], device: &Device) -> Result<Self> {
         Ok(Self { mean: Tensor::zeros(dims, device)?, square: Tensor::zeros(dims, device)? })
     }
 }

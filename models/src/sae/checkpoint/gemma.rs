@@ -1,7 +1,8 @@
 //! Gemma Scope: JumpReLU with a threshold for each latent, whose input is not centred.
 //!
 //! `W_enc [d, n]`, `W_dec [n, d]`, `b_enc`, `b_dec`, `threshold [n]`: as `params.npz` (1), with capital or small letters, or as
-//! `params.safetensors` with small ones (2). Transcoders of the second kind, which have `affine_skip_connection`, are not read.
+//! `params.safetensors` with small ones (2). `affine_skip_connection` `[d, d]` of a transcoder multiplies from the right, as an audit found;
+//! our matrix is it, turned over.
 use super::plain::{Plain, PlainOwn, transpose};
 use crate::io::Result;
 use crate::io::named::Incoming;
@@ -13,8 +14,21 @@ pub(super) fn load(mut file: Incoming) -> Result<Plain> {
     let w_enc = transpose(&file.take(enc, &[d, n])?, d, n);
     let (w_dec, b_enc, b_dec) = (file.take(dec, &[n, d])?, file.take("b_enc", &[n])?, file.take("b_dec", &[d])?);
     let gate = Gate::Above { threshold: 0.0, most: n };
-    let mut plain =
-        Plain { dims: [n, d], w_enc, w_dec, b_enc, b_dec, centred: false, gate, own: None, rows: Rows::AsTheyAre };
+    let mut plain = Plain {
+        dims: [n, d],
+        w_enc,
+        w_dec,
+        b_enc,
+        b_dec,
+        centred: false,
+        gate,
+        own: None,
+        skip: None,
+        rows: Rows::AsTheyAre,
+    };
+    if file.has("affine_skip_connection") {
+        plain.skip = Some(transpose(&file.take("affine_skip_connection", &[d, d])?, d, d));
+    }
     plain.own = Some(PlainOwn::Thresholds(super::thresholds(&mut file, n)?));
     plain.common_threshold();
     file.finish()?;

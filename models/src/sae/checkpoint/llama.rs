@@ -39,8 +39,18 @@ pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
     };
     file.finish()?;
     let gate = Gate::Above { threshold: 0.0, most: n };
-    let mut plain =
-        Plain { dims: [n, d], w_enc, w_dec, b_enc, b_dec, centred: false, gate, own: None, rows: Rows::AsTheyAre };
+    let mut plain = Plain {
+        dims: [n, d],
+        w_enc,
+        w_dec,
+        b_enc,
+        b_dec,
+        centred: false,
+        gate,
+        own: None,
+        skip: None,
+        rows: Rows::AsTheyAre,
+    };
     // After the lengths, for the threshold is of what they were multiplied with.
     if config.value["sparsity_include_decoder_norm"].as_bool() == Some(true) {
         plain.fold_lengths();

@@ -12,6 +12,8 @@ pub(super) struct Plain {
     pub centred: bool,
     pub gate: Gate,
     pub own: Option<PlainOwn>,
+    /// `[d, d]`, what is added of the input.
+    pub skip: Option<Vec<f32>>,
     pub rows: Rows,
 }
 
@@ -40,6 +42,7 @@ impl Plain {
             centred: self.centred,
             gate: self.gate,
             own,
+            skip: self.skip.map(|skip| Tensor::from_vec(skip, [d, d], device)).transpose()?,
             rows: self.rows,
         })
     }

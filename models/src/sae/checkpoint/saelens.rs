@@ -17,6 +17,10 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
         let what = "SAELens' layout has no place for values of the latents' own behind a gate other than that above 0";
         return Err(Error::setting("format", what));
     }
+    if sae.skip.is_some() && !(all_positive(sae) && !sae.centred) {
+        let what = "SAELens' layout has a matrix beside the latents for transcoders with a rectifier only";
+        return Err(Error::setting("format", what));
+    }
     let rows = ROWS.iter().find(|(_, rows)| *rows == sae.rows).map(|(name, _)| name);
     let mut config = json!({
         "architecture": "topk",
@@ -40,15 +44,22 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
             config["k"] = k.into();
             config["rescale_acts_by_decoder_norm"] = false.into();
         }
+        (Gate::Groups(_), _) => {
+            return Err(Error::setting("format", "SAELens' layout has no place for groups of latents"));
+        }
         (Gate::Above { most, .. }, own) => {
             config["architecture"] = match own {
                 Some(Own::Magnitudes { .. }) => "gated",
+                _ if sae.skip.is_some() => "skip_transcoder",
                 _ if all_positive(sae) => "standard",
                 _ => "jumprelu",
             }
             .into();
             config["metadata"][ROOM] = most.into();
         }
+    }
+    if sae.skip.is_some() {
+        config["d_out"] = sae.d().into();
     }
     Ok(config)
 }
@@ -64,6 +75,9 @@ pub(super) fn weights(sae: &Sae) -> Result<Outgoing> {
     weights.put("W_enc", &[d, n], transpose(&sae.w_enc.to_vec()?, n, d));
     weights.put("W_dec", &[n, d], sae.w_dec.to_vec()?);
     weights.put("b_dec", &[d], sae.b_dec.to_vec()?);
+    if let Some(skip) = &sae.skip {
+        weights.put("W_skip", &[d, d], skip.to_vec()?);
+    }
     let b_enc = sae.b_enc.to_vec()?;
     match (&sae.own, sae.gate) {
         (Some(Own::Magnitudes { r_mag, b_mag }), _) => {
@@ -96,8 +110,14 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
     let w_enc = transpose(&weights.take("W_enc", &[d, n])?, d, n);
     let (w_dec, b_dec) = (weights.take("W_dec", &[n, d])?, weights.take("b_dec", &[d])?);
     let b_enc = weights.take(if architecture == "gated" { "b_gate" } else { "b_enc" }, &[n])?;
-    let centred = config.value["apply_b_dec_to_input"] != Value::Bool(false);
-    let mut plain = Plain { dims: [n, d], w_enc, w_dec, b_enc, b_dec, centred, gate, own: None, rows };
+    let transcoder = config.value["architecture"].as_str().is_some_and(|said| said.ends_with("transcoder"));
+    if transcoder && config.size("d_out")? != d {
+        return config
+            .wrong(format!("d_out is {}, supported is {d}, the width of what is read", config.value["d_out"]));
+    }
+    let centred = !transcoder && config.value["apply_b_dec_to_input"] != Value::Bool(false);
+    let skip = if weights.has("W_skip") { Some(weights.take("W_skip", &[d, d])?) } else { None };
+    let mut plain = Plain { dims: [n, d], w_enc, w_dec, b_enc, b_dec, centred, gate, own: None, skip, rows };
     match architecture {
         "jumprelu" => plain.own = Some(PlainOwn::Thresholds(super::thresholds(&mut weights, n)?)),
         "gated" => {
@@ -127,8 +147,29 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
 
 /// Which kind. Before version 6 the activation said it.
 fn architecture(config: &Settings) -> Result<&'static str> {
-    let known = ["standard", "topk", "jumprelu", "gated", "batchtopk", "matryoshka_batchtopk"];
+    /// What a transcoder makes values by.
+    const TRANSCODERS: [(&str, &str); 4] = [
+        ("transcoder", "standard"),
+        ("skip_transcoder", "standard"),
+        ("jumprelu_transcoder", "jumprelu"),
+        ("jumprelu_skip_transcoder", "jumprelu"),
+    ];
+    let known = [
+        "standard",
+        "topk",
+        "jumprelu",
+        "gated",
+        "batchtopk",
+        "matryoshka_batchtopk",
+        "transcoder",
+        "skip_transcoder",
+        "jumprelu_transcoder",
+        "jumprelu_skip_transcoder",
+    ];
     let said = config.only("architecture", &known)?;
+    if let Some((_, by)) = TRANSCODERS.iter().find(|(name, _)| *name == said) {
+        return Ok(by);
+    }
     let activation = ["activation_fn", "activation_fn_str"].into_iter().find(|name| !config.value[name].is_null());
     match (said, activation) {
         ("standard", Some(name)) => match config.only(name, &["relu", "topk"])? {

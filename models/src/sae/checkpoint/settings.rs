@@ -93,8 +93,13 @@ impl Settings {
         }
     }
 
+    /// Whether something is switched on.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.value[name] == Value::Bool(true)
+    }
+
     /// Something that must not be switched on.
     pub fn off(&self, name: &str) -> Result<()> {
-        if self.value[name] == Value::Bool(true) { self.wrong(format!("{name} is not supported")) } else { Ok(()) }
+        if self.is_on(name) { self.wrong(format!("{name} is not supported")) } else { Ok(()) }
     }
 }

@@ -9,23 +9,28 @@ use serde_json::{Value, json};
 pub(super) const WEIGHTS: &str = "sae.safetensors";
 
 pub(super) fn config(sae: &Sae) -> Result<Value> {
-    let Gate::Strongest(k) = sae.gate else {
-        return Err(Error::setting("format", "sparsify's layout has no place for a threshold"));
+    let (activation, k) = match sae.gate {
+        Gate::Strongest(k) => ("topk", k),
+        Gate::Groups(k) => ("groupmax", k),
+        Gate::Above { .. } => {
+            return Err(Error::setting("format", "sparsify's layout has no place for a threshold"));
+        }
     };
-    if sae.own.is_some() || !sae.centred || sae.rows != Rows::AsTheyAre {
-        let what = "sparsify's layout has no place for values of the latents' own, an input that is not centred, or scaled rows";
+    if sae.own.is_some() || sae.rows != Rows::AsTheyAre {
+        let what = "sparsify's layout has no place for values of the latents' own, or scaled rows";
         return Err(Error::setting("format", what));
     }
     let (n, d) = (sae.latents(), sae.d());
     Ok(json!({
-        "activation": "topk",
+        "activation": activation,
         "expansion_factor": n / d.max(1),
         "normalize_decoder": true,
         "num_latents": n,
         "k": k,
         "multi_topk": false,
-        "skip_connection": false,
-        "transcode": false,
+        "skip_connection": sae.skip.is_some(),
+        // What it calls so reads its input as it is.
+        "transcode": !sae.centred,
         "d_in": d,
     }))
 }
@@ -37,6 +42,9 @@ pub(super) fn weights(sae: &Sae) -> Result<Outgoing> {
     weights.put("encoder.bias", &[n], sae.b_enc.to_vec()?);
     weights.put("W_dec", &[n, d], sae.w_dec.to_vec()?);
     weights.put("b_dec", &[d], sae.b_dec.to_vec()?);
+    if let Some(skip) = &sae.skip {
+        weights.put("W_skip", &[d, d], skip.to_vec()?);
+    }
     Ok(weights)
 }
 
@@ -46,17 +54,23 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
         0 => d.saturating_mul(config.size("expansion_factor")?),
         n => n,
     };
-    config.only("activation", &["topk"])?;
-    ["transcode", "skip_connection", "signed"].into_iter().try_for_each(|name| config.off(name))?;
+    let k = config.k(n)?;
+    let gate = match config.only("activation", &["topk", "groupmax"])? {
+        "groupmax" if n % k != 0 => return config.wrong(format!("{k} groups do not divide {n} latents")),
+        "groupmax" => Gate::Groups(k),
+        _ => Gate::Strongest(k),
+    };
+    config.off("signed")?;
     let plain = Plain {
         dims: [n, d],
-        gate: Gate::Strongest(config.k(n)?),
+        gate,
         w_enc: weights.take("encoder.weight", &[n, d])?,
         w_dec: weights.take("W_dec", &[n, d])?,
         b_enc: weights.take("encoder.bias", &[n])?,
         b_dec: weights.take("b_dec", &[d])?,
-        centred: true,
+        centred: !config.is_on("transcode"),
         own: None,
+        skip: if config.is_on("skip_connection") { Some(weights.take("W_skip", &[d, d])?) } else { None },
         rows: Rows::AsTheyAre,
     };
     weights.finish()?;

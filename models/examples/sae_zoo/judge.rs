@@ -1,0 +1,100 @@
+//! How good a run is, on text that it has not seen.
+use crate::variants::Reads;
+use latens::io;
+use latens::lm::{LanguageModel, Point, Site};
+use latens::sae::{Contexts, Losses, Sae, on_host, quality};
+use latens::{Tensor, View, copy_into};
+
+/// Contexts whose next tokens are predicted with spliced activations.
+const SPLICED: usize = 16;
+
+/// What is held out at a place.
+pub struct Held {
+    site: Site,
+    rows: Tensor<f32, 2>,
+    spliced: Contexts,
+    mean: Vec<f32>,
+}
+
+impl Held {
+    pub fn new(lm: &LanguageModel, site: Site, contexts: &Contexts) -> io::Result<Self> {
+        let mut rows = Tensor::zeros([contexts.rows(), lm.model.config().dim], lm.model.device())?;
+        contexts.activations(&lm.model, site, 0, &mut rows, |_| {})?;
+        let (host, d) = (on_host(rows.view())?, rows.dims()[1]);
+        let mut mean = vec![0.0; d];
+        host.chunks_exact(d)
+            .for_each(|row| mean.iter_mut().zip(row).for_each(|(m, x)| *m += x / contexts.rows() as f32));
+        let length = contexts.length;
+        let count = SPLICED.min(contexts.len()) * length;
+        Ok(Self { site, rows, spliced: Contexts { ids: contexts.ids[..count].to_vec(), length }, mean })
+    }
+}
+
+/// Its figures.
+pub struct Judged {
+    pub fvu: f64,
+    pub l0: f64,
+    pub dead: f64,
+    /// Share of cross-entropy recovered, where the reconstruction can take the place of what was read.
+    pub recovered: Option<f64>,
+}
+
+impl Judged {
+    pub fn of(lm: &LanguageModel, sae: &Sae, reads: Reads, held: &[&Held]) -> io::Result<Self> {
+        let views: Vec<View<'_, f32, 2>> = held.iter().map(|held| held.rows.view()).collect();
+        match reads {
+            Reads::Residual => {
+                let quality = quality(sae, views[0])?;
+                let losses = Losses::measure(&lm.model, held[0].site, &held[0].spliced, sae, &held[0].mean, |_| {})?;
+                let recovered = Some(losses.recovered());
+                Ok(Self { fvu: quality.fvu, l0: quality.l0, dead: quality.dead, recovered })
+            }
+            Reads::All => {
+                let quality = quality(sae, side_by_side(&views)?.view())?;
+                Ok(Self { fvu: quality.fvu, l0: quality.l0, dead: quality.dead, recovered: None })
+            }
+            Reads::Mlp => predicted(sae, views[0], views[1]),
+        }
+    }
+}
+
+/// How well a transcoder predicts.
+fn predicted(sae: &Sae, x: View<'_, f32, 2>, y: View<'_, f32, 2>) -> io::Result<Judged> {
+    let (code, d) = (sae.encode(x)?, sae.d());
+    let (made, wanted) = (sae.reconstruct_with(x, &code)?.to_vec()?, on_host(y)?);
+    let rows = (wanted.len() / d).max(1) as f64;
+    let mut mean = vec![0.0; d];
+    wanted.chunks_exact(d).for_each(|row| mean.iter_mut().zip(row).for_each(|(m, &y)| *m += f64::from(y) / rows));
+    let squares = |of: &dyn Fn(usize) -> f64| (0..wanted.len()).map(|at| of(at) * of(at)).sum::<f64>();
+    let left = squares(&|at| f64::from(wanted[at] - made[at]));
+    let spread = squares(&|at| f64::from(wanted[at]) - mean[at % d]);
+    let mut fired = vec![false; sae.latents()];
+    let mut active = 0_usize;
+    for (latent, value) in code.latents.to_vec()?.into_iter().zip(code.values.to_vec()?) {
+        if let (Some(fired), true) = (fired.get_mut(latent as usize), value > 0.0) {
+            *fired = true;
+            active += 1;
+        }
+    }
+    let dead = fired.iter().filter(|&&fired| !fired).count() as f64 / fired.len().max(1) as f64;
+    Ok(Judged { fvu: left / spread, l0: active as f64 / rows, dead, recovered: None })
+}
+
+/// Rows of several places as one.
+pub fn side_by_side(parts: &[View<'_, f32, 2>]) -> latens::Result<Tensor<f32, 2>> {
+    let [rows, d] = parts[0].dims();
+    let mut all = Tensor::empty([rows, d * parts.len()], &parts[0].device())?;
+    for (at, &part) in parts.iter().enumerate() {
+        copy_into(part, all.view_mut().narrow(1, at * d, (at + 1) * d)?)?;
+    }
+    Ok(all)
+}
+
+/// What a place is called in the table and the pictures.
+pub fn place(reads: Reads, site: &Site) -> String {
+    match (reads, site.point) {
+        (Reads::All, _) => "all layers".into(),
+        (Reads::Mlp, _) | (_, Point::MlpInput) => format!("MLP of layer {}", site.layer),
+        _ => format!("layer {}", site.layer),
+    }
+}

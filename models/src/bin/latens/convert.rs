@@ -1,0 +1,30 @@
+use crate::common::{Done, Layout};
+use clap::Args;
+use latens::Device;
+use latens::sae::{Origin, Sae};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Options {
+    /// Checkpoint: a folder of SAELens, sparsify, dictionary_learning, Gemma Scope or Llama Scope, or OpenAI's .pt file
+    from: PathBuf,
+    /// Folder to write to
+    to: PathBuf,
+    /// Whose layout to write
+    #[arg(long, value_enum, default_value = "saelens")]
+    format: Layout,
+    /// Name of the language model, for the checkpoint to say
+    #[arg(long, default_value = "")]
+    model: String,
+    /// Place in it, in TransformerLens' words
+    #[arg(long, default_value = "")]
+    hook: String,
+}
+
+pub fn run(options: &Options) -> Done {
+    let sae = Sae::load(&options.from, &Device::Host)?;
+    let origin = Origin { model: options.model.clone(), hook: options.hook.clone(), ..Origin::default() };
+    sae.save(&options.to, options.format.format(), &origin)?;
+    println!("{} latents of width {} are in {}", sae.latents(), sae.d(), options.to.display());
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! Settings that contradict themselves.
+use super::{Config, Falling, Multi, Nudge, Revive};
+use crate::io::{Error, Result};
+use crate::sae::Variant;
+
+impl Config {
+    /// # Errors
+    /// [`Error::Setting`] naming the first setting that has no meaning.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |name, wanted: &str| Err(Error::setting(name, wanted));
+        match self {
+            Config { d: 0, .. } => wrong("d", "the width must not be 0"),
+            Config { latents: 0, .. } => wrong("latents", "there must be at least one latent"),
+            Config { k: 0, .. } => wrong("k", "at least one latent must be kept"),
+            Config { batch: 0, .. } => wrong("batch", "a step needs at least one row"),
+            Config { k, latents, .. } if k > latents => {
+                Err(Error::setting("k", format!("{k} is more than the {latents} latents")))
+            }
+            Config { latents, .. } if *latents >= u32::MAX as usize => {
+                Err(Error::setting("latents", format!("{latents} are more than can be numbered")))
+            }
+            Config { beta1, beta2, eps, .. }
+                if !(0.0..1.0).contains(beta1) || !(0.0..1.0).contains(beta2) || eps.is_nan() || *eps < 0.0 =>
+            {
+                wrong("beta1, beta2, eps", "the first two must be from 0 to below 1, and eps at least 0")
+            }
+            Config { revive: Some(Revive { weight, .. }), .. } if !weight.is_finite() => {
+                wrong("revive.weight", "must be a number")
+            }
+            Config { rate, .. } if !(rate.is_finite() && *rate >= 0.0) => {
+                wrong("rate", "must be a number of at least 0")
+            }
+            Config { clip: Some(clip), .. } if clip.is_nan() || *clip <= 0.0 => wrong("clip", "must be above 0"),
+            Config { revive: Some(Revive { k: 0, .. }), .. } => wrong("revive.k", "at least one latent must be used"),
+            Config { fired, .. } if !fired.is_finite() => wrong("fired", "must be a number"),
+            _ => self.check_parts(),
+        }
+    }
+
+    /// What belongs to some variants only, and what hangs together.
+    fn check_parts(&self) -> Result<()> {
+        let wrong = |name, wanted: String| Err(Error::setting(name, wanted));
+        self.variant.check()?;
+        match self {
+            Config { part, variant, .. }
+                if !(0.0..1.0).contains(part) || (*part > 0.0 && *variant != Variant::BatchTopK) =>
+            {
+                wrong("part", "must be from 0 to below 1, and 0 but for batchtopk".into())
+            }
+            Config { variant: Variant::GroupMax, k, latents, .. } if latents % k != 0 => {
+                wrong("k", format!("{k} groups do not divide {latents} latents"))
+            }
+            Config { falling: Some(Falling { from, .. }), k, latents, .. } if from < k || from > latents => {
+                wrong("falling.from", format!("is {from}, expected from {k}, which it falls to, to {latents}"))
+            }
+            Config { falling: Some(_), variant, .. } if !matches!(variant, Variant::TopK | Variant::BatchTopK) => {
+                wrong("falling", "is for topk and batchtopk".into())
+            }
+            Config { multi: Some(_), variant, .. } if *variant != Variant::TopK => wrong("multi", "is for topk".into()),
+            Config { multi: Some(Multi { times, weight }), k, latents, .. }
+                if *times < 2 || !weight.is_finite() || k.checked_mul(*times).is_none_or(|all| all > *latents) =>
+            {
+                wrong(
+                    "multi",
+                    format!("{times} times {k} of {latents} latents, expected at least twice and no more than all"),
+                )
+            }
+            Config { nudge: Some(_), variant, .. } if !matches!(variant, Variant::JumpReLU(_)) => {
+                wrong("nudge", "is for jumprelu".into())
+            }
+            Config { nudge: Some(Nudge { weight, after }), batch, .. }
+                if !weight.is_finite() || (*after as usize) < *batch =>
+            {
+                wrong("nudge", format!("weight must be a number and after at least {batch}, the rows of a step"))
+            }
+            Config { transcode: Some(_), centred: true, .. } => {
+                wrong("centred", "must be false of a transcoder: b_dec is of the rows that are predicted".into())
+            }
+            Config { sides: 0, .. } => wrong("sides", "must be at least 1".into()),
+            Config { sides, d, .. } if d % sides != 0 => {
+                wrong("sides", format!("{sides} do not divide rows of width {d}"))
+            }
+            Config { prefixes, latents, .. }
+                if !prefixes.is_empty()
+                    && !(prefixes[0] > 0
+                        && prefixes.is_sorted_by(|a, b| a < b)
+                        && prefixes.last() == Some(latents)) =>
+            {
+                wrong("prefixes", format!("{prefixes:?} do not rise from above 0 to {latents}, all latents"))
+            }
+            Config { prefixes, prefix_weights, .. }
+                if !prefix_weights.is_empty()
+                    && (prefix_weights.len() != prefixes.len()
+                        || !prefix_weights.iter().all(|weight| weight.is_finite())) =>
+            {
+                wrong("prefix_weights", format!("expected {} numbers, one for each prefix", prefixes.len()))
+            }
+            Config { d, k, batch, latents, revive, .. } => {
+                let widest = revive.map_or(0, |revive| revive.k.min(*latents)).max(*d).max(*k);
+                match batch.checked_mul(widest) {
+                    Some(slots) if slots <= u32::MAX as usize => Ok(()),
+                    _ => Err(Error::setting("batch", format!("{batch} rows of {widest} numbers are more than 2^32"))),
+                }
+            }
+        }
+    }
+}

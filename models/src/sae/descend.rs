@@ -1,0 +1,261 @@
+//! The way back of a step of any variant: gradients of all that is learned, and the step along them.
+use super::gates::{Learned, carry_on, detached};
+use super::general::{Forward, Group};
+use super::gradient::{Sums, Weights};
+use super::scratch::{Scratch, codes};
+use super::train::Trainer;
+use super::variant::Jump;
+use super::{Multi, Nudge, Own, Units, Variant};
+use crate::io::Result;
+use crate::{
+    Accumulate, Code, Push, Reduce, Tensor, add_into, advance_into, copy_into, linear_backward_into, reduce,
+    sae_bias_backward_into, sae_slopes, scale_into,
+};
+use rayon::prelude::*;
+
+impl Trainer {
+    /// Gradients, and the step.
+    pub(super) fn general_learn(&mut self, mut forward: Forward) -> Result<()> {
+        if let Some(last) = forward.residuals.last() {
+            copy_into(last.view(), self.scratch.residual.view_mut())?;
+        }
+        let revived = match self.config.revive {
+            Some(revive) if self.facts.dead > 0 => Some(self.leftover(revive)?),
+            _ => None,
+        };
+        let mut sums = Sums::zero(self.config.latents);
+        let mut g = self.prefixes_backward(&mut forward, &mut sums)?;
+        self.more_backward(forward.more.take(), &mut g)?;
+        self.revived_backward(revived)?;
+        if let (Some(nudge), Some(lengths)) = (self.config.nudge, &forward.lengths) {
+            self.nudge(nudge, lengths, &mut sums)?;
+        }
+        self.center_backward(&g)?;
+        let learned = self.learned_backward(&sums)?;
+        if self.config.variant.by_length() {
+            self.lengths_backward(&sums.weight)?;
+        }
+        let skip = match &self.sae.skip {
+            Some(skip) => {
+                let mut dw = Tensor::zeros(skip.dims(), &skip.device())?;
+                let (x, w) = (self.scratch.x.view(), skip.view());
+                linear_backward_into(x, w, g.view(), Accumulate::Replace, None, Some(dw.view_mut()), None)?;
+                Some(dw)
+            }
+            None => None,
+        };
+        if self.config.variant.sparsity().is_some_and(|sparsity| sparsity.anneal.is_some()) {
+            carry_on(&self.config, &mut self.facts, &forward.values()?);
+        }
+        self.general_update(learned, skip)
+    }
+
+    /// The slope of the loss in a residual, but for what a prefix weighs.
+    fn slope(&self) -> f32 {
+        -2.0 / (self.config.batch as f32 * self.norm())
+    }
+
+    /// What the squared error of a row is divided by.
+    pub(super) fn norm(&self) -> f32 {
+        match self.config.units {
+            Units::Deviation => self.facts.variance,
+            Units::AsTheyAre => self.config.d as f32,
+        }
+    }
+
+    /// All prefixes, from the last to the first. What comes back is the gradient of `b_dec` where the decoder adds it, row by row.
+    fn prefixes_backward(&mut self, forward: &mut Forward, sums: &mut Sums) -> Result<Tensor<f32, 2>> {
+        let (slope, mut accumulate) = (self.slope(), Accumulate::Replace);
+        let own = match forward.found.take() {
+            Some(mut own) => {
+                scale_into(slope, own.view_mut())?;
+                Some(own)
+            }
+            None => None,
+        };
+        let residuals = std::mem::take(&mut forward.residuals);
+        let even = 1.0 / residuals.len() as f32;
+        let mut from_here: Option<Tensor<f32, 2>> = None;
+        for (at, mut g) in residuals.into_iter().enumerate().rev() {
+            scale_into(slope * self.config.prefix_weights.get(at).copied().unwrap_or(even), g.view_mut())?;
+            if let Some(later) = &from_here {
+                add_into(later.view(), g.view_mut())?;
+            }
+            self.group_backward(forward, &forward.groups[at], [Some(&g), own.as_ref()], accumulate, sums)?;
+            (accumulate, from_here) = (Accumulate::Add, Some(g));
+        }
+        let mut g = match from_here {
+            Some(g) => g,
+            None => Tensor::zeros(self.scratch.x.dims(), &self.sae.device())?,
+        };
+        if let (Some(own), Some(false)) = (&own, detached(&self.config)) {
+            add_into(own.view(), g.view_mut())?;
+        }
+        Ok(g)
+    }
+
+    /// The gradients of one group, of which `g` is that of the reconstruction, and `own` that of the one from what the gate found.
+    fn group_backward(
+        &mut self,
+        forward: &Forward,
+        group: &Group,
+        [g, own]: [Option<&Tensor<f32, 2>>; 2],
+        accumulate: Accumulate,
+        sums: &mut Sums,
+    ) -> Result<()> {
+        let (Some(g), detached) = (g, detached(&self.config)) else { return Ok(()) };
+        let (found, given, device) = (group.found.view(), group.given()?, g.device());
+        let slots = found.shape().slots();
+        let mut weights = Weights::of(&self.config, &self.sae, &mut self.scratch);
+        let Some(between) = &forward.between else {
+            let mut dvalues = Tensor::empty([slots], &device)?;
+            return weights.backward(found, g, accumulate, &mut dvalues, false);
+        };
+        let mut slopes = sae_slopes(given, g.view(), weights.w_dec)?;
+        // The penalty of a gated run is on what was found.
+        let push = if own.is_some() { Push::default() } else { between.push };
+        sums.gate(found, between.gate(), push, &mut slopes)?;
+        let Some(own) = own else { return weights.backward(given, g, accumulate, &mut slopes, true) };
+        let (mut others, mut more) = (sae_slopes(found, own.view(), weights.w_dec)?, Sums::zero(self.config.latents));
+        more.gate(found, between.rectifier(), between.push, &mut others)?;
+        sums.weight.iter_mut().zip(more.weight).for_each(|(sum, more)| *sum += more);
+        add_into(others.view().reshape([1, slots])?, slopes.view_mut().reshape([1, slots])?)?;
+        weights.backward(given, g, accumulate, &mut slopes, true)?;
+        if detached == Some(false) {
+            let mut none = Tensor::zeros([slots], &device)?;
+            weights.backward(found, own, Accumulate::Add, &mut none, true)?;
+        }
+        Ok(())
+    }
+
+    /// The reconstruction from more latents.
+    fn more_backward(
+        &mut self,
+        more: Option<(Code<f32>, Tensor<f32, 2>)>,
+        of_recon: &mut Tensor<f32, 2>,
+    ) -> Result<()> {
+        let (Some((code, mut g)), Some(Multi { weight, .. })) = (more, self.config.multi) else { return Ok(()) };
+        scale_into(weight * self.slope(), g.view_mut())?;
+        add_into(g.view(), of_recon.view_mut())?;
+        let mut dvalues = Tensor::empty([code.view().shape().slots()], &g.device())?;
+        let mut weights = Weights::of(&self.config, &self.sae, &mut self.scratch);
+        weights.backward(code.view(), &g, Accumulate::Add, &mut dvalues, false)
+    }
+
+    /// What dead latents made of the residual.
+    fn revived_backward(&mut self, revived: Option<usize>) -> Result<()> {
+        let (Some(k), sae, rows) = (revived, &self.sae, self.config.batch) else { return Ok(()) };
+        let Scratch { x, dw_dec, dw_enc, db_enc, aux_values, aux_latents, aux_residual, .. } = &mut self.scratch;
+        let code = codes(aux_values, aux_latents, None, [rows, k])?;
+        let b_dec = self.config.centred.then(|| sae.b_dec.view());
+        let mut weights = Weights { x: x.view(), w_dec: sae.w_dec.view(), b_dec, dw_dec, dw_enc, db_enc };
+        let mut dvalues = Tensor::empty([rows * k], &sae.device())?;
+        weights.backward(code, aux_residual, Accumulate::Add, &mut dvalues, false)
+    }
+
+    /// Latents that have been dead for long are drawn to their thresholds: none of them was above its own in these rows, so the
+    /// slope is the same for all of these.
+    fn nudge(&mut self, nudge: Nudge, lengths: &[f32], sums: &mut Sums) -> Result<()> {
+        let (config, facts, s) = (&self.config, &self.facts, &mut self.scratch);
+        let (d, rows, device) = (config.d, config.batch as f32, self.sae.device());
+        let since = self.since.to_vec()?;
+        let mut sum = reduce(s.x.view(), Reduce::Sum, 0)?.to_vec()?;
+        if config.centred {
+            sum.iter_mut().zip(self.sae.b_dec.to_vec()?).for_each(|(sum, b)| *sum -= rows * b);
+        }
+        let (mut dw_enc, mut db_enc) = (s.dw_enc.to_vec()?, s.db_enc.to_vec()?);
+        for latent in (0..config.latents).filter(|&latent| since[latent] >= nudge.after) {
+            let by = nudge.weight * lengths[latent] / (rows * d as f32 * facts.unit);
+            dw_enc[latent * d..][..d].iter_mut().zip(&sum).for_each(|(dw, sum)| *dw -= by * sum);
+            db_enc[latent] -= by * rows;
+            sums.threshold[latent] += by * rows;
+        }
+        s.dw_enc = Tensor::from_vec(dw_enc, [config.latents, d], &device)?;
+        s.db_enc.write(&db_enc)?;
+        Ok(())
+    }
+
+    /// The gradient of `b_dec`, which the decoder adds and the encoder may take away.
+    fn center_backward(&mut self, g: &Tensor<f32, 2>) -> Result<()> {
+        let (config, sae, s) = (&self.config, &self.sae, &mut self.scratch);
+        let none = if config.centred { None } else { Some(Tensor::zeros([config.latents], &sae.device())?) };
+        let db_enc = none.as_ref().unwrap_or(&s.db_enc).view();
+        let (w_enc, work) = (sae.w_enc.view(), s.workspace.view_mut());
+        Ok(sae_bias_backward_into(g.view(), w_enc, db_enc, Accumulate::Replace, s.db_dec.view_mut(), work)?)
+    }
+
+    /// Gradients of thresholds, or of factors and biases. What a gated run's factors take of the gate's bias leaves that.
+    fn learned_backward(&mut self, sums: &Sums) -> Result<Vec<Tensor<f32, 1>>> {
+        let (n, device) = (self.config.latents, self.sae.device());
+        let tensor = |of: Vec<f32>| Tensor::from_vec(of, [n], &device);
+        match (&self.config.variant, &self.sae.own) {
+            (Variant::JumpReLU(Jump { log, .. }), Some(Own::Thresholds(thresholds))) => {
+                let mut of = sums.threshold.clone();
+                if *log {
+                    of.iter_mut().zip(thresholds.to_vec()?).for_each(|(of, threshold)| *of *= threshold);
+                }
+                Ok(vec![tensor(of)?])
+            }
+            (_, Some(Own::Magnitudes { r_mag, .. })) => {
+                let (scale, gate) = (r_mag.to_vec()?, self.sae.b_enc.to_vec()?);
+                let mut db_enc = self.scratch.db_enc.to_vec()?;
+                let mut factors = Vec::with_capacity(n);
+                for j in 0..n {
+                    let scale = scale[j].exp();
+                    factors.push(scale * (sums.scale[j] - gate[j] * sums.shift[j]));
+                    db_enc[j] -= scale * sums.shift[j];
+                }
+                self.scratch.db_enc.write(&db_enc)?;
+                Ok(vec![tensor(factors)?, tensor(sums.shift.clone())?])
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What a penalty by lengths asks of the rows of the decoder, side by side.
+    fn lengths_backward(&mut self, of_weight: &[f32]) -> Result<()> {
+        let (config, unit) = (&self.config, self.facts.unit);
+        let (d, side) = (config.d, config.d / config.sides);
+        let (w_dec, mut dw_dec) = (self.sae.w_dec.to_vec()?, self.scratch.dw_dec.to_vec()?);
+        let rows = dw_dec.par_chunks_exact_mut(d).zip(w_dec.par_chunks_exact(d)).zip(of_weight);
+        rows.for_each(|((dw, w), of)| {
+            for (dw, w) in dw.chunks_exact_mut(side).zip(w.chunks_exact(side)) {
+                let length = w.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt();
+                let by = if length > 0.0 { (f64::from(of / unit) / length) as f32 } else { 0.0 };
+                dw.iter_mut().zip(w).for_each(|(dw, w)| *dw += by * w);
+            }
+        });
+        self.scratch.dw_dec = Tensor::from_vec(dw_dec, [config.latents, d], &self.sae.device())?;
+        Ok(())
+    }
+
+    /// Shorten the gradient if asked to, and step.
+    fn general_update(&mut self, mut learned: Vec<Tensor<f32, 1>>, mut skip: Option<Tensor<f32, 2>>) -> Result<()> {
+        if let Some(most) = self.config.clip {
+            let s = &mut self.scratch;
+            let rest = learned.iter_mut().map(Tensor::view_mut).map(|of| of.reshape([1, self.config.latents]));
+            let mut rest = rest.collect::<crate::Result<Vec<_>>>()?;
+            rest.extend(skip.as_mut().map(Tensor::view_mut));
+            s.clip_with(most, &mut rest)?;
+        }
+        self.step_weights()?;
+        let (s, sae) = (&self.scratch, &mut self.sae);
+        let (at, [weights, biases]) = (s.at.view(), s.rates.each_ref().map(Tensor::view));
+        match (&mut self.learned, &mut sae.own) {
+            (Learned::Thresholds { of, moments }, _) => {
+                let log = matches!(self.config.variant, Variant::JumpReLU(Jump { log: true, .. }));
+                moments.step(of, &learned[0], if log { weights } else { biases }, at)?;
+            }
+            (Learned::Magnitudes { factors, biases: of_biases }, Some(Own::Magnitudes { r_mag, b_mag })) => {
+                factors.step(r_mag, &learned[0], weights, at)?;
+                of_biases.step(b_mag, &learned[1], biases, at)?;
+            }
+            _ => {}
+        }
+        if let (Some(dw), Some(w), Some(moments)) = (&skip, &mut sae.skip, &mut self.w_skip) {
+            moments.step(w, dw, weights, at)?;
+        }
+        self.learned.renew(&self.config, &mut self.sae)?;
+        Ok(advance_into(self.scratch.at.view_mut())?)
+    }
+}
