@@ -4,7 +4,7 @@
 {"time": repeats}                                                        answer {"ms": mean of the repeats}
 Inputs and outputs are raw little-endian f32 or u32 files in the folder, so that both sides see the same numbers.
 """
-import json, os, sys, time
+import json, math, os, sys, time
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -111,6 +111,105 @@ def sae_step(c):
     return run
 
 
+class Step(torch.autograd.Function):
+    """1 where z is above its threshold; the gradient of a rectangle reaches the threshold, none reaches z."""
+
+    @staticmethod
+    def forward(ctx, z, threshold, width):
+        ctx.save_for_backward(z, threshold)
+        ctx.width = width
+        return (z > threshold).to(z.dtype)
+
+    @staticmethod
+    def backward(ctx, g):
+        z, threshold = ctx.saved_tensors
+        near = ((z - threshold).abs() < ctx.width / 2).to(z.dtype)
+        return None, -(near * g).sum(0) / ctx.width, None
+
+
+class Jump(torch.autograd.Function):
+    """z where it is above its threshold, with the same rectangle."""
+
+    @staticmethod
+    def forward(ctx, z, threshold, width):
+        ctx.save_for_backward(z, threshold)
+        ctx.width = width
+        return z * (z > threshold)
+
+    @staticmethod
+    def backward(ctx, g):
+        z, threshold = ctx.saved_tensors
+        near = ((z - threshold).abs() < ctx.width / 2).to(z.dtype)
+        return (z > threshold) * g, -(threshold * near * g).sum(0) / ctx.width, None
+
+
+def batchtopk(z, k, c):
+    flat = F.relu(z).flatten()
+    values, at = torch.topk(flat, k * z.shape[0], sorted=False)
+    return torch.zeros_like(flat).scatter(0, at, values).view_as(z), 0.0
+
+
+def sae_variant(c, parameters, activate, more=lambda *_: 0.0):
+    """A step of a variant as the PyTorch libraries take it: dense autograd, Adam, decoder projection and renormalisation."""
+    d, n, b = (c.dims[name] for name in ("d", "n", "b"))
+    variance = c.dims["variance"]
+    x = c.load("x", b, d)
+    w_enc, w_dec = (torch.nn.Parameter(c.load(name, n, d)) for name in ("w_enc", "w_dec"))
+    b_enc, b_dec = torch.nn.Parameter(c.load("b_enc", n)), torch.nn.Parameter(c.load("b_dec", d))
+    lr = c.dims["lr_e9"] * 1e-9
+    own = [{"params": [p], "lr": lr * (c.dims["scale"] if scaled else 1.0)} for p, scaled in parameters]
+    biases = {"params": [b_enc, b_dec], "lr": lr * c.dims["scale"]}
+    optimiser = torch.optim.Adam([{"params": [w_enc, w_dec], "lr": lr}, biases] + own)
+    errors = []
+
+    def run():
+        u = F.linear(x - b_dec, w_enc)
+        f, cost = activate(u, b_enc)
+        squares = ((f @ w_dec + b_dec - x) ** 2).sum(-1).mean()
+        loss = squares / variance + cost + more(u, b_enc, w_dec, b_dec, x)
+        optimiser.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            w_dec.grad.sub_((w_dec.grad * w_dec).sum(-1, keepdim=True) * w_dec)
+        optimiser.step()
+        with torch.no_grad():
+            w_dec.div_(w_dec.norm(dim=-1, keepdim=True))
+        return squares.detach()
+
+    c.save("losses", torch.stack([run() for _ in range(3)]))
+    return run
+
+
+def sae_step_batchtopk(c):
+    return sae_variant(c, [], lambda u, b_enc: batchtopk(u + b_enc, c.dims["k"], c))
+
+
+def sae_step_jumprelu(c):
+    log = torch.nn.Parameter(torch.full((c.dims["n"],), math.log(c.dims["threshold"])))
+    width, weight, d = c.dims["width"], c.dims["weight"], c.dims["d"]
+
+    def activate(u, b_enc):
+        z, threshold = u + b_enc, log.exp()
+        return Jump.apply(z, threshold, width), weight / d * Step.apply(z, threshold, width).sum(-1).mean()
+
+    return sae_variant(c, [(log, False)], activate)
+
+
+def sae_step_gated(c):
+    n, d, weight, unit, variance = (c.dims[name] for name in ("n", "d", "weight", "unit", "variance"))
+    r_mag, b_mag = (torch.nn.Parameter(torch.zeros(n)) for _ in range(2))
+
+    def activate(u, b_enc):
+        return (u + b_enc > 0) * F.relu(torch.exp(r_mag) * u + b_mag), 0.0
+
+    def more(u, b_enc, w_dec, b_dec, x):
+        gate = F.relu(u + b_enc)
+        left = ((gate @ w_dec.detach() + b_dec.detach() - x) ** 2).sum(-1).mean() / variance
+        return left + weight / (d * unit) * gate.sum(-1).mean()
+
+    return sae_variant(c, [(r_mag, False), (b_mag, True)], activate, more)
+
+
 def lowrank_step(c):
     """A round of PowerSGD as torch's DDP hook makes it (error feedback, warm start), for one worker: without the copies by
     which the hook gathers matrices of one shape, for here they are one tensor."""
@@ -171,7 +270,8 @@ def cross_entropy_gradient(c):
     return run
 
 
-CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, cross_entropy,
+CASES = {f.__name__: f for f in (linear, sae_encode, sae_decode, sae_decode_dense, sae_step, sae_step_batchtopk,
+                                 sae_step_jumprelu, sae_step_gated, cross_entropy,
                                  cross_entropy_gradient, lowrank_step, lowrank_orthogonalise)}
 CASES |= compression.CASES | llama.CASES | models.CASES | sequence.CASES
 

@@ -15,6 +15,7 @@ pub mod peer;
 pub mod quant;
 pub mod report;
 pub mod sae;
+mod sae_step;
 pub mod scan;
 pub mod sparsify;
 

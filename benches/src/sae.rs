@@ -2,7 +2,6 @@
 use crate::peer::{Exchange, Peer};
 use crate::report::Row;
 use crate::{Result, disagreement, median, normal, time};
-use latens::sae::{Config, Trainer};
 use latens_core::{Accumulate, Against, Codes, Device, Float, Tensor, bf16};
 use latens_core::{
     linear_into, sae_decode, sae_decode_into, sae_decode_workspace, sae_encode_into, sae_encode_workspace,
@@ -12,11 +11,11 @@ use std::path::Path;
 
 /// Sizes: a batch, the width of activations, latents and kept latents.
 #[derive(Clone, Copy)]
-struct Sizes {
-    d: usize,
-    n: usize,
-    k: usize,
-    b: usize,
+pub(crate) struct Sizes {
+    pub d: usize,
+    pub n: usize,
+    pub k: usize,
+    pub b: usize,
 }
 
 const SIZES: [Sizes; 2] = [Sizes { d: 768, n: 16_384, k: 32, b: 256 }, Sizes { d: 576, n: 4608, k: 32, b: 4096 }];
@@ -28,11 +27,11 @@ impl std::fmt::Display for Sizes {
 }
 
 impl Sizes {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         json!({"d": self.d, "n": self.n, "k": self.k, "b": self.b})
     }
 
-    fn row(&self, name: &'static str, dtype: &'static str, peer: &str, [ours_ms, peer_ms]: [f64; 2]) -> Row {
+    pub fn row(&self, name: &'static str, dtype: &'static str, peer: &str, [ours_ms, peer_ms]: [f64; 2]) -> Row {
         let (shape, device, peer) = (self.to_string(), "cpu".into(), peer.into());
         Row { name, shape, dtype, device, ours_ms, peer, peer_ms, bar: None, rate: None }
     }
@@ -54,12 +53,12 @@ pub fn compare(torch: &Path, show: &mut dyn FnMut(Row)) -> Result<()> {
         encode::<f32>(sizes, "f32", &dir, &mut torch, show)?;
         encode::<bf16>(sizes, "bf16", &dir, &mut torch, show)?;
         decode(sizes, &dir, &mut torch, show)?;
-        step(sizes, &dir, &mut torch, show)?;
+        super::sae_step::compare(sizes, &dir, &mut torch, show)?;
     }
     Ok(())
 }
 
-fn tensor<T: Float, const R: usize>(seed: u64, dims: [usize; R]) -> Result<Tensor<T, R>> {
+pub(crate) fn tensor<T: Float, const R: usize>(seed: u64, dims: [usize; R]) -> Result<Tensor<T, R>> {
     let numbers = normal(dims.iter().product(), seed).into_iter().map(T::from_f32).collect();
     Ok(Tensor::from_vec(numbers, dims, &Device::Host)?)
 }
@@ -164,38 +163,5 @@ fn decode(s: Sizes, dir: &Exchange, torch: &mut Peer, show: &mut dyn FnMut(Row))
             return Err(format!("sae_decode {s}: {what} disagrees with torch by {worst:e}").into());
         }
     }
-    Ok(())
-}
-
-fn step(s: Sizes, dir: &Exchange, torch: &mut Peer, show: &mut dyn FnMut(Row)) -> Result<()> {
-    let rate = 1e-4;
-    let x = tensor::<f32, 2>(1, [s.b, s.d])?;
-    let config = Config { batch: s.b, rate, warm: 0, decay: 0, revive: None, ..Config::new(s.d, s.n, s.k, 1 << 20) };
-    let mut trainer = Trainer::new(config, x.host().ok_or("host")?, &Device::Host)?;
-    dir.put("w_enc", &trainer.sae().w_enc.to_vec()?)?;
-    dir.put("w_dec", &trainer.sae().w_dec.to_vec()?)?;
-    dir.put("b_dec", &trainer.sae().b_dec.to_vec()?)?;
-    let mut dims = s.json();
-    dims["lr_e9"] = (f64::from(rate) * 1e9).round().into();
-    torch.setup("sae_step", dir.path(), &dims, "f32")?;
-
-    // Three steps from the same weights lose the same.
-    let mut losses = Vec::new();
-    for _ in 0..3 {
-        let sae = trainer.sae();
-        let code = sae.encode(x.view())?;
-        let decoded = sae_decode(code.view(), sae.w_dec.view(), Some(sae.b_dec.view()), Some(x.view()))?;
-        let error = decoded.error.ok_or("no error")?.to_vec()?;
-        losses.push(error.iter().sum::<f32>() / s.b as f32);
-        trainer.step(x.view())?;
-    }
-    let worst = disagreement(&losses, &dir.get("losses", "torch")?);
-    if worst > 1e-6 {
-        return Err(format!("sae_step {s}: losses {losses:?} disagree with torch by {worst:e}").into());
-    }
-    let times = torch.race(|| Ok(trainer.step(x.view())?))?;
-    let name = format!("{} dense autograd + Adam", torch.name);
-    let rate = Some(("tokens/s", s.b as f64 / times.0 * 1e3));
-    show(Row { bar: Some(4.0), rate, ..s.row("sae_step", "f32", &name, times.into()) });
     Ok(())
 }

@@ -70,6 +70,9 @@ impl Trainer {
         }
         let mut sae = Sae::tied(directions, center, initial_gate(&config), device)?;
         sae.centred = config.centred;
+        if config.bias != 0.0 {
+            sae.b_enc.write(&vec![config.bias * unit; config.latents])?;
+        }
         sae.own = Learned::own(&config, unit, device)?;
         if let Some(transcode) = config.transcode {
             sae.w_dec = Tensor::zeros([config.latents, d], device)?;

@@ -101,6 +101,9 @@ pub struct Config {
     pub decoder: Decoder,
     /// What penalties and thresholds are measured in.
     pub units: Units,
+    /// What the encoder's bias starts from, in the same. Below 0, fewer latents are active at first where a penalty makes them few: half of
+    /// them are by 0, which costs time.
+    pub bias: f32,
     /// Matryoshka: rising numbers of latents, the last all of them, of which each beginning has to reconstruct the rows. The loss is the mean
     /// of theirs. None for one reconstruction.
     pub prefixes: Vec<usize>,
@@ -162,6 +165,7 @@ impl Config {
             centred: true,
             decoder: Decoder::Unit,
             units: Units::Deviation,
+            bias: 0.0,
             prefixes: Vec::new(),
             prefix_weights: Vec::new(),
             multi: None,

@@ -65,6 +65,9 @@ impl Config {
                     format!("{times} times {k} of {latents} latents, expected at least twice and no more than all"),
                 )
             }
+            Config { variant: Variant::Gated(_), prefixes, .. } if !prefixes.is_empty() => {
+                wrong("prefixes", "are not for gated: what reconstructs from the gate has none".into())
+            }
             Config { nudge: Some(_), variant, .. } if !matches!(variant, Variant::JumpReLU(_)) => {
                 wrong("nudge", "is for jumprelu".into())
             }
@@ -76,6 +79,7 @@ impl Config {
             Config { transcode: Some(_), centred: true, .. } => {
                 wrong("centred", "must be false of a transcoder: b_dec is of the rows that are predicted".into())
             }
+            Config { bias, .. } if !bias.is_finite() => wrong("bias", "must be a number".into()),
             Config { sides: 0, .. } => wrong("sides", "must be at least 1".into()),
             Config { sides, d, .. } if d % sides != 0 => {
                 wrong("sides", format!("{sides} do not divide rows of width {d}"))
