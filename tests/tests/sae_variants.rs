@@ -53,7 +53,7 @@ fn all() -> Vec<(&'static str, Config, f32, f32)> {
     let nudge = Some(Nudge { weight: 1e-3, after: 1024 });
     vec![
         ("topk", base(Variant::TopK), 4.0, 0.1),
-        ("topk falling", Config { falling: Some(Falling { from: 12, steps: 200 }), ..base(Variant::TopK) }, 4.0, 0.1),
+        ("topk falling", Config { falling: Some(Falling { from: 12, steps: 200 }), ..base(Variant::TopK) }, 4.0, 0.15),
         ("topk not centred", Config { centred: false, ..base(Variant::TopK) }, 4.0, 0.15),
         ("topk multi", Config { multi: Some(Multi { times: 4, weight: 0.125 }), ..base(Variant::TopK) }, 4.0, 0.1),
         ("batchtopk", Config { part: 0.5, ..base(Variant::BatchTopK) }, 4.5, 0.1),
@@ -65,13 +65,13 @@ fn all() -> Vec<(&'static str, Config, f32, f32)> {
         ("relu matryoshka", Config { prefixes, ..base(Variant::ReLU(cost(0.5, l1))) }, 24.0, 0.3),
         ("gated", base(Variant::Gated(Gated { sparsity: cost(0.5, l1), detached: true })), 16.0, 0.1),
         ("gated, SAELens", base(Variant::Gated(Gated { sparsity: lengths, detached: false })), 16.0, 0.1),
-        ("jumprelu", base(jump(cost(0.5, Cost::Count))), 16.0, 0.1),
+        ("jumprelu", base(jump(cost(0.5, Cost::Count))), 16.0, 0.2),
         ("jumprelu, target", base(jump(cost(1.0, Cost::Target(5.0)))), 12.0, 0.1),
         (
             "jumprelu, tanh",
             Config { nudge, ..free(jump(Sparsity { by_length: true, ..cost(0.5, Cost::Tanh(4.0)) })) },
             24.0,
-            0.1,
+            0.2,
         ),
         ("crosscoder", Config { sides: 2, ..free(Variant::ReLU(lengths)) }, 16.0, 0.1),
         ("transcoder", transcoder(false), 4.0, 0.25),
@@ -126,12 +126,16 @@ impl Drop for Folder {
 
 #[test]
 fn all_learn() {
+    let mut wrong = Vec::new();
     for (name, config, most, fvu) in all() {
         let mut trainer = begin(&config);
         train(&mut trainer, config.steps);
         let now = trainer.progress().unwrap();
-        assert!(now.fvu < fvu && now.l0 <= most && now.l0 > 1.0, "{name}: {now:?}");
+        if !(now.fvu < fvu && now.l0 <= most && now.l0 > 1.0) {
+            wrong.push(format!("{name}: {now:?}, expected FVU {fvu} and {most} active"));
+        }
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 /// The bytes of a state, which holds all that was learned.

@@ -89,6 +89,15 @@ impl Trainer {
         }
     }
 
+    /// That the rows of this step are numbers.
+    pub(super) fn finite(&self) -> Result<()> {
+        let (x, d) = (self.scratch.x.to_vec()?, self.config.d);
+        match x.iter().position(|x| !x.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(Error::Number { step: self.seen, what: format!("row {} of x holds {}", at / d, x[at]) }),
+        }
+    }
+
     /// Why these errors are not finite.
     fn blame(&self, error: &[f32]) -> Result<Error> {
         let (x, d) = (self.scratch.x.to_vec()?, self.config.d);

@@ -136,7 +136,12 @@ impl Trainer {
                 self.run(|trainer| &mut trainer.ahead, Self::forward)?;
                 None
             }
-            false => Some(self.general_forward(y)?),
+            false => {
+                if y.is_some() {
+                    self.finite()?; // errors are of what is predicted, and would not show it
+                }
+                Some(self.general_forward(y)?)
+            }
         };
         let look = self.facts.step.is_multiple_of(LOOK);
         if look || self.scratch.x.device().is_host() {
