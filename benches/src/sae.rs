@@ -3,9 +3,7 @@ use crate::peer::{Exchange, Peer};
 use crate::report::Row;
 use crate::{Result, disagreement, median, normal, time};
 use latens_core::{Accumulate, Against, Codes, Device, Float, Tensor, bf16};
-use latens_core::{
-    linear_into, sae_decode, sae_decode_into, sae_decode_workspace, sae_encode_into, sae_encode_workspace,
-};
+use latens_core::{linear_into, sae_decode_into, sae_decode_workspace, sae_encode_into, sae_encode_workspace};
 use serde_json::{Value, json};
 use std::path::Path;
 

@@ -196,7 +196,7 @@ impl Zoo<'_> {
         while trainer.steps() < config.steps {
             stream.prepare(|_| {})?;
             let begun = Instant::now();
-            let parts = stream.next()?;
+            let parts = stream.batch()?;
             match run.reads {
                 Reads::Residual => trainer.step(parts[0])?,
                 Reads::Mlp => trainer.step_to(parts[0], parts[1])?,

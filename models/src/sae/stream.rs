@@ -120,7 +120,7 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
-    pub fn next(&mut self) -> Result<Vec<View<'_, f32, 2>>> {
+    pub fn batch(&mut self) -> Result<Vec<View<'_, f32, 2>>> {
         self.prepare(|_| {})?;
         self.buffers.iter_mut().map(|buffer| buffer.next(|_, _| Ok(()))).collect() // the rows are there
     }

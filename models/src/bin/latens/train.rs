@@ -111,7 +111,7 @@ pub fn run(options: &Options) -> Done {
         if runs.iter().all(|run| run.trainer.steps() == run.trainer.config().steps) {
             break;
         }
-        let parts = stream.next()?;
+        let parts = stream.batch()?;
         for run in &mut runs {
             // Those that were saved later wait until the stream is there.
             if run.trainer.steps() == at && at < run.trainer.config().steps {

@@ -17,7 +17,7 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
         let what = "SAELens' layout has no place for values of the latents' own behind a gate other than that above 0";
         return Err(Error::setting("format", what));
     }
-    if sae.skip.is_some() && !(all_positive(sae) && !sae.centred) {
+    if sae.skip.is_some() && (sae.centred || !all_positive(sae)) {
         let what = "SAELens' layout has a matrix beside the latents for transcoders with a rectifier only";
         return Err(Error::setting("format", what));
     }

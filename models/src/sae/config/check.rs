@@ -85,10 +85,9 @@ impl Config {
                 wrong("sides", format!("{sides} do not divide rows of width {d}"))
             }
             Config { prefixes, latents, .. }
-                if !prefixes.is_empty()
-                    && !(prefixes[0] > 0
-                        && prefixes.is_sorted_by(|a, b| a < b)
-                        && prefixes.last() == Some(latents)) =>
+                if prefixes.first() == Some(&0)
+                    || !prefixes.is_sorted_by(|a, b| a < b)
+                    || prefixes.last().is_some_and(|last| last != latents) =>
             {
                 wrong("prefixes", format!("{prefixes:?} do not rise from above 0 to {latents}, all latents"))
             }
