@@ -870,8 +870,8 @@ public:
   // Every kind of autoencoder, from settings as JSON; for a transcoder also what is to be predicted.
   SaeTrainer(const Device &device, const Tensor &sample, const std::string &settings, const Tensor *predicted = nullptr) {
     LatensSaeTrainer *handle = nullptr;
-    const LatensTensor *rows = predicted ? predicted->raw() : nullptr;
-    check(latens_sae_trainer_configure(device.get(), sample.raw(), rows, settings.c_str(), &handle));
+    check(predicted ? latens_sae_trainer_configure(device.get(), sample.raw(), predicted->raw(), settings.c_str(), &handle)
+                    : latens_sae_trainer_configure(device.get(), sample.raw(), nullptr, settings.c_str(), &handle));
     handle_.reset(handle);
   }
   void step_to(const Tensor &x, const Tensor &y) { check(latens_sae_trainer_step_to(handle_.get(), x.raw(), y.raw())); }

@@ -144,6 +144,38 @@ static void odd(void) {
   CHECK(latens_error(text, 8) == strlen(last_error()) && !strcmp(text, "topk: k") && text[8] == 'q');
 }
 
+static void autoencoders(void) {
+  LatensAutoencoder *own = (LatensAutoencoder *)x, *invented = (LatensAutoencoder *)device;
+  LatensSaeTrainer *trainer = (LatensSaeTrainer *)x;
+  size_t count = 0;
+  const char *settings = "{\"d\": 4, \"latents\": 8, \"k\": 2, \"steps\": 10, \"batch\": 2}";
+  REFUSED(latens_sae_trainer_configure(device, &X, NULL, NULL, &trainer), NULL, "sae_trainer_configure: settings");
+  CHECK(!trainer);
+  REFUSED(latens_sae_trainer_configure(device, &X, NULL, "{", &trainer), VALUE, "sae_trainer_configure: config");
+  REFUSED(latens_sae_trainer_configure(device, &X, NULL, "{\"d\": 4}", &trainer), VALUE, "latents is missing");
+  REFUSED(latens_sae_trainer_configure(device, &X, NULL, "{\"d\": 4, \"latents\": 8, \"steps\": 1, \"kay\": 2}", &trainer),
+          VALUE, "kay is no setting");
+  REFUSED(latens_sae_trainer_configure(device, NULL, NULL, settings, &trainer), NULL, "sae_trainer_configure: sample");
+  REFUSED(latens_sae_trainer_configure(device, &X, &X, settings, &trainer), VALUE, "transcode");
+  OK(latens_sae_trainer_configure(device, &X, NULL, settings, &trainer));
+  REFUSED(latens_sae_trainer_step_to(trainer, &X, &X), VALUE, "sae_trainer_step_to: y");
+  REFUSED(latens_sae_trainer_step_to(trainer, &X, NULL), NULL, "sae_trainer_step_to: y");
+  OK(latens_sae_trainer_free(trainer));
+  REFUSED(latens_autoencoder_open(device, NULL, &own), NULL, "autoencoder_open: path");
+  CHECK(!own);
+  REFUSED(latens_autoencoder_open(device, "/no/such/folder", &own), FILE, "autoencoder_open: ");
+  REFUSED(latens_autoencoder_open(device, "\xff", &own), VALUE, "autoencoder_open: path");
+  REFUSED(latens_autoencoder_open(device, "/tmp", NULL), NULL, "autoencoder_open: autoencoder");
+  REFUSED(latens_autoencoder_size(invented, &count, &count), HANDLE, "autoencoder_size: autoencoder");
+  REFUSED(latens_autoencoder_encode(invented, &X, &V, &I), HANDLE, "autoencoder_encode: autoencoder");
+  REFUSED(latens_autoencoder_decode(NULL, &V, &I, &X), NULL, "autoencoder_decode: autoencoder");
+  REFUSED(latens_autoencoder_reconstruct(NULL, &X, &X), NULL, "autoencoder_reconstruct: autoencoder");
+  REFUSED(latens_autoencoder_save(NULL, "/tmp", 0), NULL, "autoencoder_save: autoencoder");
+  REFUSED(latens_autoencoder_save(NULL, NULL, 0), NULL, "autoencoder_save: folder");
+  REFUSED(latens_autoencoder_free(invented), HANDLE, "autoencoder_free: autoencoder");
+  OK(latens_autoencoder_free(NULL));
+}
+
 static void trainers(void) {
   LatensSaeTrainer *trainer = (LatensSaeTrainer *)x, *invented = (LatensSaeTrainer *)device;
   LatensSaeSettings settings;
@@ -301,6 +333,7 @@ int main(void) {
   settings();
   odd();
   trainers();
+  autoencoders();
   messages();
   incidences();
   random_calls();

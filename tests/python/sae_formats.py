@@ -173,6 +173,13 @@ def all_saelens(to):
     tuned = {"architecture": "standard", "finetuning_scaling_factor": True}
     saelens(to, "saelens_finetuned", tuned, {**tensors, "scaling_factor": factors}, x, f, (f * factors) @ w_dec + b_dec)
     batch = {**tensors, "topk_threshold": np.asarray(0.7, f32)}
+    skip = draw.normal(size=(D, D)).astype(f32)
+    for name, jumps in ("skip_transcoder", False), ("jumprelu_skip_transcoder", True):
+        as_is = pre(x)
+        f = as_is * (as_is > threshold) if jumps else relu(as_is)
+        of = {**(jump if jumps else tensors), "W_skip": skip}
+        saelens(to, f"saelens_{name}", {"architecture": name, "d_out": D}, of, x, f, f @ w_dec + b_dec + x @ skip.T)
+    saelens(to, "saelens_transcoder", {"architecture": "transcoder", "d_out": D}, tensors, x, relu(pre(x)), relu(pre(x)) @ w_dec + b_dec)
     write("saelens_batchtopk", {"architecture": "batchtopk", "k": 6.5}, batch, z * (z > f32(0.7)))
 
 
@@ -185,6 +192,20 @@ def sparsify(to):
     save_file({"encoder.weight": w_enc, "encoder.bias": b_enc, "W_dec": w_dec, "b_dec": b_dec}, at / "sae.safetensors")
     f = strongest((x - b_dec).astype(float) @ w_enc.T + b_enc, K)
     to.expect("sparsify", x, f, f @ w_dec + b_dec)
+
+    def more(name, change, centred, f, **tensors):
+        at, z = to.place(name), (x - (b_dec if centred else 0)).astype(float) @ w_enc.T + b_enc
+        (at / "cfg.json").write_text(json.dumps({**config, **change}))
+        all_ = {"encoder.weight": w_enc, "encoder.bias": b_enc, "W_dec": w_dec, "b_dec": b_dec, **tensors}
+        save_file(all_, at / "sae.safetensors")
+        recon = f(z) @ w_dec + b_dec
+        to.expect(name, x, f(z), recon + x @ tensors["W_skip"].T if tensors else recon)
+
+    groups = lambda z: np.where(z == z.reshape(ROWS, 5, -1).max(-1).repeat(N // 5, 1), relu(z), 0)
+    more("sparsify_groupmax", {"activation": "groupmax", "k": 5}, True, groups)
+    more("sparsify_transcoder", {"transcode": True}, False, lambda z: strongest(z, K))
+    skip = draw.normal(size=(D, D)).astype(f32)
+    more("sparsify_skip", {"transcode": True, "skip_connection": True}, False, lambda z: strongest(z, K), W_skip=skip)
 
 
 def dictionaries(to):
@@ -239,6 +260,10 @@ def scopes(to):
     small = {key.lower(): np.ascontiguousarray(value) for key, value in tensors.items()}
     save_file(small, to.place("gemma_scope_2") / "params.safetensors")
     to.expect("gemma_scope_2", x, f, f @ w_dec + b_dec)
+
+    skip = draw.normal(size=(D, D)).astype(f32)
+    save_file({**small, "affine_skip_connection": skip}, to.place("gemma_scope_2_transcoder") / "params.safetensors")
+    to.expect("gemma_scope_2_transcoder", x, f, f @ w_dec + b_dec + x @ skip)
 
     at, norm = to.place("llama_scope"), {"in": 10.8, "out": 9.5}
     (at / "checkpoints").mkdir()

@@ -85,7 +85,7 @@ fn run(sae: &Sae, x: &Tensor<f32, 2>) -> (Vec<f32>, Vec<f32>) {
 #[test]
 fn every_layout_is_read() {
     let Some((folder, names)) = written() else { return };
-    assert!(names.len() >= 26);
+    assert!(names.len() >= 33);
     for name in names {
         let sae = Sae::load(&folder.join(name), &Device::Host).unwrap_or_else(|error| panic!("{name}: {error}"));
         let want = expected(name);
@@ -108,7 +108,8 @@ fn all_are_written_again() {
     for name in names {
         let sae = Sae::load(&folder.join(name), &Device::Host).unwrap();
         let _ = fs::remove_dir_all(&to);
-        sae.save(&to, Format::SaeLens, &Default::default()).unwrap();
+        let format = if name.starts_with("sparsify") { Format::Sparsify } else { Format::SaeLens };
+        sae.save(&to, format, &Default::default()).unwrap();
         let again = Sae::load(&to, &Device::Host).unwrap();
         let x = expected(name).x;
         assert!(run(&again, &x) == run(&sae, &x), "{name}");
@@ -119,8 +120,8 @@ fn all_are_written_again() {
             Some(Own::Magnitudes { r_mag, b_mag }) => [r_mag.to_vec().unwrap(), b_mag.to_vec().unwrap()].concat(),
         };
         assert!(kept(&again) == kept(&sae), "{name}");
-        let plain = sae.own.is_none() && sae.centred && sae.rows == Rows::AsTheyAre;
-        let strongest = matches!(sae.gate, latens::sae::Gate::Strongest(_));
+        let plain = sae.own.is_none() && sae.rows == Rows::AsTheyAre;
+        let strongest = !matches!(sae.gate, latens::sae::Gate::Above { .. });
         assert_eq!(sae.save(&to, Format::Sparsify, &Default::default()).is_ok(), plain && strongest, "{name}");
     }
     let _ = fs::remove_dir_all(&to);
@@ -148,8 +149,11 @@ fn contradictions_are_named() {
         ("saelens_finetuned", "cfg.json", "true", "false", "scaling_factor"),
         ("saelens_jumprelu", "cfg.json", "\"jumprelu\"", "\"standard\"", "threshold is unknown"),
         ("saelens_gated", "cfg.json", "\"gated\"", "\"topk\"", "k is null"),
-        ("sparsify", "cfg.json", "\"transcode\": false", "\"transcode\": true", "transcode"),
-        ("sparsify", "cfg.json", "\"topk\"", "\"groupmax\"", "activation"),
+        ("sparsify", "cfg.json", "\"transcode\": false", "\"signed\": true", "signed"),
+        ("sparsify", "cfg.json", "\"skip_connection\": false", "\"skip_connection\": true", "W_skip"),
+        ("sparsify_groupmax", "cfg.json", "\"k\": ", "\"k\": 1", "do not divide"),
+        ("saelens_transcoder", "cfg.json", "\"d_out\": ", "\"d_out\": 1", "d_out"),
+        ("sparsify", "cfg.json", "\"topk\"", "\"groupmax\"", "6 groups do not divide"),
         ("dictionary_AutoEncoder", "config.json", "\"AutoEncoder\"", "\"Other\"", "dict_class"),
         ("dictionary_AutoEncoder", "config.json", "\"AutoEncoder\"", "\"AutoEncoderTopK\"", "b_dec"),
         ("dictionary_AutoEncoderTopK", "config.json", "\"AutoEncoderTopK\"", "\"AutoEncoderNew\"", "decoder.bias"),

@@ -155,4 +155,80 @@ def trainer(c, draw):
     c.sae_trainer_free(handle)
 
 
-CHECKS = [encode, decode, gates, trainer]
+def kinds(c, draw):
+    """Every kind of autoencoder by its settings as JSON: it learns, and what is saved and opened again is what numpy makes of the file."""
+    directions = draw(20, DIM)
+    rows = lambda count: (np.abs(draw(count, 20)) * (draw(count, 20) > 1.2)).astype(f32) @ directions
+    penalty = {"weight": 0.5, "cost": {"power": 1.0}, "warm": 20}
+    counted = {"weight": 0.5, "cost": "count", "warm": 20}
+    for variant in ("topk", "batchtopk", "groupmax", {"relu": penalty}, {"gated": {"sparsity": penalty}},
+                    {"jumprelu": {"sparsity": counted, "width": 0.5, "start": 0.3}}):
+        settings = dict(d=DIM, latents=N, k=3, steps=200, batch=64, rate=0.01, variant=variant)
+        handle, metrics = ctypes.c_void_p(), c.structs["LatensSaeMetrics"]()
+        c.sae_trainer_configure(rows(512), None, json.dumps(settings).encode(), ctypes.byref(handle))
+        course = []
+        for _ in range(200):
+            c.sae_trainer_step(handle, rows(64))
+            c.sae_trainer_metrics(handle, metrics)
+            course.append(metrics.fvu)
+        assert np.mean(course[-20:]) < 0.8 * np.mean(course[:10]), (variant, course[0], course[-1])
+        grouped = variant == "groupmax"
+        with tempfile.TemporaryDirectory() as folder:
+            c.sae_trainer_save(handle, folder.encode(), c.constants["SAE_FORMAT_SPARSIFY" if grouped else "SAE_FORMAT_SAE_LENS"])
+            opened(c, folder, rows(32), None if grouped else variant)
+        c.sae_trainer_free(handle)
+
+
+def opened(c, folder, x, variant):
+    """A checkpoint as an autoencoder: its codes, what they stand for, and the file that it writes itself."""
+    own, latents, dim = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
+    c.autoencoder_open(folder.encode(), ctypes.byref(own))
+    c.autoencoder_size(own, ctypes.byref(latents), ctypes.byref(dim))
+    assert (latents.value, dim.value) == (N, DIM)
+    values, names = np.zeros((len(x), N), f32), np.zeros((len(x), N), np.uint32)
+    c.autoencoder_encode(own, x, values, names)
+    recon, again = np.zeros_like(x), np.zeros_like(x)
+    c.autoencoder_decode(own, values, names, recon)
+    c.autoencoder_reconstruct(own, x, again)
+    close("autoencoder_decode", recon, again)
+    dense = np.zeros((len(x), N + 1), f32)
+    np.put_along_axis(dense, names.astype(np.int64), values, 1)
+    if variant is not None and variant not in ("topk", "batchtopk"):
+        from safetensors.numpy import load_file
+
+        of = load_file(os.path.join(folder, "sae_weights.safetensors"))
+        u = (x - of["b_dec"]) @ of["W_enc"]
+        if "b_gate" in of:
+            want = np.where(u + of["b_gate"] > 0, np.maximum(np.exp(of["r_mag"]) * u + of["b_mag"], 0), 0)
+        else:
+            z = u + of["b_enc"]
+            want = np.where(z > of.get("threshold", 0), np.maximum(z, 0), 0)
+        close("autoencoder_encode", dense[:, :N], want)
+        close("autoencoder_reconstruct", again, want @ of["W_dec"] + of["b_dec"])
+    with tempfile.TemporaryDirectory() as other:
+        kind = "SAE_FORMAT_SPARSIFY" if variant is None else "SAE_FORMAT_SAE_LENS"
+        c.autoencoder_save(own, other.encode(), c.constants[kind])
+        copy = ctypes.c_void_p()
+        c.autoencoder_open(other.encode(), ctypes.byref(copy))
+        c.autoencoder_reconstruct(copy, x, recon)
+        assert np.array_equal(recon, again)
+        c.autoencoder_free(copy)
+    c.autoencoder_free(own)
+
+
+def transcoder(c, draw):
+    """A skip transcoder predicts a linear map of its input and more."""
+    turn = draw(DIM, DIM)
+    settings = dict(d=DIM, latents=N, k=3, steps=200, batch=64, rate=0.01, centred=False, decoder="free",
+                    transcode=dict(skip=True))
+    x, handle, metrics = draw(512, DIM), ctypes.c_void_p(), c.structs["LatensSaeMetrics"]()
+    c.sae_trainer_configure(x, x @ turn, json.dumps(settings).encode(), ctypes.byref(handle))
+    for _ in range(200):
+        x = draw(64, DIM)
+        c.sae_trainer_step_to(handle, x, x @ turn)
+    c.sae_trainer_metrics(handle, metrics)
+    assert metrics.fvu < 0.3, metrics.fvu
+    c.sae_trainer_free(handle)
+
+
+CHECKS = [encode, decode, gates, trainer, kinds, transcoder]

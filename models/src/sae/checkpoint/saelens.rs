@@ -17,8 +17,9 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
         let what = "SAELens' layout has no place for values of the latents' own behind a gate other than that above 0";
         return Err(Error::setting("format", what));
     }
-    if sae.skip.is_some() && (sae.centred || !all_positive(sae)) {
-        let what = "SAELens' layout has a matrix beside the latents for transcoders with a rectifier only";
+    let gated = matches!(sae.own, Some(Own::Magnitudes { .. }));
+    if sae.skip.is_some() && (sae.centred || gated || !matches!(sae.gate, Gate::Above { .. })) {
+        let what = "SAELens' layout has a matrix beside the latents for transcoders by a rectifier or thresholds only";
         return Err(Error::setting("format", what));
     }
     let rows = ROWS.iter().find(|(_, rows)| *rows == sae.rows).map(|(name, _)| name);
@@ -50,9 +51,12 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
         (Gate::Above { most, .. }, own) => {
             config["architecture"] = match own {
                 Some(Own::Magnitudes { .. }) => "gated",
-                _ if sae.skip.is_some() => "skip_transcoder",
-                _ if all_positive(sae) => "standard",
-                _ => "jumprelu",
+                _ => match (all_positive(sae), sae.skip.is_some()) {
+                    (true, false) => "standard",
+                    (true, true) => "skip_transcoder",
+                    (false, false) => "jumprelu",
+                    (false, true) => "jumprelu_skip_transcoder",
+                },
             }
             .into();
             config["metadata"][ROOM] = most.into();
@@ -110,13 +114,14 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
     let w_enc = transpose(&weights.take("W_enc", &[d, n])?, d, n);
     let (w_dec, b_dec) = (weights.take("W_dec", &[n, d])?, weights.take("b_dec", &[d])?);
     let b_enc = weights.take(if architecture == "gated" { "b_gate" } else { "b_enc" }, &[n])?;
-    let transcoder = config.value["architecture"].as_str().is_some_and(|said| said.ends_with("transcoder"));
+    let said = config.value["architecture"].as_str().unwrap_or_default();
+    let transcoder = said.ends_with("transcoder");
     if transcoder && config.size("d_out")? != d {
         return config
             .wrong(format!("d_out is {}, supported is {d}, the width of what is read", config.value["d_out"]));
     }
     let centred = !transcoder && config.value["apply_b_dec_to_input"] != Value::Bool(false);
-    let skip = if weights.has("W_skip") { Some(weights.take("W_skip", &[d, d])?) } else { None };
+    let skip = if said.ends_with("skip_transcoder") { Some(weights.take("W_skip", &[d, d])?) } else { None };
     let mut plain = Plain { dims: [n, d], w_enc, w_dec, b_enc, b_dec, centred, gate, own: None, skip, rows };
     match architecture {
         "jumprelu" => plain.own = Some(PlainOwn::Thresholds(super::thresholds(&mut weights, n)?)),
