@@ -98,22 +98,22 @@ impl Base {
         };
         let l1 = |weight, by_length| self.sparsity(weight, Cost::Power(1.0), by_length);
         let free = |variant| Config { variant, decoder: Decoder::Free, centred: false, ..plain.clone() };
-        add("relu", [5.0, 2.0], &|w| Config { variant: Variant::ReLU(l1(w, false)), ..plain.clone() });
-        add("relu-lengths", [5.0, 2.0], &|w| free(Variant::ReLU(l1(w, true))));
-        add("p-anneal", [5.0, 2.0], &|w| {
+        add("relu", [3.6, 2.5], &|w| Config { variant: Variant::ReLU(l1(w, false)), ..plain.clone() });
+        add("relu-lengths", [5.0, 2.5], &|w| free(Variant::ReLU(l1(w, true))));
+        add("p-anneal", [2.5, 1.7], &|w| {
             let anneal = Some(Anneal { to: 0.5, from_step: self.steps / 2, turns: 10 });
             Config { variant: Variant::ReLU(Sparsity { anneal, ..l1(w, false) }), ..plain.clone() }
         });
-        add("gated", [5.0, 2.0], &|w| Config {
+        add("gated", [7.5, 4.0], &|w| Config {
             variant: Variant::Gated(Gated { sparsity: l1(w, false), detached: true }),
             ..plain.clone()
         });
         let jump = |sparsity| Variant::JumpReLU(Jump { sparsity, width: 0.5, start: 0.5, log: true });
-        add("jumprelu", [3.0, 1.0], &|w| Config {
+        add("jumprelu", [12.0, 4.0], &|w| Config {
             variant: jump(self.sparsity(w, Cost::Count, false)),
             ..plain.clone()
         });
-        add("jumprelu-tanh", [3.0, 1.0], &|w| {
+        add("jumprelu-tanh", [8.0, 3.0], &|w| {
             let nudge = Some(Nudge { weight: 3e-6, after: (self.batch * self.steps / 3).max(self.batch) as u32 });
             Config { nudge, ..free(jump(self.sparsity(w, Cost::Tanh(4.0), true))) }
         });

@@ -1,0 +1,165 @@
+//! The program `latens`, as a shell calls it, on a real language model.
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{fs, str};
+
+fn latens(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_latens")).args(arguments).output().unwrap()
+}
+
+fn fine(arguments: &[&str]) -> String {
+    let done = latens(arguments);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{arguments:?}: {said}");
+    String::from_utf8(done.stdout).unwrap()
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let done = latens(arguments);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(!done.status.success() && !said.contains("panicked"), "{arguments:?}: {said}");
+    said
+}
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("latens-program-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const SMALL: [&str; 12] =
+    ["--context", "32", "--tokens", "300", "--batch", "64", "--latents", "96", "--device", "cpu", "--room", "600"];
+
+fn train(folder: &Folder, out: &str, more: &[&str]) -> String {
+    let out = folder.path(out);
+    fine(&[&["sae", "train", "--out", &out][..], &SMALL, more].concat())
+}
+
+fn bytes(folder: &Folder, out: &str, run: &str) -> Vec<u8> {
+    fs::read(Path::new(&folder.path(out)).join(run).join("sae/sae_weights.safetensors")).unwrap()
+}
+
+/// Two layers and two seeds on one run of the model: from the disk and on the fly the same bytes, and each is what a run alone gives.
+#[test]
+fn many_are_trained_on_one_run() {
+    if latens::assets::SMOLLM2.for_test().is_none() || latens::assets::SPEECHES.for_test().is_none() {
+        return;
+    }
+    let folder = Folder::new("train");
+    let config = folder.path("gated.json");
+    fs::write(&config, r#"{"variant": {"gated": {"sparsity": {"weight": 1, "cost": {"power": 1}}}}, "bias": -1}"#)
+        .unwrap();
+    let kept = folder.path("kept");
+    let many = ["--steps", "6", "--layer", "0,2", "--seeds", "0,1", "--config", &config];
+    let said = train(&folder, "many", &[&many[..], &["--activations", &kept]].concat());
+    assert_eq!(said.lines().count(), 4, "{said}");
+    train(&folder, "again", &[&many[..], &["--activations", &kept]].concat());
+    train(&folder, "fly", &many);
+    for layer in [0, 2] {
+        let runs: Vec<_> = (0..2).map(|seed| format!("blocks.{layer}.hook_resid_post-gated-{seed}")).collect();
+        for run in &runs {
+            let whole = bytes(&folder, "many", run);
+            assert!(whole == bytes(&folder, "again", run) && whole == bytes(&folder, "fly", run), "{run}");
+        }
+        assert!(bytes(&folder, "many", &runs[0]) != bytes(&folder, "many", &runs[1]));
+    }
+    train(&folder, "one", &["--steps", "6", "--layer", "2", "--config", &config, "--seeds", "0"]);
+    let run = "blocks.2.hook_resid_post-gated-0";
+    assert!(bytes(&folder, "one", run) == bytes(&folder, "many", run));
+
+    let sae = Path::new(&folder.path("many")).join(run).join("sae");
+    let (sae, figures) = (sae.to_str().unwrap().to_owned(), folder.path("eval.json"));
+    let judged = ["--layer", "2", "--context", "32", "--contexts", "4", "--spliced", "2", "--device", "cpu"];
+    fine(&[&["sae", "eval", &sae, "--json", &figures][..], &judged].concat());
+    let figures: Value = serde_json::from_str(&fs::read_to_string(figures).unwrap()).unwrap();
+    let number = |name: &str| figures[name].as_f64().unwrap();
+    assert!(number("fvu") > 0.0 && number("l0") > 0.0 && number("ce_zero") > number("ce_clean"), "{figures}");
+    let shown = fine(&["sae", "show", &sae]);
+    assert!(shown.contains("latents    96") && shown.contains("a gate"), "{shown}");
+    let shown = fine(&["sae", "show", &sae, "--latent", "3", "--tokens", "4", "--device", "cpu"]);
+    assert_eq!(shown.lines().count(), 10, "{shown}");
+    let page = folder.path("page.html");
+    fine(&[&["sae", "report", &sae, "--out", &page, "--latents", "4"][..], &judged].concat());
+    assert!(fs::read_to_string(page).unwrap().contains("</html>"));
+}
+
+#[test]
+fn checkpoints_are_converted_and_runs_resumed() {
+    if latens::assets::SMOLLM2.for_test().is_none() || latens::assets::SPEECHES.for_test().is_none() {
+        return;
+    }
+    let folder = Folder::new("convert");
+    train(&folder, "whole", &["--steps", "6", "--layer", "0", "--k", "4"]);
+    let run = "blocks.0.hook_resid_post-topk-0";
+    // A run of fewer steps is another run; the same from its state ends at once, and alike.
+    let again = fine(
+        &[
+            &["sae", "train", "--resume", "--out", &folder.path("whole")][..],
+            &SMALL,
+            &["--steps", "6", "--layer", "0", "--k", "4"],
+        ]
+        .concat(),
+    );
+    assert!(again.contains(run), "{again}");
+    let said = refused(
+        &[
+            &["sae", "train", "--resume", "--out", &folder.path("whole")][..],
+            &SMALL,
+            &["--steps", "7", "--layer", "0", "--k", "4"],
+        ]
+        .concat(),
+    );
+    assert!(said.contains("other settings"), "{said}");
+    let from = format!("{}/{run}/sae", folder.path("whole"));
+    let [sparse, back] = ["sparsify", "back"].map(|name| folder.path(name));
+    fine(&["sae", "convert", &from, &sparse, "--format", "sparsify"]);
+    fine(&["sae", "convert", &sparse, &back]);
+    let weights = |folder: &str| {
+        let file =
+            latens::io::safetensors::Safetensors::open(&Path::new(folder).join("sae_weights.safetensors")).unwrap();
+        file.read("W_dec", &[96, 576]).unwrap()
+    };
+    assert!(weights(&back) == weights(&from));
+}
+
+#[test]
+fn wrong_calls_say_what_is_wrong() {
+    let folder = Folder::new("wrong");
+    let nowhere = folder.path("nowhere");
+    assert!(refused(&["sae", "show", &nowhere]).contains("nowhere"));
+    assert!(refused(&["sae", "convert", &nowhere, &folder.path("to")]).contains("nowhere"));
+    assert!(refused(&["sae", "train", "--variant", "other"]).contains("possible values"));
+    if latens::assets::SMOLLM2.for_test().is_none() || latens::assets::SPEECHES.for_test().is_none() {
+        return;
+    }
+    let out = folder.path("out");
+    let with = |more: &[&str]| refused(&[&["sae", "train", "--out", &out, "--device", "cpu"][..], more].concat());
+    assert!(with(&["--k", "5000"]).contains("5000 is more than the 4608 latents"));
+    assert!(with(&["--tokens", "0"]).contains("nothing to train"));
+    assert!(with(&["--layer", "30", "--tokens", "300", "--batch", "64"]).contains("30 was asked for"));
+    assert!(with(&["--weight", "3"]).contains("topk has no penalty"));
+    assert!(with(&["--rate", "nan"]).contains("rate"));
+    let config = folder.path("bad.json");
+    fs::write(&config, r#"{"variant": "topk", "prefixes": [64, 32, 4608]}"#).unwrap();
+    let said = with(&["--config", &config]);
+    assert!(said.contains("bad.json") && said.contains("prefixes"), "{said}");
+    let claim = latens::io::Claim::of(Path::new(&out)).unwrap();
+    let said = with(&["--tokens", "300", "--batch", "64"]);
+    assert!(said.contains("another run writes"), "{said}");
+    drop(claim);
+}
