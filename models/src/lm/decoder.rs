@@ -190,14 +190,41 @@ impl<T: Float> Decoder<T> {
         ids: &Tensor<u32, 2>,
         hooks: &mut Hooks<'_, T>,
     ) -> Result<Tensor<T::Acc, 2>> {
+        let x = self.residual_from("losses_from", layer, x, ids, hooks)?;
+        surprise(ids, self.normed(&x)?, self.unembedding())
+    }
+
+    /// [`Decoder::logits`] where the residual after `layer` is `x`, as [`Decoder::losses_from`].
+    ///
+    /// # Errors
+    /// As [`Decoder::losses_from`].
+    pub fn logits_from(
+        &self,
+        layer: usize,
+        x: Tensor<T, 2>,
+        ids: &Tensor<u32, 2>,
+        hooks: &mut Hooks<'_, T>,
+    ) -> Result<Tensor<T, 2>> {
+        let x = self.residual_from("logits_from", layer, x, ids, hooks)?;
+        self.unembed(&x)
+    }
+
+    /// The residual after all layers, where it is `x` after `layer`.
+    fn residual_from(
+        &self,
+        op: &'static str,
+        layer: usize,
+        x: Tensor<T, 2>,
+        ids: &Tensor<u32, 2>,
+        hooks: &mut Hooks<'_, T>,
+    ) -> Result<Tensor<T, 2>> {
         Site::residual(layer).check(self.config.layers, Point::HALVES)?;
         let want = [ids.dims().iter().product(), self.config.dim];
         if let Some((want, got)) = want.into_iter().zip(x.dims()).find(|(want, got)| want != got) {
-            return Err(Fault::Size { op: "losses_from", arg: "x", want, got }.into());
+            return Err(Fault::Size { op, arg: "x", want, got }.into());
         }
         let until = Site::residual(self.config.layers - 1);
-        let x = Pass::with(self, ids.dims(), x, None)?.run(layer + 1, until, hooks)?;
-        surprise(ids, self.normed(&x)?, self.unembedding())
+        Pass::with(self, ids.dims(), x, None)?.run(layer + 1, until, hooks)
     }
 }
 

@@ -149,7 +149,8 @@ fn spliced_losses<const N: usize>(
     Ok(sums.map(|sum| sum / count.max(1) as f64))
 }
 
-fn replace(x: &mut Tensor<f32, 2>, contexts: usize, splice: Splice<'_>) -> Result<()> {
+/// Put `splice` in the place of `x`, the activations of so many contexts, but for the first tokens of each.
+pub(super) fn replace(x: &mut Tensor<f32, 2>, contexts: usize, splice: Splice<'_>) -> Result<()> {
     let ([rows, d], device) = (x.dims(), x.device());
     let mut other = match splice {
         Splice::Clean => return Ok(()),

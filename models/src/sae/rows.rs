@@ -64,6 +64,12 @@ impl Scaled {
         self.rows.view()
     }
 
+    /// What undoing multiplies each row by.
+    #[cfg(feature = "lm")]
+    pub fn factors(&self) -> impl Iterator<Item = f32> + '_ {
+        self.undo.iter().map(|&(_, back)| back)
+    }
+
     /// The same of what stands for these rows.
     pub fn undo(&self, recon: &Tensor<f32, 2>) -> Result<Tensor<f32, 2>> {
         let (dims @ [_, d], device): (_, Device) = (recon.dims(), recon.device());
