@@ -47,6 +47,9 @@ impl Probe {
         }
         let share = |of: usize| if fit.balanced { 0.5 / of as f64 } else { 1.0 / rows };
         let (mean, deviation) = x.moments();
+        if let Some(column) = deviation.iter().position(|deviation| !deviation.is_finite()) {
+            return Err(Error::setting("x", format!("column {column} holds numbers that are not finite")));
+        }
         // Below a billionth of the mean it is rounding: the column is the same everywhere.
         let scale =
             |(mean, deviation): (&f64, &f64)| if *deviation > 1e-9 * mean.abs() { 1.0 / deviation } else { 0.0 };

@@ -249,7 +249,7 @@ mod tests {
         }
         let task = party(&all, &draw).unwrap();
         assert!(task.train.iter().chain(&task.test).all(|example| !example.text.ends_with("1850")));
-        let task = era(&all, 1900, &Draw { texts: [4, 1], ..draw }).unwrap();
+        let task = era(&all, 1900, &Draw { texts: [3, 1], ..draw }).unwrap();
         assert!(task.train.iter().all(|example| (example.text[10..] < *"1900") == (example.class == 0)));
     }
 
