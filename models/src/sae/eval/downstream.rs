@@ -83,7 +83,7 @@ fn divergences<const N: usize>(
         let ids = model.ids(context.to_vec(), 1)?;
         let shared = match site.point {
             Point::Residual => Some(model.activations(&ids, site, &mut Hooks::new())?),
-            Point::Attention | Point::Mlp | Point::Mixer => None,
+            Point::Attention | Point::MlpInput | Point::Mlp | Point::Mixer => None,
         };
         let logits = |splice| -> Result<Vec<f32>> {
             let Some(x) = &shared else {
