@@ -224,7 +224,7 @@ fn orders_of_pictures() {
     assert_eq!(Order::Forward.table(2, 2, Some(5)), Err(range));
     let value = Error::Value { op: "scan_order", arg: "side", want: "a divisor of both sides of the picture" };
     assert_eq!(cluster.table(3, 2, None), Err(value));
-    assert_eq!(Order::Cluster { side: usize::MAX }.table(0, 0, None).unwrap(), []);
+    assert_eq!(Order::Cluster { side: usize::MAX }.table(0, 0, None).unwrap(), Vec::<u32>::new());
 }
 
 /// On the host a bad table is an error, and nothing is written; on CUDA all outputs are NaN.

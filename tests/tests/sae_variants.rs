@@ -2,87 +2,12 @@
 //! and wrong input leaves it as it was.
 use latens::io::Error;
 use latens::sae::{
-    Anneal, Config, Cost, Decoder, Falling, Format, Gated, Jump, Multi, Nudge, Origin, Revive, Sae, Sparsity, Trainer,
-    Transcode, Variant,
+    Anneal, Config, Cost, Falling, Format, Jump, Multi, Nudge, Origin, Sae, Sparsity, Trainer, Transcode, Variant,
 };
-use latens::{Device, Philox, Tensor};
+use latens::{Device, Tensor};
+use latens_tests::kinds::{D, N, all, base, cost, rows, transcoder};
 use std::fs;
 use std::path::PathBuf;
-
-const D: usize = 16;
-const ROWS: usize = 128;
-const N: usize = 48;
-
-/// Rows that are sums of three of 24 directions, around a centre; and others that are a turned copy of them.
-fn rows(seed: u64) -> (Vec<f32>, Vec<f32>) {
-    let mut draw = Philox::new(11);
-    let mut number = || draw.uniform() * 2.0 - 1.0;
-    let directions: Vec<f32> = (0..24 * D).map(|_| number()).collect();
-    let center: Vec<f32> = (0..D).map(|_| number()).collect();
-    let mut draw = Philox::new(seed);
-    let mut all = Vec::new();
-    for _ in 0..ROWS {
-        let mut row = center.clone();
-        for _ in 0..3 {
-            let (which, size) = (draw.below(24) as usize, 1.0 + draw.uniform());
-            row.iter_mut().zip(&directions[which * D..]).for_each(|(x, w)| *x += size * w);
-        }
-        all.extend(row);
-    }
-    let turned = all.chunks(D).flat_map(|row| row.iter().rev().map(|x| 2.0 * x)).collect();
-    (all, turned)
-}
-
-fn base(variant: Variant) -> Config {
-    let revive = Some(Revive { weight: 1.0 / 32.0, k: 8, after: 1024 });
-    Config { variant, batch: ROWS, rate: 1e-2, revive, seed: 3, ..Config::new(D, N, 4, 300) }
-}
-
-fn cost(weight: f32, cost: Cost) -> Sparsity {
-    Sparsity { weight, cost, warm: 50, by_length: false, anneal: None }
-}
-
-/// Every kind with its most active latents per row and FVU after 300 steps.
-fn all() -> Vec<(&'static str, Config, f32, f32)> {
-    let l1 = Cost::Power(1.0);
-    let jump = |sparsity| Variant::JumpReLU(Jump { sparsity, width: 0.5, start: 0.3, log: true });
-    let lengths = Sparsity { by_length: true, ..cost(0.5, l1) };
-    let free = |variant| Config { decoder: Decoder::Free, centred: false, ..base(variant) };
-    let prefixes = vec![6, 12, 24, N];
-    let anneal = Some(Anneal { to: 0.5, from_step: 150, turns: 5 });
-    let nudge = Some(Nudge { weight: 1e-3, after: 1024 });
-    vec![
-        ("topk", base(Variant::TopK), 4.0, 0.1),
-        ("topk falling", Config { falling: Some(Falling { from: 12, steps: 200 }), ..base(Variant::TopK) }, 4.0, 0.15),
-        ("topk not centred", Config { centred: false, ..base(Variant::TopK) }, 4.0, 0.15),
-        ("topk multi", Config { multi: Some(Multi { times: 4, weight: 0.125 }), ..base(Variant::TopK) }, 4.0, 0.1),
-        ("batchtopk", Config { part: 0.5, ..base(Variant::BatchTopK) }, 4.5, 0.1),
-        ("groupmax", base(Variant::GroupMax), 4.0, 0.25),
-        ("matryoshka", Config { prefixes: prefixes.clone(), ..base(Variant::BatchTopK) }, 4.0, 0.2),
-        ("relu", base(Variant::ReLU(cost(0.5, l1))), 16.0, 0.1),
-        ("relu by lengths", free(Variant::ReLU(lengths)), 16.0, 0.1),
-        ("relu, power", base(Variant::ReLU(Sparsity { anneal, ..cost(0.5, l1) })), 16.0, 0.1),
-        ("relu matryoshka", Config { prefixes, ..base(Variant::ReLU(cost(0.5, l1))) }, 24.0, 0.3),
-        ("gated", base(Variant::Gated(Gated { sparsity: cost(0.5, l1), detached: true })), 16.0, 0.1),
-        ("gated, SAELens", base(Variant::Gated(Gated { sparsity: lengths, detached: false })), 16.0, 0.1),
-        ("jumprelu", base(jump(cost(0.5, Cost::Count))), 16.0, 0.2),
-        ("jumprelu, target", base(jump(cost(1.0, Cost::Target(5.0)))), 12.0, 0.1),
-        (
-            "jumprelu, tanh",
-            Config { nudge, ..free(jump(Sparsity { by_length: true, ..cost(0.5, Cost::Tanh(4.0)) })) },
-            24.0,
-            0.2,
-        ),
-        ("crosscoder", Config { sides: 2, ..free(Variant::ReLU(lengths)) }, 16.0, 0.1),
-        ("transcoder", transcoder(false), 4.0, 0.25),
-        ("skip transcoder", transcoder(true), 4.0, 0.1),
-    ]
-}
-
-fn transcoder(skip: bool) -> Config {
-    let transcode = Some(Transcode { skip });
-    Config { transcode, centred: false, decoder: Decoder::Free, ..base(Variant::TopK) }
-}
 
 fn begin(config: &Config) -> Trainer {
     let (x, y) = rows(12);
