@@ -87,8 +87,12 @@ fn many_are_trained_on_one_run() {
     let judged = ["--layer", "2", "--context", "32", "--contexts", "4", "--spliced", "2", "--device", "cpu"];
     fine(&[&["sae", "eval", &sae, "--json", &figures][..], &judged].concat());
     let figures: Value = serde_json::from_str(&fs::read_to_string(figures).unwrap()).unwrap();
-    let number = |name: &str| figures[name].as_f64().unwrap();
-    assert!(number("fvu") > 0.0 && number("l0") > 0.0 && number("ce_zero") > number("ce_clean"), "{figures}");
+    let number = |part: &Value, name: &str| part[name].as_f64().unwrap();
+    let harm = &figures["downstream"];
+    assert!(number(&figures, "fvu") > 0.0 && number(&figures, "l0") > 0.0, "{figures}");
+    assert!(number(harm, "ce_zero") > number(harm, "ce_clean"), "{figures}");
+    let twice = fine(&["sae", "agree", &sae, &sae]);
+    assert!(serde_json::from_str::<Value>(&twice).unwrap()["share"][0] == 1.0, "{twice}");
     let shown = fine(&["sae", "show", &sae]);
     assert!(shown.contains("latents    96") && shown.contains("a gate"), "{shown}");
     let shown = fine(&["sae", "show", &sae, "--latent", "3", "--tokens", "4", "--device", "cpu"]);

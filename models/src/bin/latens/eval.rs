@@ -1,11 +1,13 @@
 use crate::common::{Done, Opened, Point, Reading, name, progress};
 use clap::Args;
-use latens::io;
+use latens::sae::eval::{
+    Agreement, Core, Downstream, Draw, Sources, Spelling, Task, binary, first_letters, nearest_within, probe_task,
+};
 use latens::sae::report::Report;
-use latens::sae::{Contexts, Corpus, Losses, Pca, Quality, Sae, features, on_host, quality};
-use latens::{Tensor, View};
-use serde_json::{Value, json};
-use std::path::PathBuf;
+use latens::sae::{Contexts, Losses, Pca, Sae, features, on_host, quality};
+use latens::{Device, Tensor, View, io};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub struct Options {
@@ -37,38 +39,27 @@ struct Judged {
     spliced: usize,
 }
 
-/// What was found.
-struct Found {
-    sae: Sae,
-    opened: Opened,
-    corpus: Corpus,
-    rows: Tensor<f32, 2>,
-    quality: Quality,
-    losses: Losses,
-}
-
 impl Judged {
-    fn find(&self) -> Done<Found> {
+    /// The model, the autoencoder, text held out, and its activations.
+    fn open(&self) -> Done<(Opened, Sae, Contexts, Tensor<f32, 2>)> {
         let opened = self.reading.open()?;
         let sae = Sae::load(&self.checkpoint, &opened.device)?;
         let (model, site) = (&opened.lm.model, self.point.at(self.layer));
         if sae.d() != model.config().dim {
             return Err(format!("the checkpoint is of width {}, the model of {}", sae.d(), model.config().dim).into());
         }
-        let corpus = self.reading.corpus(&opened, 0, self.contexts)?;
-        let mut rows = Tensor::zeros([corpus.held.rows(), sae.d()], &opened.device)?;
-        let bar = progress("activations", corpus.held.rows());
-        corpus.held.activations(model, site, 0, &mut rows, |rows| bar.inc(rows as u64))?;
+        let held = self.reading.corpus(&opened, 0, self.contexts)?.held;
+        let mut rows = Tensor::zeros([held.rows(), sae.d()], &opened.device)?;
+        let bar = progress("activations", held.rows());
+        held.activations(model, site, 0, &mut rows, |rows| bar.inc(rows as u64))?;
         bar.finish();
-        let quality = quality(&sae, rows.view())?;
-        let length = corpus.held.length;
-        let count = self.spliced.min(corpus.held.len()) * length;
-        let spliced = Contexts { ids: corpus.held.ids[..count].to_vec(), length };
-        let mean = mean(rows.view())?;
-        let bar = progress("predictions", 4 * count);
-        let losses = Losses::measure(model, site, &spliced, &sae, &mean, |tokens| bar.inc(tokens as u64))?;
-        bar.finish();
-        Ok(Found { sae, opened, corpus, rows, quality, losses })
+        Ok((opened, sae, held, rows))
+    }
+
+    /// The contexts whose next tokens are predicted.
+    fn spliced(&self, held: &Contexts) -> Contexts {
+        let count = self.spliced.min(held.len()) * held.length;
+        Contexts { ids: held.ids[..count].to_vec(), length: held.length }
     }
 }
 
@@ -82,30 +73,136 @@ fn mean(rows: View<'_, f32, 2>) -> io::Result<Vec<f32>> {
 }
 
 pub fn run(options: &Options) -> Done {
-    let found = options.judged.find()?;
-    let figures = found.figures();
-    println!("{figures:#}");
-    if let Some(path) = &options.json {
-        io::replace(path, format!("{figures:#}\n").as_bytes())?;
-    }
-    Ok(())
+    let judged = &options.judged;
+    let (opened, sae, held, rows) = judged.open()?;
+    let (model, site) = (&opened.lm.model, judged.point.at(judged.layer));
+    let mut core = Core::measure(&sae, rows.view(), |_| {})?;
+    let spliced = judged.spliced(&held);
+    let bar = progress("predictions", spliced.ids.len());
+    core.downstream = Some(Downstream::measure(model, site, &spliced, &sae, |tokens| bar.inc(tokens as u64))?);
+    bar.finish();
+    let near = nearest_within(&sae, |_| {})?;
+    let mut figures = serde_json::to_value(core)?;
+    figures["model"] = name(&opened.model).into();
+    figures["latents"] = sae.latents().into();
+    figures["nearest_decoder_cosine"] = near.mean().into();
+    figures["nearest_decoder_cosine_above_0.7"] = near.above(0.7).into();
+    tell(&figures, options.json.as_deref())
 }
 
-impl Found {
-    fn figures(&self) -> Value {
-        let (quality, losses) = (&self.quality, &self.losses);
-        let above = |least: f32| {
-            let count = quality.density.iter().filter(|&&density| density > least).count();
-            count as f64 / quality.density.len().max(1) as f64
-        };
-        json!({
-            "model": name(&self.opened.model), "rows": self.corpus.held.rows(), "latents": self.sae.latents(),
-            "fvu": quality.fvu, "l0": quality.l0, "cosine": quality.cosine, "dead_fraction": quality.dead,
-            "truncated": quality.truncated, "denser_than_1_percent": above(0.01), "denser_than_10_percent": above(0.1),
-            "ce_clean": losses.clean, "ce_sae": losses.sae, "ce_zero": losses.zero, "ce_mean": losses.mean,
-            "ce_recovered": losses.recovered(),
-        })
+/// Print figures, and write them to a file.
+fn tell(figures: &Value, json: Option<&Path>) -> Done {
+    println!("{figures:#}");
+    match json {
+        Some(path) => Ok(io::replace(path, format!("{figures:#}\n").as_bytes())?),
+        None => Ok(()),
     }
+}
+
+#[derive(Args)]
+pub struct Probe {
+    /// Checkpoint of any layout that can be read
+    checkpoint: PathBuf,
+    #[command(flatten)]
+    reading: Reading,
+    /// Layer whose activations it was trained on
+    #[arg(long, default_value_t = 15)]
+    layer: usize,
+    /// Where in the layer
+    #[arg(long, value_enum, default_value = "residual")]
+    point: Point,
+    /// Latents that a sparse probe sees
+    #[arg(long, value_delimiter = ',', default_value = "1,2,5")]
+    k: Vec<usize>,
+    /// Texts of a task to learn from, and to judge by
+    #[arg(long, value_delimiter = ',', default_value = "400,200")]
+    texts: Vec<usize>,
+    /// Only tasks whose names begin with one of these
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Write the figures to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// Sparse probing on real tasks: speeches, genres, mails.
+pub fn probe(options: &Probe) -> Done {
+    let &[train, test] = &options.texts[..] else { return Err("--texts: two numbers are wanted".into()) };
+    let opened = options.reading.open()?;
+    let sae = Sae::load(&options.checkpoint, &opened.device)?;
+    let draw = Draw { texts: [train / 2, test / 2], seed: options.reading.seed, ..Draw::default() };
+    let tasks = binary(&Sources::locate()?, &draw)?;
+    let asked =
+        |task: &&Task| options.only.is_empty() || options.only.iter().any(|only| task.name.starts_with(&**only));
+    let mut all = Vec::new();
+    for task in tasks.iter().filter(asked) {
+        let bar = progress("texts", task.len()).with_message(task.name.clone());
+        let (site, length) = (options.point.at(options.layer), options.reading.context);
+        let found = probe_task(&opened.lm, site, &sae, task, length, &options.k, |texts| bar.inc(texts as u64))?;
+        bar.finish();
+        all.push(found);
+    }
+    println!(
+        "{:<24}{:>8}{:>8}{:>9}  accuracy by latents (share of the full probe's gain)",
+        "task", "chance", "full", "latents"
+    );
+    for found in &all {
+        print!("{:<24}{:>8.3}{:>8.3}{:>9.3} ", found.task, found.chance, found.raw, found.latents);
+        for probe in &found.sparse {
+            let share = found.share(probe.k).map_or("-".into(), |share| format!("{share:.2}"));
+            print!(" {}: {:.3} ({share})", probe.k, probe.accuracy);
+        }
+        println!();
+    }
+    match &options.json {
+        Some(path) => Ok(io::replace(path, format!("{:#}\n", serde_json::to_value(&all)?).as_bytes())?),
+        None => Ok(()),
+    }
+}
+
+#[derive(Args)]
+pub struct Letters {
+    /// Checkpoint of any layout that can be read
+    checkpoint: PathBuf,
+    #[command(flatten)]
+    reading: Reading,
+    /// Layer whose activations it was trained on
+    #[arg(long, default_value_t = 15)]
+    layer: usize,
+    /// Where in the layer
+    #[arg(long, value_enum, default_value = "residual")]
+    point: Point,
+    /// Write the figures to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// Absorption of first letters.
+pub fn letters(options: &Letters) -> Done {
+    let opened = options.reading.open()?;
+    let sae = Sae::load(&options.checkpoint, &opened.device)?;
+    let spelling = Spelling { seed: options.reading.seed, ..Spelling::default() };
+    let bar = progress("words", spelling.words.iter().sum());
+    let site = options.point.at(options.layer);
+    let found = first_letters(&opened.lm, site, &sae, spelling, Default::default(), |words| bar.inc(words as u64))?;
+    bar.finish();
+    tell(&serde_json::to_value(&found)?, options.json.as_deref())
+}
+
+#[derive(Args)]
+pub struct Agree {
+    /// Two checkpoints
+    #[arg(num_args = 2)]
+    checkpoints: Vec<PathBuf>,
+    /// Write the figures to this file
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// Whether two autoencoders found the same directions.
+pub fn agree(options: &Agree) -> Done {
+    let load = |at: usize| Sae::load(&options.checkpoints[at], &Device::Host);
+    tell(&serde_json::to_value(Agreement::measure(&load(0)?, &load(1)?, |_| {})?)?, options.json.as_deref())
 }
 
 #[derive(Args)]
@@ -121,22 +218,28 @@ pub struct Page {
 }
 
 pub fn page(options: &Page) -> Done {
-    let found = options.judged.find()?;
-    let features = features(&found.opened.lm, &found.sae, &found.corpus.held, found.rows.view(), options.latents)?;
-    let k = (found.quality.l0.round() as usize).clamp(1, found.sae.d());
-    let host = on_host(found.rows.view())?;
+    let judged = &options.judged;
+    let (opened, sae, held, rows) = judged.open()?;
+    let quality = quality(&sae, rows.view())?;
+    let (site, spliced) = (judged.point.at(judged.layer), judged.spliced(&held));
+    let bar = progress("predictions", 4 * spliced.ids.len());
+    let told = |tokens: usize| bar.inc(tokens as u64);
+    let losses = Losses::measure(&opened.lm.model, site, &spliced, &sae, &mean(rows.view())?, told)?;
+    bar.finish();
+    let features = features(&opened.lm, &sae, &held, rows.view(), options.latents)?;
+    let (k, host) = ((quality.l0.round() as usize).clamp(1, sae.d()), on_host(rows.view())?);
     let page = Report {
         title: "A sparse autoencoder on a language model",
         settings: &[
-            ("checkpoint", options.judged.checkpoint.display().to_string()),
-            ("activations", format!("layer {} of {}", options.judged.layer, name(&found.opened.model))),
-            ("latents", found.sae.latents().to_string()),
-            ("tokens looked at", found.corpus.held.rows().to_string()),
+            ("checkpoint", judged.checkpoint.display().to_string()),
+            ("activations", format!("layer {} of {}", judged.layer, name(&opened.model))),
+            ("latents", sae.latents().to_string()),
+            ("tokens looked at", held.rows().to_string()),
         ],
         progress: &[],
-        quality: &found.quality,
-        fvu_pca: Pca::fit(&host, found.sae.d(), k)?.fvu(&host),
-        losses: &found.losses,
+        quality: &quality,
+        fvu_pca: Pca::fit(&host, sae.d(), k)?.fvu(&host),
+        losses: &losses,
         features: &features,
         steered: None,
     };

@@ -27,6 +27,12 @@ enum Sae {
     Train(train::Options),
     /// Judge a checkpoint on text
     Eval(eval::Options),
+    /// Sparse probing on real tasks: party and era of speeches, genres, spam
+    Probe(eval::Probe),
+    /// Whether latents of words absorb those of their first letters
+    Letters(eval::Letters),
+    /// Whether two checkpoints have the same directions
+    Agree(eval::Agree),
     /// Write a checkpoint in another layout
     Convert(convert::Options),
     /// Write a page to look at a checkpoint's latents
@@ -41,6 +47,9 @@ fn main() {
     let done = match sae {
         Sae::Train(options) => train::run(&options),
         Sae::Eval(options) => eval::run(&options),
+        Sae::Probe(options) => eval::probe(&options),
+        Sae::Letters(options) => eval::letters(&options),
+        Sae::Agree(options) => eval::agree(&options),
         Sae::Convert(options) => convert::run(&options),
         Sae::Report(options) => eval::page(&options),
         Sae::Show(options) => show::run(&options),
