@@ -41,7 +41,8 @@ impl Course {
     }
 }
 
-/// Nothing in a recorded step allocates or waits, or it would be an error. One variant has its gradients clipped.
+/// Nothing in a recorded step allocates or waits, or it would be an error. One variant has its gradients clipped; where time is short
+/// it is the only one.
 #[test]
 fn replayed_steps_are_the_same_bits() {
     let steps: usize = if small() { 18 } else { 40 };
@@ -49,8 +50,9 @@ fn replayed_steps_are_the_same_bits() {
     if gpus.peek().is_none() {
         return skipped("no GPU to record on");
     }
-    for (device, variant) in gpus.flat_map(|gpu| [(gpu.clone(), Variant::TopK), (gpu, Variant::BatchTopK)]) {
-        let clip = (variant == Variant::TopK).then_some(0.1);
+    let variants: &[Variant] = if small() { &[Variant::BatchTopK] } else { &[Variant::BatchTopK, Variant::TopK] };
+    for (device, &variant) in gpus.flat_map(|gpu| variants.iter().map(move |variant| (gpu.clone(), variant))) {
+        let clip = (variant == Variant::BatchTopK).then_some(0.1);
         let [mut replayed, mut called] = [(); 2].map(|()| Course::new(config(variant, clip), &device));
         called.trainer.call_by_call();
         let (mut replays, mut died) = (0, false);

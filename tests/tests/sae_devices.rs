@@ -25,7 +25,7 @@ fn trained(config: &Config, device: &Device) -> Vec<f32> {
 #[test]
 fn kinds_are_trained_alike() {
     let elsewhere: Vec<Device> = devices().into_iter().filter(|device| !device.is_host()).collect();
-    for (name, config, ..) in all() {
+    for (name, config, ..) in all().into_iter().step_by(if small() { 3 } else { 1 }) {
         let config = Config { steps: if small() { 1 } else { 3 }, rate: 1e-3, ..config };
         for device in &elsewhere {
             let apart = trained(&config, device)
