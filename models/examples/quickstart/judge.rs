@@ -3,15 +3,15 @@ use super::{CONTEXT, Options, progress, rows};
 use latens::Tensor;
 use latens::lm::{LanguageModel, Site};
 use latens::sae::{
-    Buffer, Contexts, Corpus, Feature, Losses, Pca, Progress, Quality, Sae, Steered, features, on_host, quality,
-    report::Report, steer,
+    Browse, Browser, Buffer, Contexts, Corpus, Feature, Losses, Pca, Progress, Quality, Sae, Steered, browser,
+    features, on_host, quality, report::Report, steer,
 };
 use serde_json::Value;
 use std::{error::Error, path::Path, time::Instant};
 
 /// Contexts to judge the language model by.
 const SPLICED: usize = 24;
-/// Activations that latents are looked at on, and latents that are looked at.
+/// Activations that latents are looked at on, and latents that are looked at without a script.
 const LOOKED_AT: usize = 50_000;
 const LATENTS: usize = 50;
 /// What is continued, steered and not.
@@ -35,8 +35,9 @@ pub struct Judged {
     losses: Losses,
 }
 
-/// Latents, and the sharpest of them steered with.
+/// All latents to browse, some to read, and the sharpest of these steered with.
 pub struct LookedAt {
+    browser: Browser,
     features: Vec<Feature>,
     steered: Option<Steered>,
 }
@@ -60,9 +61,12 @@ impl Run<'_> {
 
     pub fn look(&self, sae: &Sae, buffer: &Buffer) -> Result<LookedAt, Box<dyn Error>> {
         let contexts = self.corpus.train.from_row(buffer.range().start);
-        let features = features(self.lm, sae, &contexts, rows(buffer, LOOKED_AT)?, LATENTS)?;
+        let looked_at = rows(buffer, LOOKED_AT)?;
+        let browse = Browse { seed: self.options.seed, ..Browse::default() };
+        let browser = browser(self.lm, sae, &contexts, looked_at, &browse)?;
+        let features = features(self.lm, sae, &contexts, looked_at, LATENTS)?;
         let steered = sharpest(&features).map(|f| steer(self.lm, sae, self.site, f.latent, f.strongest, PROMPT));
-        Ok(LookedAt { steered: steered.transpose()?, features })
+        Ok(LookedAt { steered: steered.transpose()?, features, browser })
     }
 
     pub fn page(&self, course: &[Progress], judged: &Judged, looked_at: &LookedAt) -> String {
@@ -84,6 +88,7 @@ impl Run<'_> {
             fvu_pca: judged.fvu_pca,
             losses: &judged.losses,
             features: &looked_at.features,
+            browser: Some(&looked_at.browser),
             steered: looked_at.steered.as_ref(),
         }
         .html()

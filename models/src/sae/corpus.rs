@@ -128,7 +128,8 @@ impl Contexts {
         self.len() * self.width()
     }
 
-    fn width(&self) -> usize {
+    /// Those of one context.
+    pub(super) fn width(&self) -> usize {
         self.length.saturating_sub(Self::SKIPPED)
     }
 

@@ -1,4 +1,5 @@
 //! What latents stand for: where they fire, and which words their directions promote.
+use super::browser::{Excerpt, Firing, Firings, Lens};
 use super::{Contexts, Sae};
 use crate::io::Result;
 use crate::lm::{Hooks, LanguageModel, Sampling, Site};
@@ -30,14 +31,6 @@ pub struct Token {
     pub value: f32,
 }
 
-/// One firing.
-#[derive(Clone, Copy)]
-struct Firing {
-    latent: u32,
-    row: u32,
-    value: f32,
-}
-
 /// Look at `count` latents of `sae` over `rows`, the activations of `contexts` from the first on: from rare to frequent
 /// in even steps, among those that fire on at least ten rows.
 ///
@@ -51,9 +44,14 @@ pub fn features(
     count: usize,
 ) -> Result<Vec<Feature>> {
     const LEAST: usize = 10;
+    const WORDS: usize = 8;
     let total = rows.dims()[0];
-    let mut firings = firings(sae, rows, total)?;
-    firings.sort_unstable_by_key(|f| (f.latent, f.row));
+    let mut firings: Vec<Firing> = Vec::new();
+    Firings { sae, rows, together: 1 }.each(|batch| {
+        firings.extend(batch);
+        Ok(())
+    })?;
+    firings.sort_by_key(|f| (f.latent, f.row));
     let mut groups: Vec<&[Firing]> =
         firings.chunk_by(|a, b| a.latent == b.latent).filter(|g| g.len() >= LEAST).collect();
     groups.sort_by_key(|group| group.len());
@@ -62,26 +60,20 @@ pub fn features(
     let logits = logits(lm, sae, &chosen)?;
     let vocabulary = lm.model.config().vocabulary;
     let features = chosen.iter().zip(logits.chunks(vocabulary.max(1))).map(|(group, logits)| {
-        let (words, sharpness) = words(lm, logits);
+        let lens = Lens::of(logits, lm.tokenizer.len(), WORDS);
+        let words = lens.promoted.iter().map(|word| lm.tokenizer.text(word.token)).collect();
         let strongest = group.iter().map(|f| f.value).fold(0.0, f32::max);
         let (latent, density) = (group[0].latent as usize, group.len() as f32 / total as f32);
-        Feature { latent, density, strongest, words, sharpness, snippets: snippets(lm, contexts, group) }
+        Feature {
+            latent,
+            density,
+            strongest,
+            words,
+            sharpness: lens.sharpness,
+            snippets: snippets(lm, contexts, group),
+        }
     });
     Ok(features.collect())
-}
-
-fn firings(sae: &Sae, rows: View<'_, f32, 2>, total: usize) -> Result<Vec<Firing>> {
-    const ROWS: usize = 2048;
-    let (mut all, bias) = (Vec::new(), sae.bias()?);
-    for start in (0..total).step_by(ROWS) {
-        let end = total.min(start + ROWS);
-        let code = sae.encode_with(rows.narrow(0, start, end)?, &bias)?;
-        let (values, latents) = (code.values.to_vec()?, code.latents.to_vec()?);
-        let width = values.len() / (end - start);
-        let slots = values.into_iter().zip(latents).enumerate().filter(|(_, (value, _))| *value > 0.0);
-        all.extend(slots.map(|(at, (value, latent))| Firing { latent, row: (start + at / width) as u32, value }));
-    }
-    Ok(all)
 }
 
 /// The logits of the directions of these latents.
@@ -92,40 +84,22 @@ fn logits(lm: &LanguageModel, sae: &Sae, chosen: &[&[Firing]]) -> Result<Vec<f32
     Ok(lm.model.unembed(&directions)?.to_vec()?)
 }
 
-fn words(lm: &LanguageModel, logits: &[f32]) -> (Vec<String>, f32) {
-    const WORDS: usize = 8;
-    let mut order: Vec<usize> = (0..logits.len().min(lm.tokenizer.len())).collect();
-    order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-    let count = logits.len() as f64;
-    let mean = logits.iter().map(|&l| f64::from(l)).sum::<f64>() / count;
-    let spread = (logits.iter().map(|&l| (f64::from(l) - mean).powi(2)).sum::<f64>() / count).sqrt();
-    let sharpness = order.first().map_or(0.0, |&best| (f64::from(logits[best]) - mean) / spread);
-    (order.into_iter().take(WORDS).map(|id| lm.tokenizer.text(id as u32)).collect(), sharpness as f32)
-}
-
-/// The five contexts in which it fires most strongly: twelve tokens before and eight after.
+/// The five contexts in which it fires most strongly, [around](Excerpt::AROUND) those tokens.
 fn snippets(lm: &LanguageModel, contexts: &Contexts, group: &[Firing]) -> Vec<Vec<Token>> {
     const SNIPPETS: usize = 5;
-    const BEFORE: usize = 12;
-    const AFTER: usize = 8;
     let mut order: Vec<&Firing> = group.iter().collect();
     order.sort_by(|a, b| b.value.total_cmp(&a.value).then(a.row.cmp(&b.row)));
     let mut seen = Vec::new();
     let mut all = Vec::new();
     for firing in order {
-        let (context, at) = contexts.token(firing.row as usize);
+        let (context, _) = contexts.token(firing.row as usize);
         if seen.contains(&context) || all.len() == SNIPPETS {
             continue;
         }
         seen.push(context);
-        let token = |place: usize| {
-            let row = (place + firing.row as usize).checked_sub(at); // rows of a context follow one another
-            let value =
-                |row: usize| group.binary_search_by_key(&(row as u32), |f| f.row).map_or(0.0, |i| group[i].value);
-            let text = lm.tokenizer.text(contexts.ids[context * contexts.length + place]);
-            Token { text, value: if place < Contexts::SKIPPED { 0.0 } else { row.map_or(0.0, value) } }
-        };
-        all.push((at.saturating_sub(BEFORE)..contexts.length.min(at + AFTER)).map(token).collect());
+        let Excerpt { tokens, values, .. } = Excerpt::new(contexts, firing.row, group);
+        let tokens = tokens.into_iter().zip(values);
+        all.push(tokens.map(|(id, value)| Token { text: lm.tokenizer.text(id), value }).collect());
     }
     all
 }

@@ -1,5 +1,10 @@
 //! A training run as one page of HTML that needs nothing but itself.
+mod data;
+mod figures;
+
+use super::browser::Browser;
 use super::{Feature, Losses, Progress, Quality, Steered};
+use figures::{densities, line};
 use std::fmt::Write;
 
 /// All that the page shows.
@@ -16,27 +21,25 @@ pub struct Report<'a> {
     pub fvu_pca: f64,
     /// Of the language model, spliced.
     pub losses: &'a Losses,
-    /// Latents to look at.
+    /// Latents to look at without a script.
     pub features: &'a [Feature],
+    /// Many latents to browse; they take about 1 KB each.
+    pub browser: Option<&'a Browser>,
     /// One of them held up.
     pub steered: Option<&'a Steered>,
 }
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem;border-bottom:1px solid #ddd}\
-table{border-collapse:collapse}td,th{padding:.15rem .9rem .15rem 0;text-align:left}td.n{text-align:right;font-variant-numeric:tabular-nums}\
-.row{display:flex;flex-wrap:wrap;gap:1.5rem}figure{margin:0}figcaption{font-size:.85rem;color:#555}\
-.latent{margin:1rem 0;padding:.5rem .8rem;border-left:3px solid #e0a030;background:#fbfaf7}\
-.words span{background:#e7eef7;border-radius:3px;padding:0 .35em;margin-right:.35em;white-space:pre}\
-.text{font-family:ui-monospace,monospace;font-size:.82rem;white-space:pre-wrap;margin:.3rem 0;overflow-wrap:anywhere}\
-small{color:#666}";
+const STYLE: &str = include_str!("report/page.css");
+const BROWSER: &str = include_str!("report/browser.html");
+const SEARCH: &str = include_str!("report/search.js");
+const SCRIPT: &str = include_str!("report/page.js");
 
 impl Report<'_> {
     /// The page.
     pub fn html(&self) -> String {
         let mut page = format!(
             "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-             <title>{title}</title><style>{STYLE}</style><h1>{title}</h1>",
+             <title>{title}</title><style>{STYLE}</style><main><h1>{title}</h1>",
             title = escape(self.title)
         );
         self.tables(&mut page);
@@ -44,13 +47,27 @@ impl Report<'_> {
         if let Some(steered) = self.steered {
             steering(&mut page, steered);
         }
-        page.push_str(
-            "<h2>Latents</h2><p><small>From rare to frequent. The words are those that a latent's direction \
-             promotes; the colour is its value on a token.</small></p>",
-        );
-        self.features.iter().for_each(|feature| latent(&mut page, feature));
-        page.push_str("</html>\n");
+        page.push_str("<h2>Latents</h2>");
+        match self.browser {
+            Some(browser) => {
+                browsing(&mut page, browser);
+                // What can be read without a script.
+                page.push_str("<noscript>");
+                self.few(&mut page);
+                page.push_str("</noscript>");
+            }
+            None => self.few(&mut page),
+        }
+        page.push_str("</main></html>\n");
         page
+    }
+
+    fn few(&self, page: &mut String) {
+        page.push_str(
+            "<p><small>From rare to frequent. The words are those that a latent's direction promotes; the colour is its value \
+             on a token.</small></p>",
+        );
+        self.features.iter().for_each(|feature| latent(page, feature));
     }
 
     fn tables(&self, page: &mut String) {
@@ -101,86 +118,31 @@ fn table(page: &mut String, rows: &[(&str, String)]) {
     page.push_str("</table>");
 }
 
-const WIDTH: f64 = 280.0;
-const HEIGHT: f64 = 170.0;
-const LEFT: f64 = 44.0;
-const BOTTOM: f64 = 20.0;
-
-fn open(page: &mut String, label: &str) {
-    let _ = write!(
-        page,
-        "<figure><svg width=\"{WIDTH}\" height=\"{HEIGHT}\" font-size=\"10\" role=\"img\" aria-label=\"{label}\">\
-         <path d=\"M{LEFT} 6V{y}H{WIDTH}\" fill=\"none\" stroke=\"#999\"/>",
-        y = HEIGHT - BOTTOM,
-        label = escape(label)
-    );
-}
-
-fn close(page: &mut String, label: &str) {
-    let _ = write!(page, "</svg><figcaption>{}</figcaption></figure>", escape(label));
-}
-
-/// A curve through `points`, from 0 up.
-fn line(page: &mut String, label: &str, points: &[[f64; 2]]) {
-    let largest =
-        |axis: usize| points.iter().map(|p| p[axis]).filter(|v| v.is_finite()).fold(f64::MIN_POSITIVE, f64::max);
-    let [right, top] = [largest(0), largest(1)];
-    open(page, label);
-    page.push_str("<polyline fill=\"none\" stroke=\"#2060a0\" stroke-width=\"1.5\" points=\"");
-    for [x, y] in points {
-        let across = LEFT + (WIDTH - LEFT - 4.0) * x / right;
-        let _ = write!(page, "{across:.1},{:.1} ", HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 10.0) * y / top);
-    }
-    let foot = HEIGHT - 6.0;
-    let _ = write!(
-        page,
-        "\"/><text x=\"{x}\" y=\"14\" text-anchor=\"end\">{top:.3}</text><text x=\"{x}\" y=\"{zero}\" text-anchor=\"end\">0</text>\
-         <text x=\"{WIDTH}\" y=\"{foot}\" text-anchor=\"end\">{right}</text>",
-        x = LEFT - 4.0,
-        zero = HEIGHT - BOTTOM
-    );
-    close(page, label);
-}
-
-/// How many latents fire how often, in half powers of ten.
-fn densities(page: &mut String, density: &[f32]) {
-    const BINS: usize = 10;
-    let mut bins = [0_usize; BINS];
-    for &share in density.iter().filter(|&&share| share > 0.0) {
-        bins[((f64::from(share).log10() + 5.0) * 2.0).clamp(0.0, BINS as f64 - 1.0) as usize] += 1;
-    }
-    let top = bins.iter().copied().max().unwrap_or(0).max(1);
-    let label = "latents by density: share of tokens on which they fire";
-    open(page, label);
-    let step = (WIDTH - LEFT) / BINS as f64;
-    for (at, count) in bins.into_iter().enumerate() {
-        let tall = (HEIGHT - BOTTOM - 10.0) * count as f64 / top as f64;
-        let _ = write!(
-            page,
-            "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{tall:.1}\" fill=\"#e0a030\"><title>{count}</title></rect>",
-            LEFT + step * at as f64 + 1.0,
-            HEIGHT - BOTTOM - tall,
-            step - 2.0
-        );
-        if at % 2 == 0 {
-            let (x, y) = (LEFT + step * at as f64, HEIGHT - 6.0);
-            let _ = write!(page, "<text x=\"{x:.1}\" y=\"{y}\">1e{}</text>", at as i32 / 2 - 5);
-        }
-    }
-    let _ = write!(page, "<text x=\"{}\" y=\"14\" text-anchor=\"end\">{top}</text>", LEFT - 4.0);
-    close(page, label);
-}
-
 fn steering(page: &mut String, s: &Steered) {
     let _ = write!(
         page,
         "<h2>Steering latent {}</h2><p><small>{:.0} times its direction is added to every activation.</small></p>\
-         <p class=text><b>{prompt}</b>{}</p><p class=text><b>{prompt}</b><span style=\"background:#f7e3c0\">{}</span></p>",
+         <p class=text><b>{prompt}</b>{}</p><p class=text><b>{prompt}</b><span class=added>{}</span></p>",
         s.latent,
         s.strength,
         escape(&s.before),
         escape(&s.after),
         prompt = escape(&s.prompt)
+    );
+}
+
+/// The list of latents and the latent that is chosen in it: a frame, which a script fills from the data.
+fn browsing(page: &mut String, browser: &Browser) {
+    let Browser { rows, total, living, latents, .. } = browser;
+    let here = latents.len();
+    let few = if here < *living { format!("; here are {here} of them, from rare to frequent") } else { String::new() };
+    let _ = write!(
+        page,
+        "<p><small>{living} of {total} latents fire on {rows} tokens{few}. The words are those whose logits a latent's direction \
+         raises, or lowers, most. In a context, the colour is the latent's value on a token, which the pointer tells; the line \
+         is below the token that the context was taken for.</small></p>{BROWSER}\
+         <script type=\"application/json\" id=\"browser-data\">{}</script><script>{SEARCH}{SCRIPT}</script>",
+        data::embedded(browser)
     );
 }
 
@@ -203,10 +165,8 @@ fn latent(page: &mut String, feature: &Feature) {
             if token.value > 0.0 {
                 let shade = (token.value / feature.strongest).clamp(0.08, 1.0);
                 let value = token.value;
-                let _ = write!(
-                    page,
-                    "<span style=\"background:rgba(230,140,20,{shade:.2})\" title=\"{value:.1}\">{text}</span>"
-                );
+                let _ =
+                    write!(page, "<span class=fires style=\"--value:{shade:.2}\" title=\"{value:.1}\">{text}</span>");
             } else {
                 page.push_str(&text);
             }
@@ -256,10 +216,13 @@ mod tests {
             fvu_pca: 0.5,
             losses: &Losses { clean: 3.0, sae: 3.1, zero: 9.0, mean: 7.0 },
             features: &[feature],
+            browser: None,
             steered: None,
         };
         let page = report.html();
         assert!(page.contains("a &amp; b") && page.contains("&lt;b&gt;") && page.contains(" a⏎"));
-        assert!(page.contains("98.33 %") && !page.contains("http") && !page.contains("NaN"));
+        assert!(
+            page.contains("98.33 %") && !page.contains("http") && !page.contains("<script") && !page.contains("NaN")
+        );
     }
 }
