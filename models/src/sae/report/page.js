@@ -167,7 +167,7 @@
   };
 
   const HIGH = 150;
-  const WIDE = 400;
+  const WIDE = 340;
   const histogram = (latent) => {
     const bins = latent.histogram;
     const edge = (bin) => number((bin / bins.length) * latent.strongest);
@@ -215,7 +215,7 @@
       ["that is", `${latent.count} of ${data.rows}`],
       ["largest value", number(latent.strongest)],
       ["sharpness", number(latent.sharpness)],
-      ["cosine of encoder and decoder", latent.aligned === null ? "none" : number(latent.aligned)],
+      ["encoder-decoder cosine", latent.aligned === null ? "none" : number(latent.aligned)],
     ];
     const cells = rows.map(([name, value]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "n" }, value)));
     return make("table", {}, make("tbody", {}, ...cells));
