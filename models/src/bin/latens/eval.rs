@@ -4,7 +4,7 @@ use latens::sae::eval::{
     Agreement, Core, Downstream, Draw, Sources, Spelling, Task, binary, first_letters, nearest_within, probe_task,
 };
 use latens::sae::report::Report;
-use latens::sae::{Contexts, Losses, Pca, Sae, features, on_host, quality};
+use latens::sae::{Browse, Contexts, Losses, Pca, Sae, browser, features, on_host, quality};
 use latens::{Device, Tensor, View, io};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -209,8 +209,8 @@ pub fn agree(options: &Agree) -> Done {
 pub struct Page {
     #[command(flatten)]
     judged: Judged,
-    /// Latents to show
-    #[arg(long, default_value_t = 24)]
+    /// Latents to browse, at most
+    #[arg(long, default_value_t = 6000)]
     latents: usize,
     /// The page
     #[arg(long, default_value = "report.html")]
@@ -226,7 +226,11 @@ pub fn page(options: &Page) -> Done {
     let told = |tokens: usize| bar.inc(tokens as u64);
     let losses = Losses::measure(&opened.lm.model, site, &spliced, &sae, &mean(rows.view())?, told)?;
     bar.finish();
-    let features = features(&opened.lm, &sae, &held, rows.view(), options.latents)?;
+    /// Latents that are shown without a script.
+    const SHOWN: usize = 24;
+    let features = features(&opened.lm, &sae, &held, rows.view(), SHOWN)?;
+    let browse = Browse { latents: options.latents, seed: judged.reading.seed, ..Browse::default() };
+    let browser = browser(&opened.lm, &sae, &held, rows.view(), &browse)?;
     let (k, host) = ((quality.l0.round() as usize).clamp(1, sae.d()), on_host(rows.view())?);
     let page = Report {
         title: "A sparse autoencoder on a language model",
@@ -241,6 +245,7 @@ pub fn page(options: &Page) -> Done {
         fvu_pca: Pca::fit(&host, sae.d(), k)?.fvu(&host),
         losses: &losses,
         features: &features,
+        browser: Some(&browser),
         steered: None,
     };
     io::replace(&options.out, page.html().as_bytes())?;
