@@ -45,9 +45,15 @@ impl Drop for Folder {
 const SMALL: [&str; 12] =
     ["--context", "32", "--tokens", "300", "--batch", "64", "--latents", "96", "--device", "cpu", "--room", "600"];
 
+/// One speech: to read all of them takes longer than all the rest.
+fn text() -> Option<String> {
+    let (model, speeches) = (latens::assets::SMOLLM2.for_test(), latens::assets::SPEECHES.for_test());
+    model.and(speeches).map(|folder| folder.join("1981-Carter-1.txt").to_str().unwrap().to_owned())
+}
+
 fn train(folder: &Folder, out: &str, more: &[&str]) -> String {
-    let out = folder.path(out);
-    fine(&[&["sae", "train", "--out", &out][..], &SMALL, more].concat())
+    let (out, text) = (folder.path(out), text().unwrap());
+    fine(&[&["sae", "train", "--out", &out, "--text", &text][..], &SMALL, more].concat())
 }
 
 fn bytes(folder: &Folder, out: &str, run: &str) -> Vec<u8> {
@@ -57,9 +63,7 @@ fn bytes(folder: &Folder, out: &str, run: &str) -> Vec<u8> {
 /// Two layers and two seeds on one run of the model: from the disk and on the fly the same bytes, and each is what a run alone gives.
 #[test]
 fn many_are_trained_on_one_run() {
-    if latens::assets::SMOLLM2.for_test().is_none() || latens::assets::SPEECHES.for_test().is_none() {
-        return;
-    }
+    let Some(text) = text() else { return };
     let folder = Folder::new("train");
     let config = folder.path("gated.json");
     fs::write(&config, r#"{"variant": {"gated": {"sparsity": {"weight": 1, "cost": {"power": 1}}}}, "bias": -1}"#)
@@ -84,7 +88,8 @@ fn many_are_trained_on_one_run() {
 
     let sae = Path::new(&folder.path("many")).join(run).join("sae");
     let (sae, figures) = (sae.to_str().unwrap().to_owned(), folder.path("eval.json"));
-    let judged = ["--layer", "2", "--context", "32", "--contexts", "4", "--spliced", "2", "--device", "cpu"];
+    let judged =
+        ["--text", &text, "--layer", "2", "--context", "32", "--contexts", "4", "--spliced", "2", "--device", "cpu"];
     fine(&[&["sae", "eval", &sae, "--json", &figures][..], &judged].concat());
     let figures: Value = serde_json::from_str(&fs::read_to_string(figures).unwrap()).unwrap();
     let number = |part: &Value, name: &str| part[name].as_f64().unwrap();
@@ -104,16 +109,14 @@ fn many_are_trained_on_one_run() {
 
 #[test]
 fn checkpoints_are_converted_and_runs_resumed() {
-    if latens::assets::SMOLLM2.for_test().is_none() || latens::assets::SPEECHES.for_test().is_none() {
-        return;
-    }
+    let Some(text) = text() else { return };
     let folder = Folder::new("convert");
     train(&folder, "whole", &["--steps", "6", "--layer", "0", "--k", "4"]);
     let run = "blocks.0.hook_resid_post-topk-0";
     // A run of fewer steps is another run; the same from its state ends at once, and alike.
     let again = fine(
         &[
-            &["sae", "train", "--resume", "--out", &folder.path("whole")][..],
+            &["sae", "train", "--resume", "--text", &text, "--out", &folder.path("whole")][..],
             &SMALL,
             &["--steps", "6", "--layer", "0", "--k", "4"],
         ]
@@ -122,7 +125,7 @@ fn checkpoints_are_converted_and_runs_resumed() {
     assert!(again.contains(run), "{again}");
     let said = refused(
         &[
-            &["sae", "train", "--resume", "--out", &folder.path("whole")][..],
+            &["sae", "train", "--resume", "--text", &text, "--out", &folder.path("whole")][..],
             &SMALL,
             &["--steps", "7", "--layer", "0", "--k", "4"],
         ]
@@ -148,11 +151,11 @@ fn wrong_calls_say_what_is_wrong() {
     assert!(refused(&["sae", "show", &nowhere]).contains("nowhere"));
     assert!(refused(&["sae", "convert", &nowhere, &folder.path("to")]).contains("nowhere"));
     assert!(refused(&["sae", "train", "--variant", "other"]).contains("possible values"));
-    if latens::assets::SMOLLM2.for_test().is_none() || latens::assets::SPEECHES.for_test().is_none() {
-        return;
-    }
+    let Some(text) = text() else { return };
     let out = folder.path("out");
-    let with = |more: &[&str]| refused(&[&["sae", "train", "--out", &out, "--device", "cpu"][..], more].concat());
+    let with = |more: &[&str]| {
+        refused(&[&["sae", "train", "--text", &text, "--out", &out, "--device", "cpu"][..], more].concat())
+    };
     assert!(with(&["--k", "5000"]).contains("5000 is more than the 4608 latents"));
     assert!(with(&["--tokens", "0"]).contains("nothing to train"));
     assert!(with(&["--layer", "30", "--tokens", "300", "--batch", "64"]).contains("30 was asked for"));
