@@ -39,7 +39,43 @@ impl<T: Float> Decoder<T> {
         batch: usize,
         recording: &mut Recording<'_, 'm, T>,
     ) -> Result<Var> {
-        layers(&self.config, &self.weights, tape, x, batch, recording)
+        layers(&self.config, &self.weights, tape, x, batch, 0, recording)
+    }
+
+    /// The layers after `layer` on a tape, from the residual after it, `[batch * t, dim]`, to that after the last: for whoever puts
+    /// something in the place of activations.
+    ///
+    /// # Errors
+    /// As [`record_layers`](Self::record_layers), and a layer that is not there.
+    pub fn record_layers_after<'m>(
+        &'m self,
+        tape: &mut Tape<'m, T>,
+        x: Var,
+        batch: usize,
+        layer: usize,
+        recording: &mut Recording<'_, 'm, T>,
+    ) -> Result<Var> {
+        Site::residual(layer).check(self.config.layers, Point::HALVES)?;
+        layers(&self.config, &self.weights, tape, x, batch, layer + 1, recording)
+    }
+
+    /// Logits on a tape, `[batch * t, vocabulary]`, from the residual after all layers. [`record_losses`](Self::record_losses) needs far less
+    /// memory.
+    ///
+    /// # Errors
+    /// If `x` is not as wide as the model.
+    pub fn record_logits<'m>(
+        &'m self,
+        tape: &mut Tape<'m, T>,
+        x: Var,
+        recording: &Recording<'_, 'm, T>,
+    ) -> Result<Var> {
+        let x = norm(&self.config, &self.weights.norm, tape, x, |part| (recording.trained)(part), FINAL)?;
+        let table = match &self.weights.output {
+            Some(output) => recording.weight(Part::Output, output.view()),
+            None => recording.weight(Part::Embedding, self.weights.embedding.view()),
+        };
+        tape.linear(x, table, None)
     }
 
     /// How surprising each next token is, `[batch, t]`, 0 for the last of each context, from the residual after all layers; the
@@ -91,18 +127,19 @@ fn layers<'m, T: Float>(
     tape: &mut Tape<'m, T>,
     mut x: Var,
     batch: usize,
+    first: usize,
     recording: &mut Recording<'_, 'm, T>,
 ) -> Result<Var> {
     let rows = tape.dims(x)[0];
     let t = recording.check(config.layers, Point::HALVES, rows, batch)?;
     config.fits(t)?;
-    if let Some(table) = &weights.positions {
+    if let (Some(table), 0) = (&weights.positions, first) {
         let places = (0..rows).map(|row| (row % t.max(1)) as u32).collect();
         let places = Tensor::from_vec(places, [rows], &table.device())?;
         let places = tape.embed(places, recording.weight(Part::Positions, table.view()))?;
         x = tape.add(x, places)?;
     }
-    for (at, layer) in weights.layers.iter().enumerate() {
+    for (at, layer) in weights.layers.iter().enumerate().skip(first) {
         let trained = Part::of_layer(at).map(|part| (recording.trained)(part));
         let of = Of { layer, at, batch, config, trained };
         x = if recording.again {

@@ -14,8 +14,14 @@ use crate::{
 use rayon::prelude::*;
 
 impl Trainer {
-    /// Gradients, and the step.
-    pub(super) fn general_learn(&mut self, mut forward: Forward) -> Result<()> {
+    /// Gradients, and the step. `squares` is what the squared errors count for, and `outside` the gradient of whatever else the
+    /// reconstruction is for.
+    pub(super) fn general_learn(
+        &mut self,
+        mut forward: Forward,
+        squares: f32,
+        outside: Option<Tensor<f32, 2>>,
+    ) -> Result<()> {
         if let Some(last) = forward.residuals.last() {
             copy_into(last.view(), self.scratch.residual.view_mut())?;
         }
@@ -24,7 +30,7 @@ impl Trainer {
             _ => None,
         };
         let mut sums = Sums::zero(self.config.latents);
-        let mut g = self.prefixes_backward(&mut forward, &mut sums)?;
+        let mut g = self.prefixes_backward(&mut forward, &mut sums, squares, outside)?;
         self.more_backward(forward.more.take(), &mut g)?;
         self.revived_backward(revived)?;
         if let (Some(nudge), Some(lengths)) = (self.config.nudge, &forward.lengths) {
@@ -64,8 +70,14 @@ impl Trainer {
     }
 
     /// All prefixes, from the last to the first. What comes back is the gradient of `b_dec` where the decoder adds it, row by row.
-    fn prefixes_backward(&mut self, forward: &mut Forward, sums: &mut Sums) -> Result<Tensor<f32, 2>> {
-        let (slope, mut accumulate) = (self.slope(), Accumulate::Replace);
+    fn prefixes_backward(
+        &mut self,
+        forward: &mut Forward,
+        sums: &mut Sums,
+        squares: f32,
+        outside: Option<Tensor<f32, 2>>,
+    ) -> Result<Tensor<f32, 2>> {
+        let (slope, mut accumulate) = (squares * self.slope(), Accumulate::Replace);
         let own = match forward.found.take() {
             Some(mut own) => {
                 scale_into(slope, own.view_mut())?;
@@ -75,7 +87,7 @@ impl Trainer {
         };
         let residuals = std::mem::take(&mut forward.residuals);
         let even = 1.0 / residuals.len() as f32;
-        let mut from_here: Option<Tensor<f32, 2>> = None;
+        let mut from_here = outside;
         for (at, mut g) in residuals.into_iter().enumerate().rev() {
             scale_into(slope * self.config.prefix_weights.get(at).copied().unwrap_or(even), g.view_mut())?;
             if let Some(later) = &from_here {

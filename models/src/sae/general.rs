@@ -47,6 +47,14 @@ pub(super) struct Forward {
 }
 
 impl Forward {
+    /// What all latents make of `x`.
+    pub fn reconstruction(&self, x: View<'_, f32, 2>) -> Result<Tensor<f32, 2>> {
+        match self.residuals.last() {
+            Some(residual) => less(x, residual),
+            None => Ok(Tensor::zeros(x.dims(), &x.device())?),
+        }
+    }
+
     /// What the decoder was given, group by group.
     pub fn values(&self) -> Result<Vec<f32>> {
         let mut all = Vec::new();

@@ -120,6 +120,46 @@ impl Trainer {
         }
     }
 
+    /// A step on a loss that is not, or not only, the squared error: `through` is given the reconstruction of `x`, `[batch, d]`, and gives
+    /// that loss and its gradient. The squared errors count `squares` times what they do otherwise; penalties, prefixes and what revives dead
+    /// latents are as ever. The loss is what comes back. `EndToEnd`, with the feature `lm`, makes it of what a language model loses.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step), and those of `through`. Weights are as before then.
+    pub fn step_through(
+        &mut self,
+        x: View<'_, f32, 2>,
+        squares: f32,
+        through: impl FnOnce(&Tensor<f32, 2>) -> Result<(f64, Tensor<f32, 2>)>,
+    ) -> Result<f64> {
+        self.expect("x", &x)?;
+        if self.config.transcode.is_some() {
+            return Err(Error::setting("x", "a transcoder is trained by step_to"));
+        }
+        copy_into(x, self.scratch.x.view_mut())?;
+        self.seen = self.facts.step + 1;
+        let forward = self.general_forward(None)?;
+        let fvu = self.fvu()?;
+        let (loss, gradient) = through(&forward.reconstruction(self.scratch.x.view())?)?;
+        if gradient.dims() != x.dims() {
+            return Err(Error::setting(
+                "through",
+                format!("gave a gradient {:?}, expected {:?}", gradient.dims(), x.dims()),
+            ));
+        }
+        if !loss.is_finite() {
+            return Err(Error::Number { step: self.seen, what: format!("the loss of the reconstruction is {loss}") });
+        }
+        if self.facts.step.is_multiple_of(LOOK) {
+            self.look(fvu, Some(&forward))?;
+            self.plan_rates()?;
+        }
+        self.general_learn(forward, squares, Some(gradient))?;
+        self.facts.step += 1;
+        self.facts.tokens += self.config.batch as u64;
+        Ok(loss)
+    }
+
     fn expect(&self, name: &'static str, x: &View<'_, f32, 2>) -> Result<()> {
         let want = [self.config.batch, self.config.d];
         match x.dims() == want {
@@ -154,7 +194,7 @@ impl Trainer {
         }
         match forward {
             None => self.run(|trainer| &mut trainer.back, Self::learn)?,
-            Some(forward) => self.general_learn(forward)?,
+            Some(forward) => self.general_learn(forward, 1.0, None)?,
         }
         self.facts.step += 1;
         self.facts.tokens += self.config.batch as u64;
