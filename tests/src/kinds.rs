@@ -1,7 +1,7 @@
 //! Every kind of sparse autoencoder, small, and rows to train it on.
 use latens::Philox;
 use latens::sae::{
-    Anneal, Config, Cost, Decoder, Falling, Gated, Jump, Multi, Nudge, Revive, Sparsity, Transcode, Variant,
+    Anneal, Config, Cost, Decoder, Falling, Gated, Jump, Multi, Nudge, Revive, Sparsity, Switch, Transcode, Variant,
 };
 
 /// Width of the rows.
@@ -58,6 +58,7 @@ pub fn all() -> Vec<(&'static str, Config, f32, f32)> {
         ("topk multi", Config { multi: Some(Multi { times: 4, weight: 0.125 }), ..base(Variant::TopK) }, 4.0, 0.1),
         ("batchtopk", Config { part: 0.5, ..base(Variant::BatchTopK) }, 4.5, 0.1),
         ("groupmax", base(Variant::GroupMax), 4.0, 0.25),
+        ("switch", Config { revive: None, ..base(Variant::Switch(Switch { experts: 3, balance: 0.3 })) }, 4.0, 0.3),
         ("matryoshka", Config { prefixes: prefixes.clone(), ..base(Variant::BatchTopK) }, 4.0, 0.2),
         ("relu", base(Variant::ReLU(cost(0.5, l1))), 16.0, 0.1),
         ("relu by lengths", free(Variant::ReLU(lengths)), 16.0, 0.1),

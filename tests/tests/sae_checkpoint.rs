@@ -182,7 +182,7 @@ fn lies_are_named() {
 
     let text = fs::read_to_string(&config).unwrap();
     for (from, to, named) in [
-        ("\"topk\"", "\"switch\"", "architecture"),
+        ("\"topk\"", "\"other\"", "architecture"),
         ("\"k\": 5", "\"k\": 50", "k is 50"),
         ("\"k\": 5", "\"k\": 0", "k is 0"),
         ("\"d_in\": 6", "\"d_in\": -6", "d_in"),

@@ -143,7 +143,7 @@ fn contradictions_are_named() {
     for (name, file, from, to, named) in [
         ("saelens_topk", "cfg.json", "\"k\": 6", "\"k\": 60", "k is 60"),
         ("saelens_before_6", "cfg.json", "\"k\": 6", "\"k\": 0", "k is 0"),
-        ("saelens_standard", "cfg.json", "\"standard\"", "\"switch\"", "architecture"),
+        ("saelens_standard", "cfg.json", "\"standard\"", "\"other\"", "architecture"),
         ("saelens_standard", "cfg.json", "\"none\"", "\"expected_average_only_in\"", "normalize_activations"),
         ("saelens_standard", "cfg.json", "\"none\"", "true", "factor of that run"),
         ("saelens_finetuned", "cfg.json", "true", "false", "scaling_factor"),

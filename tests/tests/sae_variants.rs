@@ -2,7 +2,8 @@
 //! and wrong input leaves it as it was.
 use latens::io::Error;
 use latens::sae::{
-    Anneal, Config, Cost, Falling, Format, Jump, Multi, Nudge, Origin, Sae, Sparsity, Trainer, Transcode, Variant,
+    Anneal, Config, Cost, Falling, Format, Jump, Multi, Nudge, Origin, Sae, Sparsity, Switch, Trainer, Transcode,
+    Variant,
 };
 use latens::{Device, Tensor};
 use latens_tests::kinds::{D, N, all, base, cost, rows, transcoder};
@@ -159,10 +160,15 @@ fn settings_that_contradict_themselves_are_named() {
     };
     let topk = || base(Variant::TopK);
     let relu = |sparsity| base(Variant::ReLU(sparsity));
+    let switch = |experts| base(Variant::Switch(Switch { experts, balance: 1.0 }));
     let l1 = cost(1.0, Cost::Power(1.0));
     for (want, config) in [
         ("k", Config { k: N + 1, ..topk() }),
         ("k", Config { k: 5, ..base(Variant::GroupMax) }),
+        ("variant.experts", Config { revive: None, ..switch(5) }),
+        ("variant.experts", Config { revive: None, ..switch(16) }),
+        ("variant.switch", Config { revive: None, ..base(Variant::Switch(Switch { experts: 4, balance: -1.0 })) }),
+        ("revive", switch(4)),
         ("part", Config { part: 0.5, ..topk() }),
         ("part", Config { part: 1.0, ..base(Variant::BatchTopK) }),
         ("falling", Config { falling: Some(Falling { from: 9, steps: 3 }), ..base(Variant::GroupMax) }),

@@ -1,5 +1,7 @@
 //! What is in the zoo: every kind of autoencoder, each at two sparsities.
-use latens::sae::{Anneal, Config, Cost, Decoder, Gated, Jump, Multi, Nudge, Revive, Sparsity, Transcode, Variant};
+use latens::sae::{
+    Anneal, Config, Cost, Decoder, Gated, Jump, Multi, Nudge, Revive, Sparsity, Switch, Transcode, Variant,
+};
 
 /// What a run reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +75,8 @@ impl Base {
         add("groupmax", Reads::Residual, of(Variant::GroupMax));
         let multi = Some(Multi { times: 4, weight: 0.125 });
         add("multi-topk", Reads::Residual, Config { multi, ..of(Variant::TopK) });
+        let switch = Variant::Switch(Switch { experts: 4, balance: 3.0 });
+        add("switch", Reads::Residual, Config { revive: None, ..of(switch) });
         let n = self.latents;
         let prefixes = vec![n / 16, n / 8, n / 4, n / 2, n];
         add("matryoshka", Reads::Residual, Config { prefixes, ..of(Variant::BatchTopK) });

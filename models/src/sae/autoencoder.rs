@@ -1,3 +1,4 @@
+use super::Router;
 use super::rows::{Rows, Scaled};
 use crate::io::{Error, Result};
 use crate::{
@@ -56,6 +57,8 @@ pub struct Sae {
     pub gate: Gate,
     /// What makes the values, if it is not the rectifier.
     pub own: Option<Own>,
+    /// What sends rows to experts: the strongest of a row are then those of its expert.
+    pub router: Option<Router>,
     /// `[d, d]`: what a skip transcoder adds of the input, `W x`.
     pub skip: Option<Tensor<f32, 2>>,
     /// What is done to rows before the encoder, and undone behind the decoder.
@@ -78,6 +81,7 @@ impl Sae {
             centred: true,
             gate,
             own: None,
+            router: None,
             skip: None,
             rows: Rows::AsTheyAre,
         })
@@ -140,13 +144,14 @@ impl Sae {
         let scaled = self.rows.scale(x)?;
         let x = scaled.as_ref().map_or(x, Scaled::view);
         let (w_enc, bias) = (self.w_enc.view(), bias.view());
-        let (code, counts) = match self.gate {
-            Gate::Strongest(k) => {
+        let (code, counts) = match (self.gate, &self.router) {
+            (Gate::Strongest(k), Some(router)) => (self.encode_routed(router, x, bias, k)?, None),
+            (Gate::Strongest(k), None) => {
                 let (values, latents) = sae_encode(x, w_enc, bias, k)?;
                 (Code::fixed(values, latents)?, None)
             }
-            Gate::Groups(groups) => (strongest_of_groups(x, w_enc, bias, groups)?, None),
-            Gate::Above { threshold, most } => {
+            (Gate::Groups(groups), _) => (strongest_of_groups(x, w_enc, bias, groups)?, None),
+            (Gate::Above { threshold, most }, _) => {
                 let (code, counts) = above(x, w_enc, bias, threshold, most)?;
                 (code, Some(counts))
             }

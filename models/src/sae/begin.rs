@@ -3,7 +3,7 @@ use super::gates::Learned;
 use super::record::Record;
 use super::scratch::Scratch;
 use super::train::{Facts, Moments, Trainer};
-use super::{Config, Decoder, Gate, Sae, Units, Variant, initial};
+use super::{Config, Decoder, Gate, Router, Sae, Switch, Units, Variant, initial};
 use crate::io::{Error, Result};
 use crate::{Device, Philox, Tensor};
 
@@ -70,6 +70,13 @@ impl Trainer {
         }
         let mut sae = Sae::tied(directions, center, initial_gate(&config), device)?;
         sae.centred = config.centred;
+        if let Variant::Switch(Switch { experts, .. }) = config.variant {
+            // Small, so that no expert is far ahead at first; the draw is another than that of the directions.
+            let mut w = initial::directions(experts, d, &mut Philox::new(!config.seed))?;
+            w.iter_mut().for_each(|w| *w /= unit * (d as f32).sqrt());
+            let b = Tensor::from_vec(sae.b_dec.to_vec()?, [d], device)?;
+            sae.router = Some(Router { w: Tensor::from_vec(w, [experts, d], device)?, b });
+        }
         if config.bias != 0.0 {
             sae.b_enc.write(&vec![config.bias * unit; config.latents])?;
         }
@@ -126,7 +133,7 @@ impl Trainer {
 /// The gate that an autoencoder is trained with.
 pub(super) fn initial_gate(config: &Config) -> Gate {
     match config.variant {
-        Variant::TopK | Variant::BatchTopK => Gate::Strongest(config.k),
+        Variant::TopK | Variant::BatchTopK | Variant::Switch(_) => Gate::Strongest(config.k),
         Variant::GroupMax => Gate::Groups(config.k),
         Variant::ReLU(_) | Variant::JumpReLU(_) | Variant::Gated(_) => {
             Gate::Above { threshold: 0.0, most: config.latents }

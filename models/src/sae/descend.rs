@@ -5,7 +5,7 @@ use super::gradient::{Sums, Weights};
 use super::scratch::{Scratch, codes};
 use super::train::Trainer;
 use super::variant::Jump;
-use super::{Multi, Nudge, Own, Units, Variant};
+use super::{Multi, Nudge, Own, Switch, Units, Variant};
 use crate::io::Result;
 use crate::{
     Accumulate, Code, Push, Reduce, Tensor, add_into, advance_into, copy_into, linear_backward_into, reduce,
@@ -38,6 +38,7 @@ impl Trainer {
         }
         self.center_backward(&g)?;
         let learned = self.learned_backward(&sums)?;
+        let router = self.router_backward(&forward, &sums.chances)?;
         if self.config.variant.by_length() {
             self.lengths_backward(&sums.weight)?;
         }
@@ -53,7 +54,7 @@ impl Trainer {
         if self.config.variant.sparsity().is_some_and(|sparsity| sparsity.anneal.is_some()) {
             carry_on(&self.config, &mut self.facts, &forward.values()?);
         }
-        self.general_update(learned, skip)
+        self.general_update(learned, skip, router)
     }
 
     /// The slope of the loss in a residual, but for what a prefix weighs.
@@ -119,6 +120,11 @@ impl Trainer {
         let (found, given, device) = (group.found.view(), group.given()?, g.device());
         let slots = found.shape().slots();
         let mut weights = Weights::of(&self.config, &self.sae, &mut self.scratch);
+        if let Some((routes, _)) = &forward.routes {
+            let mut slopes = sae_slopes(given, g.view(), weights.w_dec)?;
+            sums.route(routes, &group.found, &mut slopes)?;
+            return weights.backward(given, g, accumulate, &mut slopes, true);
+        }
         let Some(between) = &forward.between else {
             let mut dvalues = Tensor::empty([slots], &device)?;
             return weights.backward(found, g, accumulate, &mut dvalues, false);
@@ -224,6 +230,36 @@ impl Trainer {
         }
     }
 
+    /// Gradients of the router, from those of the chances of the experts that rows were sent to, and from what keeps them busy.
+    fn router_backward(
+        &mut self,
+        forward: &Forward,
+        of_chances: &[f32],
+    ) -> Result<Option<(Tensor<f32, 2>, Tensor<f32, 1>)>> {
+        let (Some((routes, centred)), Some(router)) = (&forward.routes, &self.sae.router) else { return Ok(None) };
+        let Variant::Switch(Switch { experts, balance }) = self.config.variant else { return Ok(None) };
+        let (rows, d, device) = (self.config.batch, self.config.d, self.sae.device());
+        let mut busy = vec![0.0_f32; experts];
+        routes.chosen.iter().for_each(|&expert| busy[expert] += 1.0 / rows as f32);
+        let push = balance * experts as f32 / (rows as f32 * d as f32);
+        let mut slopes = Vec::with_capacity(rows * experts);
+        for (row, chances) in routes.chances.chunks_exact(experts).enumerate() {
+            let of = |expert: usize| {
+                let own = if expert == routes.chosen[row] { of_chances[row] } else { 0.0 };
+                own + push * busy[expert]
+            };
+            let mean: f32 = chances.iter().enumerate().map(|(expert, chance)| chance * of(expert)).sum();
+            slopes.extend(chances.iter().enumerate().map(|(expert, chance)| chance * (of(expert) - mean)));
+        }
+        let slopes = Tensor::from_vec(slopes, [rows, experts], &device)?;
+        let (mut dw, mut dx) = (Tensor::zeros([experts, d], &device)?, Tensor::zeros([rows, d], &device)?);
+        let (to_x, to_w) = (Some(dx.view_mut()), Some(dw.view_mut()));
+        linear_backward_into(centred.view(), router.w.view(), slopes.view(), Accumulate::Replace, to_x, to_w, None)?;
+        let mut db = reduce(dx.view(), Reduce::Sum, 0)?.to_vec()?;
+        db.iter_mut().for_each(|b| *b = -*b);
+        Ok(Some((dw, Tensor::from_vec(db, [d], &device)?)))
+    }
+
     /// What a penalty by lengths asks of the rows of the decoder, side by side.
     fn lengths_backward(&mut self, of_weight: &[f32]) -> Result<()> {
         let (config, unit) = (&self.config, self.facts.unit);
@@ -242,12 +278,20 @@ impl Trainer {
     }
 
     /// Shorten the gradient if asked to, and step.
-    fn general_update(&mut self, mut learned: Vec<Tensor<f32, 1>>, mut skip: Option<Tensor<f32, 2>>) -> Result<()> {
+    fn general_update(
+        &mut self,
+        mut learned: Vec<Tensor<f32, 1>>,
+        mut skip: Option<Tensor<f32, 2>>,
+        mut router: Option<(Tensor<f32, 2>, Tensor<f32, 1>)>,
+    ) -> Result<()> {
         if let Some(most) = self.config.clip {
             let s = &mut self.scratch;
             let rest = learned.iter_mut().map(Tensor::view_mut).map(|of| of.reshape([1, self.config.latents]));
             let mut rest = rest.collect::<crate::Result<Vec<_>>>()?;
             rest.extend(skip.as_mut().map(Tensor::view_mut));
+            if let Some((w, b)) = &mut router {
+                rest.extend([w.view_mut(), b.view_mut().reshape([1, self.config.d])?]);
+            }
             s.clip_with(most, &mut rest)?;
         }
         self.step_weights()?;
@@ -261,6 +305,12 @@ impl Trainer {
             (Learned::Magnitudes { factors, biases: of_biases }, Some(Own::Magnitudes { r_mag, b_mag })) => {
                 factors.step(r_mag, &learned[0], weights, at)?;
                 of_biases.step(b_mag, &learned[1], biases, at)?;
+            }
+            (Learned::Router { w, b }, _) => {
+                if let (Some(router), Some((dw, db))) = (&mut sae.router, &router) {
+                    w.step(&mut router.w, dw, weights, at)?;
+                    b.step(&mut router.b, db, biases, at)?;
+                }
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! What JumpReLU and Gated learn beside weights and biases, and how it stands between encoder and decoder.
 use super::train::{Facts, Moments};
-use super::variant::{Anneal, Cost, Gated, Jump, Sparsity};
+use super::variant::{Anneal, Cost, Gated, Jump, Sparsity, Switch};
 use super::{Config, Own, Sae, Variant};
 use crate::io::Result;
 use crate::{Device, Penalty, Push, SaeGate, Tensor};
@@ -11,6 +11,8 @@ pub(super) enum Learned {
     None,
     /// Thresholds, or their logarithms.
     Thresholds { of: Tensor<f32, 1>, moments: Moments<1> },
+    /// A router, which the autoencoder holds.
+    Router { w: Moments<2>, b: Moments<1> },
     /// Factors and biases, which the autoencoder holds.
     Magnitudes { factors: Moments<1>, biases: Moments<1> },
 }
@@ -24,6 +26,9 @@ impl Learned {
                 let start = start * unit;
                 let of = Tensor::from_vec(vec![if log { start.ln() } else { start }; n], [n], device)?;
                 Self::Thresholds { of, moments: moments()? }
+            }
+            Variant::Switch(Switch { experts, .. }) => {
+                Self::Router { w: Moments::zeros([experts, config.d], device)?, b: Moments::zeros([config.d], device)? }
             }
             Variant::Gated(_) => Self::Magnitudes { factors: moments()?, biases: moments()? },
             _ => Self::None,

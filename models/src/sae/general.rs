@@ -9,9 +9,10 @@
 //! than `g` lie together: each is decoded once, from what the ones before left over, and its gradient comes from the sum of all
 //! residuals from there on.
 use super::gates::{self, Between, detached};
+use super::router::{Routes, strongest_of_expert};
 use super::train::Trainer;
-use super::{Decoder, Multi, Variant, autoencoder};
-use crate::io::Result;
+use super::{Decoder, Multi, Switch, Variant, autoencoder};
+use crate::io::{Error, Result};
 use crate::{
     Code, Codes, Tensor, View, add_into, copy_into, linear, sae_bias_into, sae_decode, sae_encode, sae_encode_flat,
     sae_encode_threshold, sae_gate, sae_track_into, scale_into,
@@ -44,6 +45,8 @@ pub(super) struct Forward {
     pub found: Option<Tensor<f32, 2>>,
     pub between: Option<Between>,
     pub lengths: Option<Vec<f32>>,
+    /// Where rows were sent, and the rows as the router sees them.
+    pub routes: Option<(Routes, Tensor<f32, 2>)>,
 }
 
 impl Forward {
@@ -85,11 +88,19 @@ impl Trainer {
         let lengths = by_length || config.nudge.is_some();
         let lengths = if lengths { Some(lengths_of(&sae.w_dec, config.sides)?) } else { None };
         let mut between = Between::new(config, sae, facts.unit, lengths.as_deref().filter(|_| by_length))?;
-        let found = self.find(between.as_ref())?;
-        let (config, sae, s) = (&self.config, &self.sae, &mut self.scratch);
-        let given = match &between {
-            Some(between) => Some(sae_gate(found.view(), config.latents, between.gate())?),
+        let routes = match &self.sae.router {
+            Some(router) => {
+                let centred = router.centred(self.scratch.x.view())?;
+                Some((router.route(&centred)?, centred))
+            }
             None => None,
+        };
+        let found = self.find(between.as_ref(), routes.as_ref().map(|(routes, _)| routes))?;
+        let (config, sae, s) = (&self.config, &self.sae, &mut self.scratch);
+        let given = match (&between, &routes) {
+            (Some(between), _) => Some(sae_gate(found.view(), config.latents, between.gate())?),
+            (None, Some((routes, _))) => Some(routes.scaled(&found)?),
+            (None, None) => None,
         };
         let active = active(given.as_ref().unwrap_or(&found.values))?;
         let active = active as f32 / config.batch as f32;
@@ -134,7 +145,7 @@ impl Trainer {
             }
             None => None,
         };
-        Ok(Forward { groups, residuals, more, found, between, lengths })
+        Ok(Forward { groups, residuals, more, found, between, lengths, routes })
     }
 
     /// What stands for `b_dec` in the encoder, if it does not read without.
@@ -144,7 +155,7 @@ impl Trainer {
     }
 
     /// What the encoder finds in the rows of this step.
-    fn find(&mut self, between: Option<&Between>) -> Result<Code<f32>> {
+    fn find(&mut self, between: Option<&Between>, routes: Option<&Routes>) -> Result<Code<f32>> {
         let (config, sae, s) = (&self.config, &self.sae, &self.scratch);
         let (x, w_enc, bias, k) = (s.x.view(), sae.w_enc.view(), s.bias.view(), config.k_at(self.facts.step));
         match config.variant {
@@ -156,6 +167,10 @@ impl Trainer {
                 let (values, latents, offsets) = sae_encode_flat(x, w_enc, bias, config.total(k))?;
                 Ok(Code::flat(values, latents, offsets)?)
             }
+            Variant::Switch(Switch { experts, .. }) => match routes {
+                Some(routes) => strongest_of_expert(x, w_enc, bias, k, experts, routes),
+                None => Err(Error::setting("router", "is missing")),
+            },
             Variant::GroupMax => autoencoder::strongest_of_groups(x, w_enc, bias, k),
             Variant::ReLU(_) | Variant::Gated(_) | Variant::JumpReLU(_) => {
                 let shifted = match between {

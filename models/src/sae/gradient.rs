@@ -1,11 +1,12 @@
 //! Where the gradients of a step go.
+use super::router::Routes;
 use super::scratch::Scratch;
 use super::train::Moments;
 use super::{Config, Sae};
 use crate::io::Result;
 use crate::{
-    Accumulate, Codes, Push, SaeGate, Tensor, View, adamw_scheduled_into, sae_backward_into, sae_backward_workspace,
-    sae_gate_backward_into, sae_gate_backward_workspace, sae_weights_backward_into,
+    Accumulate, Code, Codes, Push, SaeGate, Tensor, View, adamw_scheduled_into, sae_backward_into,
+    sae_backward_workspace, sae_gate_backward_into, sae_gate_backward_workspace, sae_weights_backward_into,
 };
 
 /// Gradients of what stands between encoder and decoder, each of every latent.
@@ -14,12 +15,30 @@ pub struct Sums {
     pub shift: Vec<f32>,
     pub threshold: Vec<f32>,
     pub weight: Vec<f32>,
+    /// Of the chance of each row's expert.
+    pub chances: Vec<f32>,
 }
 
 impl Sums {
     pub fn zero(n: usize) -> Self {
         let [scale, shift, threshold, weight] = std::array::from_fn(|_| vec![0.0; n]);
-        Self { scale, shift, threshold, weight }
+        Self { scale, shift, threshold, weight, chances: Vec::new() }
+    }
+
+    /// `slopes`, gradients of values times the chance of their row, become those of the values; those of the chances are kept.
+    pub fn route(&mut self, routes: &Routes, found: &Code<f32>, slopes: &mut Tensor<f32, 1>) -> Result<()> {
+        let (values, mut all, rows) = (found.values.to_vec()?, slopes.to_vec()?, routes.chosen.len());
+        let k = (values.len() / rows.max(1)).max(1);
+        self.chances = vec![0.0; rows];
+        for (row, (slopes, values)) in all.chunks_exact_mut(k).zip(values.chunks_exact(k)).enumerate() {
+            let chance = routes.chance(row);
+            self.chances[row] = slopes.iter().zip(values).map(|(slope, value)| slope * value).sum();
+            slopes
+                .iter_mut()
+                .zip(values)
+                .for_each(|(slope, value)| *slope = if *value > 0.0 { *slope * chance } else { 0.0 });
+        }
+        Ok(slopes.write(&all)?)
     }
 
     /// `slopes`, gradients of what a gate gave, become those of what it was given; what it learns is added.

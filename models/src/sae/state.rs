@@ -4,7 +4,7 @@
 use super::begin::initial_gate;
 use super::gates::Learned;
 use super::train::{Facts, Moments, Trainer};
-use super::{Config, Own, Progress, Rows, Sae, Variant};
+use super::{Config, Own, Progress, Router, Rows, Sae, Switch, Variant};
 use crate::io::named::{Incoming, Outgoing};
 use crate::io::{self, Error, Result};
 use crate::{Device, Tensor};
@@ -97,6 +97,12 @@ impl Trainer {
                 put(&mut weights, "r_mag", &[n], r_mag, factors)?;
                 put(&mut weights, "b_mag", &[n], b_mag, biases)?;
             }
+            (Learned::Router { w, b }, _) => {
+                if let Some(router) = &self.sae.router {
+                    put(&mut weights, "router.weight", &[router.experts(), d], &router.w, w)?;
+                    put(&mut weights, "router.bias", &[d], &router.b, b)?;
+                }
+            }
             _ => {}
         }
         if let (Some(skip), Some(moments)) = (&self.sae.skip, &self.w_skip) {
@@ -132,6 +138,7 @@ impl Trainer {
             centred: note.config.centred,
             gate,
             own: None,
+            router: None,
             skip: None,
             rows: Rows::AsTheyAre,
         };
@@ -148,6 +155,12 @@ impl Trainer {
                 let (b_mag, biases) = take(&mut weights, "b_mag", [n], device)?;
                 sae.own = Some(Own::Magnitudes { r_mag, b_mag });
                 learned = Learned::Magnitudes { factors, biases };
+            }
+            Variant::Switch(Switch { experts, .. }) => {
+                let (w, of_w) = take(&mut weights, "router.weight", [experts, d], device)?;
+                let (b, of_b) = take(&mut weights, "router.bias", [d], device)?;
+                sae.router = Some(Router { w, b });
+                learned = Learned::Router { w: of_w, b: of_b };
             }
             _ => {}
         }

@@ -13,6 +13,8 @@ pub enum Variant {
     BatchTopK,
     /// The strongest positive one of each of `k` groups of neighbours, as sparsify's `groupmax`.
     GroupMax,
+    /// The `k` strongest positive ones among the latents of one of several experts, to which a router sends the row ([`Switch`]).
+    Switch(Switch),
     /// All positive ones; a penalty makes them few.
     ReLU(Sparsity),
     /// Those above a threshold of their own, which is learned through a rectangle ([`Jump`]); the value is `z`.
@@ -93,6 +95,17 @@ pub struct Gated {
     pub detached: bool,
 }
 
+/// Experts: blocks of neighbouring latents of equal size.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// How many.
+    pub experts: usize,
+    /// Weight of what keeps them equally busy: `balance · experts · Σ f P`, with the share of rows `f` that an expert gets and the mean `P` of
+    /// its chances, over `d` as penalties are in [`Units`](super::Units). switch_sae has 0.01 `d`.
+    pub balance: f32,
+}
+
 impl Default for Sparsity {
     /// L1 of weight 5 with the decoder's lengths, warmed up over 1000 steps: SAELens' for ReLU.
     fn default() -> Self {
@@ -119,7 +132,7 @@ impl Variant {
     /// Its penalty, if it has one.
     pub fn sparsity(&self) -> Option<&Sparsity> {
         match self {
-            Variant::TopK | Variant::BatchTopK | Variant::GroupMax => None,
+            Variant::TopK | Variant::BatchTopK | Variant::GroupMax | Variant::Switch(_) => None,
             Variant::ReLU(sparsity)
             | Variant::JumpReLU(Jump { sparsity, .. })
             | Variant::Gated(Gated { sparsity, .. }) => Some(sparsity),
@@ -147,6 +160,12 @@ impl Variant {
                 Jump { start, .. } if !positive(*start) => return wrong("variant.start", "must be a number above 0"),
                 _ => {}
             }
+        }
+        if let Variant::Switch(Switch { experts, balance }) = self {
+            return match *experts > 0 && balance.is_finite() && *balance >= 0.0 {
+                true => Ok(()),
+                false => wrong("variant.switch", "needs at least one expert, and a balance of at least 0"),
+            };
         }
         let Some(sparsity) = self.sparsity() else { return Ok(()) };
         let jumps = matches!(self, Variant::JumpReLU(_));

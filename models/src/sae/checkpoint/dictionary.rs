@@ -36,8 +36,19 @@ pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
     let gate = Gate::Above { threshold: 0.0, most: n };
     let (b_enc, b_dec) = (file.take(b_enc, &[n])?, file.take(b_dec, &[d])?);
     let centred = !matches!(&class[..], "AutoEncoderNew" | "JumpReluAutoEncoder");
-    let mut plain =
-        Plain { dims, w_enc, w_dec, b_enc, b_dec, centred, gate, own: None, skip: None, rows: Rows::AsTheyAre };
+    let mut plain = Plain {
+        dims,
+        w_enc,
+        w_dec,
+        b_enc,
+        b_dec,
+        centred,
+        gate,
+        own: None,
+        router: None,
+        skip: None,
+        rows: Rows::AsTheyAre,
+    };
     match &class[..] {
         "GatedAutoEncoder" => {
             let (r_mag, b_mag) = (file.take("r_mag", &[n])?, file.take("mag_bias", &[n])?);

@@ -23,6 +23,7 @@ pub(super) fn load(mut file: Incoming) -> Result<Plain> {
         centred: false,
         gate,
         own: None,
+        router: None,
         skip: None,
         rows: Rows::AsTheyAre,
     };

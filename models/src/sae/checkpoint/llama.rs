@@ -48,6 +48,7 @@ pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
         centred: false,
         gate,
         own: None,
+        router: None,
         skip: None,
         rows: Rows::AsTheyAre,
     };

@@ -2,7 +2,7 @@
 //!
 //! | layout    | files | tensors |
 //! |-----------|-------|---------|
-//! | SAELens 6 | `cfg.json`, `sae_weights.safetensors` | `W_enc [d, n]`, `W_dec [n, d]`, `b_enc`, `b_dec`; `jumprelu`: `threshold [n]`; `gated`: `b_gate`, `b_mag`, `r_mag`, no `b_enc` |
+//! | SAELens 6 | `cfg.json`, `sae_weights.safetensors` | `W_enc [d, n]`, `W_dec [n, d]`, `b_enc`, `b_dec`; `jumprelu`: `threshold [n]`; `gated`: `b_gate`, `b_mag`, `r_mag`, no `b_enc`; `switch`, which SAELens does not know: `router.weight [experts, d]`, `router.bias [d]` |
 //! | sparsify  | `cfg.json`, `sae.safetensors`         | `encoder.weight [n, d]`, `encoder.bias`, `W_dec [n, d]`, `b_dec` |
 //!
 //! of `n` latents: these two are written and read. Read only: SAELens before 6, dictionary_learning (`dictionary`), Gemma Scope 1
@@ -79,15 +79,15 @@ impl Sae {
     ///
     /// | in the folder `path` | whose | kinds |
     /// |---|---|---|
-    /// | `cfg.json`, `sae_weights.safetensors` | SAELens | `standard`, `topk`, `jumprelu`, `gated`, `batchtopk`, `matryoshka_batchtopk`; before version 6 ReLU and TopK |
-    /// | `cfg.json`, `sae.safetensors` | sparsify | TopK |
+    /// | `cfg.json`, `sae_weights.safetensors` | SAELens | `standard`, `topk`, `jumprelu`, `gated`, `batchtopk`, `matryoshka_batchtopk`, and transcoders by a rectifier or thresholds, with and without a skip; before version 6 ReLU and TopK |
+    /// | `cfg.json`, `sae.safetensors` | sparsify | TopK, GroupMax, transcoders |
     /// | `config.json`, `ae.pt` | dictionary_learning | its six classes for one place in a model |
     /// | `hyperparams.json`, `checkpoints/final.safetensors` or `final.safetensors` | Llama Scope | JumpReLU |
     /// | `params.npz` or `params.safetensors` | Gemma Scope 1 or 2 | JumpReLU |
     /// | a file instead of a folder, `*.pt` | OpenAI | TopK of standardised rows, ReLU |
     ///
     /// No code of a file runs, and no more memory is taken than a few times the file. Values are those of the library: where it
-    /// multiplies them by lengths of the decoder's rows, rows have length 1 here. Transcoders and crosscoders are not read yet.
+    /// multiplies them by lengths of the decoder's rows, rows have length 1 here. Crosscoders are not read, nor transcoders between places of different widths.
     ///
     /// # Errors
     /// [`Error::System`] for a file that cannot be read, [`Error::Content`] for one that is cut short, lies about its

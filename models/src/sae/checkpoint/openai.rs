@@ -24,5 +24,5 @@ pub(super) fn load(mut file: Incoming) -> Result<Plain> {
         Some(other) => return Err(file.wrong(format!("its activation is {other:?}, expected ReLU or TopK"))),
     };
     file.finish()?;
-    Ok(Plain { dims, w_enc, w_dec, b_enc, b_dec, centred: true, gate, own: None, skip: None, rows })
+    Ok(Plain { dims, w_enc, w_dec, b_enc, b_dec, centred: true, gate, own: None, router: None, skip: None, rows })
 }

@@ -1,5 +1,5 @@
 use crate::io::Result;
-use crate::sae::{Gate, Own, Rows, Sae};
+use crate::sae::{Gate, Own, Router, Rows, Sae};
 use crate::{Device, Tensor};
 
 /// An autoencoder as a file has it: rows of both matrices are latents.
@@ -12,6 +12,8 @@ pub(super) struct Plain {
     pub centred: bool,
     pub gate: Gate,
     pub own: Option<PlainOwn>,
+    /// Experts, and the weights and biases of what sends rows to them.
+    pub router: Option<(usize, Vec<f32>, Vec<f32>)>,
     /// `[d, d]`, what is added of the input.
     pub skip: Option<Vec<f32>>,
     pub rows: Rows,
@@ -42,6 +44,12 @@ impl Plain {
             centred: self.centred,
             gate: self.gate,
             own,
+            router: match self.router {
+                Some((experts, w, b)) => {
+                    Some(Router { w: Tensor::from_vec(w, [experts, d], device)?, b: Tensor::from_vec(b, [d], device)? })
+                }
+                None => None,
+            },
             skip: self.skip.map(|skip| Tensor::from_vec(skip, [d, d], device)).transpose()?,
             rows: self.rows,
         })

@@ -42,6 +42,10 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
     });
     match (sae.gate, &sae.own) {
         (Gate::Strongest(k), _) => {
+            if let Some(router) = &sae.router {
+                config["architecture"] = "switch".into();
+                config["experts"] = router.experts().into();
+            }
             config["k"] = k.into();
             config["rescale_acts_by_decoder_norm"] = false.into();
         }
@@ -82,6 +86,10 @@ pub(super) fn weights(sae: &Sae) -> Result<Outgoing> {
     if let Some(skip) = &sae.skip {
         weights.put("W_skip", &[d, d], skip.to_vec()?);
     }
+    if let Some(router) = &sae.router {
+        weights.put("router.weight", &[router.experts(), d], router.w.to_vec()?);
+        weights.put("router.bias", &[d], router.b.to_vec()?);
+    }
     let b_enc = sae.b_enc.to_vec()?;
     match (&sae.own, sae.gate) {
         (Some(Own::Magnitudes { r_mag, b_mag }), _) => {
@@ -106,7 +114,7 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
     // Heads side by side, as our rows have them anyway.
     config.only("reshape_activations", &["none", "hook_z"])?;
     let architecture = architecture(config)?;
-    let gate = if architecture == "topk" {
+    let gate = if matches!(architecture, "topk" | "switch") {
         Gate::Strongest(config.k(n)?)
     } else {
         Gate::Above { threshold: 0.0, most: config.room(n)? }
@@ -122,7 +130,8 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
     }
     let centred = !transcoder && config.value["apply_b_dec_to_input"] != Value::Bool(false);
     let skip = if said.ends_with("skip_transcoder") { Some(weights.take("W_skip", &[d, d])?) } else { None };
-    let mut plain = Plain { dims: [n, d], w_enc, w_dec, b_enc, b_dec, centred, gate, own: None, skip, rows };
+    let mut plain =
+        Plain { dims: [n, d], w_enc, w_dec, b_enc, b_dec, centred, gate, own: None, router: None, skip, rows };
     match architecture {
         "jumprelu" => plain.own = Some(PlainOwn::Thresholds(super::thresholds(&mut weights, n)?)),
         "gated" => {
@@ -130,6 +139,14 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
             plain.own = Some(PlainOwn::Magnitudes { r_mag, b_mag });
         }
         _ => {}
+    }
+    if architecture == "switch" {
+        let experts = config.size("experts")?;
+        if experts == 0 || n % experts != 0 || config.k(n)? > n / experts {
+            return config.wrong(format!("{experts} experts for {n} latents, of which {} are kept", config.value["k"]));
+        }
+        plain.router =
+            Some((experts, weights.take("router.weight", &[experts, d])?, weights.take("router.bias", &[d])?));
     }
     if config.value["rescale_acts_by_decoder_norm"] == Value::Bool(true) {
         plain.fold_lengths();
@@ -166,6 +183,7 @@ fn architecture(config: &Settings) -> Result<&'static str> {
         "gated",
         "batchtopk",
         "matryoshka_batchtopk",
+        "switch",
         "transcoder",
         "skip_transcoder",
         "jumprelu_transcoder",

@@ -16,8 +16,8 @@ pub(super) fn config(sae: &Sae) -> Result<Value> {
             return Err(Error::setting("format", "sparsify's layout has no place for a threshold"));
         }
     };
-    if sae.own.is_some() || sae.rows != Rows::AsTheyAre {
-        let what = "sparsify's layout has no place for values of the latents' own, or scaled rows";
+    if sae.own.is_some() || sae.router.is_some() || sae.rows != Rows::AsTheyAre {
+        let what = "sparsify's layout has no place for values of the latents' own, experts, or scaled rows";
         return Err(Error::setting("format", what));
     }
     let (n, d) = (sae.latents(), sae.d());
@@ -70,6 +70,7 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
         b_dec: weights.take("b_dec", &[d])?,
         centred: !config.is_on("transcode"),
         own: None,
+        router: None,
         skip: if config.is_on("skip_connection") { Some(weights.take("W_skip", &[d, d])?) } else { None },
         rows: Rows::AsTheyAre,
     };

@@ -1,7 +1,7 @@
 //! Settings that contradict themselves.
 use super::{Config, Falling, Multi, Nudge, Revive};
 use crate::io::{Error, Result};
-use crate::sae::Variant;
+use crate::sae::{Switch, Variant};
 
 impl Config {
     /// # Errors
@@ -49,6 +49,20 @@ impl Config {
             }
             Config { variant: Variant::GroupMax, k, latents, .. } if latents % k != 0 => {
                 wrong("k", format!("{k} groups do not divide {latents} latents"))
+            }
+            Config { variant: Variant::Switch(Switch { experts, .. }), k, latents, .. }
+                if latents % experts != 0 || *k > latents / experts =>
+            {
+                wrong(
+                    "variant.experts",
+                    format!("{experts} for {latents} latents, of which {k} of one expert are kept"),
+                )
+            }
+            Config { variant: Variant::Switch(_), revive: Some(_), .. } => {
+                wrong("revive", "is not for switch: rows belong to experts".into())
+            }
+            Config { variant: Variant::Switch(_), prefixes, .. } if !prefixes.is_empty() => {
+                wrong("prefixes", "are not for switch: experts are blocks of latents".into())
             }
             Config { falling: Some(Falling { from, .. }), k, latents, .. } if from < k || from > latents => {
                 wrong("falling.from", format!("is {from}, expected from {k}, which it falls to, to {latents}"))

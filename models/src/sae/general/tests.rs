@@ -1,6 +1,6 @@
 //! Gradients of every variant against differences of a loss that is written down anew here, in `f64`.
 use crate::sae::train::Trainer;
-use crate::sae::{Config, Cost, Decoder, Gated, Jump, Multi, Nudge, Own, Sparsity, Transcode, Units, Variant};
+use crate::sae::{Config, Cost, Decoder, Gated, Jump, Multi, Nudge, Own, Sparsity, Switch, Transcode, Units, Variant};
 use crate::{Device, Philox, Tensor};
 
 const D: usize = 6;
@@ -18,6 +18,8 @@ struct Learned {
     b_mag: Vec<f64>,
     skip: Vec<f64>,
     thresholds: Vec<f64>,
+    router: Vec<f64>,
+    router_b: Vec<f64>,
 }
 
 fn wide(of: &[f32]) -> Vec<f64> {
@@ -41,6 +43,9 @@ impl Learned {
             Some(Own::Thresholds(thresholds)) => all.thresholds = wide(&thresholds.to_vec().unwrap()),
             None => {}
         }
+        if let Some(router) = &sae.router {
+            (all.router, all.router_b) = (wide(&router.w.to_vec().unwrap()), wide(&router.b.to_vec().unwrap()));
+        }
         if let Some(skip) = &sae.skip {
             all.skip = wide(&skip.to_vec().unwrap());
         }
@@ -55,6 +60,8 @@ impl Learned {
             "b_dec" => &mut self.b_dec,
             "r_mag" => &mut self.r_mag,
             "b_mag" => &mut self.b_mag,
+            "router" => &mut self.router,
+            "router_b" => &mut self.router_b,
             _ => &mut self.skip,
         }
     }
@@ -90,6 +97,30 @@ impl Loss<'_> {
         order.into_iter().take(k).for_each(|at| y[at] = z[at]);
     }
 
+    /// The chances of experts for a row.
+    fn chances(&self, p: &Learned, row: usize) -> Vec<f64> {
+        let x = &self.x[row * D..][..D];
+        let logit = |w: &[f64]| (0..D).map(|i| w[i] * (x[i] - p.router_b[i])).sum::<f64>().exp();
+        let all: Vec<f64> = p.router.chunks_exact(D).map(logit).collect();
+        let sum: f64 = all.iter().sum();
+        all.into_iter().map(|one| one / sum).collect()
+    }
+
+    fn expert(chances: &[f64]) -> usize {
+        (0..chances.len()).max_by(|&a, &b| chances[a].total_cmp(&chances[b])).unwrap()
+    }
+
+    /// What keeps experts busy: the shares are no function of what is learned.
+    fn balance(&self, p: &Learned, experts: usize) -> f64 {
+        let mut sum = 0.0;
+        for expert in 0..experts {
+            let share = (0..ROWS).filter(|&row| Self::expert(&self.chances(self.fixed, row)) == expert).count();
+            let mean = (0..ROWS).map(|row| self.chances(p, row)[expert]).sum::<f64>() / ROWS as f64;
+            sum += share as f64 / ROWS as f64 * mean;
+        }
+        experts as f64 * sum / D as f64
+    }
+
     fn y(&self, p: &Learned, z: &[f64], k: usize) -> Vec<f64> {
         let mut y = vec![0.0; z.len()];
         match self.config.variant {
@@ -97,6 +128,15 @@ impl Loss<'_> {
             Variant::BatchTopK => Self::largest(z, 0..z.len(), self.config.total(k), &mut y),
             Variant::GroupMax => {
                 (0..ROWS * k).for_each(|g| Self::largest(z, g * (N / k)..(g + 1) * (N / k), 1, &mut y));
+            }
+            Variant::Switch(Switch { experts, .. }) => {
+                for row in 0..ROWS {
+                    let chances = self.chances(p, row);
+                    let (expert, each) = (Self::expert(&chances), N / experts);
+                    let first = row * N + expert * each;
+                    Self::largest(z, first..first + each, k, &mut y);
+                    y[row * N..(row + 1) * N].iter_mut().for_each(|y| *y *= chances[expert]);
+                }
             }
             _ => {}
         }
@@ -157,6 +197,9 @@ impl Loss<'_> {
         if let Some(Multi { times, weight }) = config.multi {
             loss += f64::from(weight) * self.squares(p, &p.skip, &self.y(p, &z, times * config.k), N);
         }
+        if let Variant::Switch(Switch { experts, balance }) = config.variant {
+            loss += f64::from(balance) * self.balance(p, experts);
+        }
         let found: Vec<f64> = z.iter().map(|z| z.max(0.0)).collect();
         match &config.variant {
             Variant::Gated(Gated { detached, sparsity }) => {
@@ -201,6 +244,10 @@ fn trainer(config: &Config, device: &Device) -> (Trainer, Vec<f32>, Vec<f32>) {
         }
         None => {}
     }
+    if let Some(router) = &mut sae.router {
+        router.w.write(&numbers(router.w.dims().iter().product(), 9)).unwrap();
+        router.b.write(&numbers(D, 10)).unwrap();
+    }
     if let Some(skip) = &mut sae.skip {
         skip.write(&numbers(D * D, 8)).unwrap();
     }
@@ -223,6 +270,7 @@ fn configs() -> Vec<Config> {
     let prefixes = vec![3, 7, N];
     vec![
         base(Variant::GroupMax),
+        Config { k: 2, ..base(Variant::Switch(Switch { experts: 3, balance: 0.7 })) },
         Config { centred: false, ..base(Variant::TopK) },
         Config { part: 0.5, ..base(Variant::BatchTopK) },
         Config { multi: Some(Multi { times: 3, weight: 0.125 }), ..base(Variant::TopK) },
@@ -269,6 +317,10 @@ fn gradients_are_those_of_the_loss() {
         let tenth = |mean: &Tensor<f32, 1>| mean.to_vec().unwrap().iter().map(|m| 10.0 * m).collect::<Vec<f32>>();
         if let crate::sae::gates::Learned::Magnitudes { factors, biases } = &trainer.learned {
             gradients.extend([("r_mag", tenth(&factors.mean)), ("b_mag", tenth(&biases.mean))]);
+        }
+        if let crate::sae::gates::Learned::Router { w, b } = &trainer.learned {
+            let of_w = w.mean.to_vec().unwrap().iter().map(|m| 10.0 * m).collect();
+            gradients.extend([("router", of_w), ("router_b", tenth(&b.mean))]);
         }
         if let Some(moments) = &trainer.w_skip {
             gradients.push(("skip", moments.mean.to_vec().unwrap().iter().map(|m| 10.0 * m).collect()));
