@@ -11,7 +11,7 @@
 use super::gates::{self, Between, detached};
 use super::router::{Routes, strongest_of_expert};
 use super::train::Trainer;
-use super::{Decoder, Multi, Switch, Variant, autoencoder};
+use super::{Config, Decoder, Multi, Sae, Switch, Variant, autoencoder};
 use crate::io::{Error, Result};
 use crate::{
     Code, Codes, Tensor, View, add_into, copy_into, linear, sae_bias_into, sae_decode, sae_encode, sae_encode_flat,
@@ -114,21 +114,7 @@ impl Trainer {
             _ => None,
         };
         let target = skipped.as_ref().map(Tensor::view).or(target).unwrap_or(s.x.view());
-        let mut residuals: Vec<Tensor<f32, 2>> = Vec::new();
-        for group in &groups {
-            let (against, b_dec) = match residuals.last() {
-                Some(before) => (before.view(), None),
-                None => (target, Some(sae.b_dec.view())),
-            };
-            let decoded = sae_decode(group.given()?, sae.w_dec.view(), b_dec, Some(against))?;
-            // Counters go on with the first group only.
-            let rows = if residuals.is_empty() { config.batch as u32 } else { 0 };
-            sae_track_into(group.given()?, self.since.view_mut(), rows, config.fired)?;
-            residuals.extend(decoded.residual);
-            if let Some(error) = decoded.error {
-                s.error = error;
-            }
-        }
+        let residuals = decode(&groups, sae, target, &mut s.error, &mut self.since, config)?;
         let more = match config.multi {
             Some(Multi { times, .. }) => {
                 let (values, latents) = sae_encode(s.x.view(), sae.w_enc.view(), s.bias.view(), times * config.k)?;
@@ -196,6 +182,33 @@ impl Trainer {
             }
         }
     }
+}
+
+/// What each prefix leaves over of `target`; who fired is noted.
+fn decode(
+    groups: &[Group],
+    sae: &Sae,
+    target: View<'_, f32, 2>,
+    squares: &mut Tensor<f32, 1>,
+    since: &mut Tensor<u32, 1>,
+    config: &Config,
+) -> Result<Vec<Tensor<f32, 2>>> {
+    let mut residuals: Vec<Tensor<f32, 2>> = Vec::new();
+    for group in groups {
+        let (against, b_dec) = match residuals.last() {
+            Some(before) => (before.view(), None),
+            None => (target, Some(sae.b_dec.view())),
+        };
+        let decoded = sae_decode(group.given()?, sae.w_dec.view(), b_dec, Some(against))?;
+        // Counters go on with the first group only.
+        let rows = if residuals.is_empty() { config.batch as u32 } else { 0 };
+        sae_track_into(group.given()?, since.view_mut(), rows, config.fired)?;
+        residuals.extend(decoded.residual);
+        if let Some(error) = decoded.error {
+            *squares = error;
+        }
+    }
+    Ok(residuals)
 }
 
 /// Codes split where prefixes end.

@@ -142,28 +142,7 @@ impl Trainer {
             skip: None,
             rows: Rows::AsTheyAre,
         };
-        let mut learned = Learned::None;
-        match note.config.variant {
-            Variant::JumpReLU(_) => {
-                let (of, moments) = take(&mut weights, "thresholds", [n], device)?;
-                sae.own = Some(Own::Thresholds(Tensor::zeros([n], device)?));
-                learned = Learned::Thresholds { of, moments };
-                learned.renew(&note.config, &mut sae)?;
-            }
-            Variant::Gated(_) => {
-                let (r_mag, factors) = take(&mut weights, "r_mag", [n], device)?;
-                let (b_mag, biases) = take(&mut weights, "b_mag", [n], device)?;
-                sae.own = Some(Own::Magnitudes { r_mag, b_mag });
-                learned = Learned::Magnitudes { factors, biases };
-            }
-            Variant::Switch(Switch { experts, .. }) => {
-                let (w, of_w) = take(&mut weights, "router.weight", [experts, d], device)?;
-                let (b, of_b) = take(&mut weights, "router.bias", [d], device)?;
-                sae.router = Some(Router { w, b });
-                learned = Learned::Router { w: of_w, b: of_b };
-            }
-            _ => {}
-        }
+        let learned = take_learned(&mut weights, &note.config, &mut sae, device)?;
         let mut w_skip = None;
         if note.config.transcode.is_some_and(|transcode| transcode.skip) {
             let (skip, moments) = take(&mut weights, "w_skip", [d, d], device)?;
@@ -216,6 +195,34 @@ fn put<const R: usize>(
     weights.put(&format!("{name}.mean"), dims, moments.mean.to_vec()?);
     weights.put(&format!("{name}.square"), dims, moments.square.to_vec()?);
     Ok(())
+}
+
+/// What is learned beside weights and biases; the autoencoder gets its part.
+fn take_learned(weights: &mut Incoming, config: &Config, sae: &mut Sae, device: &Device) -> Result<Learned> {
+    let (n, d) = (config.latents, config.d);
+    let mut learned = Learned::None;
+    match config.variant {
+        Variant::JumpReLU(_) => {
+            let (of, moments) = take(weights, "thresholds", [n], device)?;
+            sae.own = Some(Own::Thresholds(Tensor::zeros([n], device)?));
+            learned = Learned::Thresholds { of, moments };
+            learned.renew(config, sae)?;
+        }
+        Variant::Gated(_) => {
+            let (r_mag, factors) = take(weights, "r_mag", [n], device)?;
+            let (b_mag, biases) = take(weights, "b_mag", [n], device)?;
+            sae.own = Some(Own::Magnitudes { r_mag, b_mag });
+            learned = Learned::Magnitudes { factors, biases };
+        }
+        Variant::Switch(Switch { experts, .. }) => {
+            let (w, of_w) = take(weights, "router.weight", [experts, d], device)?;
+            let (b, of_b) = take(weights, "router.bias", [d], device)?;
+            sae.router = Some(Router { w, b });
+            learned = Learned::Router { w: of_w, b: of_b };
+        }
+        _ => {}
+    }
+    Ok(learned)
 }
 
 fn take<const R: usize>(

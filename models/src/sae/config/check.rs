@@ -90,6 +90,14 @@ impl Config {
             {
                 wrong("nudge", format!("weight must be a number and after at least {batch}, the rows of a step"))
             }
+            _ => self.check_sizes(),
+        }
+    }
+
+    /// What must divide, rise or fit.
+    fn check_sizes(&self) -> Result<()> {
+        let wrong = |name, wanted: String| Err(Error::setting(name, wanted));
+        match self {
             Config { transcode: Some(_), centred: true, .. } => {
                 wrong("centred", "must be false of a transcoder: b_dec is of the rows that are predicted".into())
             }
