@@ -22,12 +22,12 @@ pub type Entry = (&'static str, u32, Vec<u8>);
 pub type Part = (String, Vec<u64>, u32, Vec<u8>);
 
 /// A GGUF file, as the format says.
-pub fn gguf(entries: &[Entry], parts: &[Part]) -> Vec<u8> {
+pub fn gguf(entries: &[(impl AsRef<str>, u32, Vec<u8>)], parts: &[Part]) -> Vec<u8> {
     let mut file = b"GGUF\x03\0\0\0".to_vec();
     file.extend((parts.len() as u64).to_le_bytes());
     file.extend((entries.len() as u64).to_le_bytes());
     for (name, kind, bytes) in entries {
-        file.extend([text(name), kind.to_le_bytes().to_vec(), bytes.clone()].concat());
+        file.extend([text(name.as_ref()), kind.to_le_bytes().to_vec(), bytes.clone()].concat());
     }
     let mut data = vec![];
     for (name, dims, kind, bytes) in parts {

@@ -82,6 +82,38 @@ fn gguf_lies_are_told() {
     }
 }
 
+/// Sound files that are nothing but words about themselves, each of which would take many times its bytes of memory.
+#[test]
+fn words_that_cost_too_much_are_refused() {
+    let folder = folder(env!("CARGO_TARGET_TMPDIR"), "files-words");
+    let list = |kind: u32, count: u64, each: &[u8]| {
+        let list = [&kind.to_le_bytes()[..], &count.to_le_bytes(), &each.repeat(count as usize)].concat();
+        gguf(&[("l", 9, list)], &[])
+    };
+    let keys: Vec<_> = (0..50_000).map(|at| (format!("{at:x}"), 7, vec![1])).collect();
+    for bad in [list(0, 1 << 20, &[1]), gguf(&keys, &[])] {
+        let said = said(&folder, &bad);
+        assert!(said.contains("bytes of memory, 4 times the file"), "{said}");
+    }
+    // What a vocabulary has: texts, numbers of four bytes.
+    for good in [list(8, 1 << 17, &text("ab")), list(5, 1 << 18, &[1, 0, 0, 0])] {
+        fs::write(folder.join("file.gguf"), good).unwrap();
+        Gguf::open(&folder.join("file.gguf")).unwrap();
+    }
+    let path = folder.join("file.safetensors");
+    let all = |of: Vec<String>| format!("{{{}}}", of.join(","));
+    let empty = r#"{"dtype":"F32","shape":[0],"data_offsets":[0,0]}"#;
+    for bad in [
+        all((0..20_000).map(|at| format!("\"{at}\":{empty}")).collect()),
+        format!("{{\"__metadata__\":{}}}", all((0..100_000).map(|at| format!("\"{at}\":\"\"")).collect())),
+        format!("{{\"a\":[{}]}}", vec!["[]"; 100_000].join(",")),
+    ] {
+        fs::write(&path, safetensors(&bad, &[])).unwrap();
+        let said = Safetensors::open(&path).unwrap_err().to_string();
+        assert!(said.contains("bytes of memory, 4 times the file"), "{said}");
+    }
+}
+
 #[test]
 fn safetensors_lies_are_told() {
     let folder = folder(env!("CARGO_TARGET_TMPDIR"), "files-safetensors");

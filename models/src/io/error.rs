@@ -89,3 +89,9 @@ impl From<latens_core::Error> for Error {
         Error::Operation(error)
     }
 }
+
+/// Words of a file, for an error: no more of them than one wants to read, and nothing that a terminal would obey.
+#[cfg(any(feature = "lm", feature = "sae"))]
+pub(crate) fn short(words: &str) -> String {
+    words.chars().take(80).flat_map(char::escape_debug).collect()
+}

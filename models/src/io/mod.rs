@@ -1,12 +1,16 @@
 //! Files: what can go wrong with them, and how the library writes one.
 #[cfg(feature = "sae")]
 mod archive;
+#[cfg(feature = "io")]
+mod budget;
 mod claim;
 #[cfg(any(feature = "lm", feature = "sae"))]
 mod digest;
 mod error;
 #[cfg(feature = "io")]
 pub mod gguf;
+#[cfg(feature = "io")]
+pub(crate) mod json;
 #[cfg(any(feature = "lm", feature = "sae"))]
 pub(crate) mod named;
 #[cfg(feature = "sae")]
@@ -24,6 +28,8 @@ mod write;
 pub use claim::Claim;
 #[cfg(any(feature = "lm", feature = "sae"))]
 pub use digest::{sha256, sha256_of};
+#[cfg(any(feature = "lm", feature = "sae"))]
+pub(crate) use error::short;
 pub use error::{Error, Result};
 #[cfg(feature = "sae")]
 pub use scalars::Scalars;

@@ -1,6 +1,6 @@
 //! NumPy's archives (`.npz`): a zip of arrays (`.npy`), packed or not.
 use super::archive::Archive;
-use super::{Error, Result};
+use super::{Error, Result, short};
 use crate::io::safetensors::decode;
 use safetensors::Dtype;
 use std::collections::BTreeSet;
@@ -85,6 +85,9 @@ fn array(bytes: &[u8]) -> std::result::Result<(Vec<usize>, Vec<f32>), String> {
     Ok((header.dims, all))
 }
 
+/// Dimensions of an array, as NumPy has at most.
+const RANK: usize = 64;
+
 struct Header {
     dtype: Dtype,
     /// Whether the first index runs fastest.
@@ -123,7 +126,10 @@ impl Header {
             Some("<f2") => Dtype::F16,
             Some("<i8") => Dtype::I64,
             Some("<i4") => Dtype::I32,
-            other => return Err(format!("its type {other:?} is not read, known are <f2 <f4 <f8 <i4 <i8")),
+            other => {
+                let other = short(other.unwrap_or(""));
+                return Err(format!("its type \"{other}\" is not read, known are <f2 <f4 <f8 <i4 <i8"));
+            }
         };
         let columns = match value("fortran_order")? {
             order if order.starts_with("False") => false,
@@ -133,7 +139,10 @@ impl Header {
         let shape = value("shape")?.strip_prefix('(').and_then(|shape| shape.split_once(')')).map(|(shape, _)| shape);
         let shape = shape.ok_or("shape of its header is no tuple")?;
         let parts = shape.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let dims = parts.map(|part| part.parse().map_err(|_| format!("{part:?} of its shape is no size")));
+        if parts.clone().nth(RANK).is_some() {
+            return Err(format!("its shape has more than {RANK} sizes"));
+        }
+        let dims = parts.map(|part| part.parse().map_err(|_| format!("\"{}\" of its shape is no size", short(part))));
         Ok(Self { dtype, columns, dims: dims.collect::<std::result::Result<_, _>>()? })
     }
 }
@@ -177,5 +186,12 @@ mod tests {
             assert!(array(&npy(header, data)).is_err(), "{header}");
         }
         assert!(array(b"\x93NUMPY\x01\x00\xff\xff{").is_err());
+        let shape = |sizes: &str| {
+            array(&npy(&format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sizes}), }}"), &[]))
+        };
+        assert!(shape(&"0,".repeat(64)).is_ok());
+        assert!(shape(&"0,".repeat(65)).unwrap_err().contains("more than 64 sizes"));
+        // An error is no place for all that a file says.
+        assert!(shape(&"\u{7f}".repeat(9000)).unwrap_err().len() < 600);
     }
 }

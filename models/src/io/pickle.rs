@@ -3,11 +3,13 @@
 //! without its dangerous instructions, after the documentation in Python's `pickletools`, protocols 2 to 5.
 //!
 //! Every instruction takes at least a byte and puts at most one value on the stack. Lists, dictionaries and tuples are kept once
-//! and referred to by number, so memory grows with the length of the pickle, of which there is a limit, and values that hold
-//! themselves, or each other a million deep, do no harm.
+//! and referred to by number, so memory grows with the length of the pickle, and values that hold themselves, or each other a million
+//! deep, do no harm. A byte may still make a value of fifty: each is [paid for](Budget).
 mod machine;
 
-use std::rc::Rc;
+use super::budget::Budget;
+use super::short;
+use std::sync::Arc;
 
 /// Something that a pickle says.
 #[derive(Clone, Debug)]
@@ -16,7 +18,7 @@ pub(super) enum Value {
     Bool,
     Int(i64),
     Float(f64),
-    Text(Rc<str>),
+    Text(Arc<str>),
     /// The number of a list, tuple or dictionary of [`Pickle`].
     Object(usize),
     /// A name that a pickle calls.
@@ -54,9 +56,9 @@ enum Object {
 }
 
 impl Pickle {
-    /// Read one, or say what is wrong with it.
-    pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        machine::run(bytes)
+    /// Read one, or say what is wrong with it. All that it makes is paid for.
+    pub fn read(bytes: &[u8], budget: &mut Budget) -> Result<Self, String> {
+        machine::run(bytes, budget)
     }
 
     /// The pairs of a dictionary, and its number.
@@ -92,7 +94,7 @@ impl Pickle {
 
 impl Value {
     /// A text as short as names are.
-    pub fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&Arc<str>> {
         const MOST: usize = 1024;
         match self {
             Value::Text(text) if text.len() <= MOST => Some(text),
@@ -130,9 +132,4 @@ impl Name {
             format!("it calls {}.{}, which no file of weights needs, and nothing was run", short(module), short(name))
         })
     }
-}
-
-/// A name from a file, for an error.
-fn short(name: &str) -> String {
-    name.chars().take(80).flat_map(char::escape_debug).collect()
 }

@@ -2,18 +2,21 @@
 //!
 //! `length u64 | JSON header of that length | data`. The `safetensors` crate checks the header: that all tensors are of a known
 //! type, follow each other without gap or overlap, and have as many bytes as their sizes say. Checked here: that the header and
-//! the data fit the file, before memory is taken for them, and that no name occurs twice.
+//! the data fit the file, before memory is taken for them, that the header is not of so many values that they would take far more
+//! memory than the file, and that no name occurs twice.
 mod write;
 
+use super::budget::Budget;
+use super::json;
 use super::{Error, Result};
 use latens_core::Float;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, Metadata};
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 pub use write::{Piece, bytes, dtype, save};
 
 /// The note by which files of one save know each other.
@@ -37,7 +40,7 @@ pub struct Entry {
     pub dims: Vec<usize>,
     /// The type of its elements.
     pub dtype: Dtype,
-    file: PathBuf,
+    file: Arc<Path>,
     start: u64,
     bytes: usize,
 }
@@ -174,15 +177,16 @@ impl Safetensors {
         }
         let mut header = vec![0; size as usize];
         file.read_exact(&mut header).map_err(Error::system(path, "read"))?;
-        unique(&header).map_err(|e| wrong(format!("its header: {e}")))?;
+        json::count(&header, &mut Budget::of(length), true).map_err(|e| wrong(format!("its header: {e}")))?;
         let header: Metadata = serde_json::from_slice(&header).map_err(|e| wrong(format!("its header: {e}")))?;
         let (start, told) = (8 + size, header.data_len() as u64);
         if start.checked_add(told) != Some(length) {
             return Err(wrong(format!("its tensors have {told} bytes, but {} follow the header", length - start)));
         }
+        let file: Arc<Path> = path.into();
         for (name, info) in header.tensors() {
             let (from, to) = info.data_offsets;
-            let (dims, dtype, file) = (info.shape.clone(), info.dtype, path.to_owned());
+            let (dims, dtype, file) = (info.shape.clone(), info.dtype, file.clone());
             let entry = Entry { dims, dtype, file, start: start + from as u64, bytes: to - from };
             if let Some(other) = self.tensors.insert(name.clone(), entry) {
                 return Err(wrong(format!("tensor {name} is in {} too", other.file.display())));
@@ -209,10 +213,9 @@ pub(crate) fn decode<T: Float>(dtype: Dtype) -> Option<fn(&[u8]) -> T> {
 /// The files that an index names, and the tensors it says are in each; and the save that it belongs to, if it says so.
 #[allow(clippy::type_complexity)] // two maps
 fn index(path: &Path) -> Result<(BTreeMap<String, HashSet<String>>, Option<String>)> {
-    let text = std::fs::read(path).map_err(Error::system(path, "read"))?;
     let wrong =
         |what: &dyn std::fmt::Display| Error::content(path, format!("this is no index of safetensors files: {what}"));
-    let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| wrong(&e))?;
+    let json = json::read(path)?;
     let map = json.get("weight_map").and_then(|map| map.as_object()).ok_or_else(|| wrong(&"it has no weight_map"))?;
     let mut files = BTreeMap::<_, HashSet<_>>::new();
     for (name, file) in map {
@@ -224,27 +227,4 @@ fn index(path: &Path) -> Result<(BTreeMap<String, HashSet<String>>, Option<Strin
         files.entry(file.to_owned()).or_default().insert(name.clone());
     }
     Ok((files, json["metadata"][SAVE].as_str().map(str::to_owned)))
-}
-
-/// Whether no name occurs twice in a JSON object; of two, a map would silently keep the last.
-fn unique(json: &[u8]) -> serde_json::Result<()> {
-    struct Names;
-    impl<'de> Visitor<'de> for Names {
-        type Value = ();
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a JSON object")
-        }
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<(), A::Error> {
-            let mut seen = HashSet::<String>::new();
-            while let Some((name, IgnoredAny)) = map.next_entry::<String, _>()? {
-                if !seen.insert(name.clone()) {
-                    return Err(A::Error::custom(format!("tensor {name} occurs twice")));
-                }
-            }
-            Ok(())
-        }
-    }
-    let mut input = serde_json::Deserializer::from_slice(json);
-    input.deserialize_map(Names)?;
-    input.end()
 }

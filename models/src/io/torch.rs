@@ -3,12 +3,14 @@
 //! No code of such a file runs: see `pickle`. What it may hold is a dictionary from names to tensors, numbers and texts, with
 //! dictionaries in it, whose names are joined by dots: `activation_state_dict.k`.
 use super::archive::Archive;
+use super::budget::Budget;
 use super::pickle::{Name, Pickle, Value};
 use super::{Error, Result};
 use crate::io::safetensors::decode;
 use safetensors::Dtype;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Levels of dictionaries.
 const DEPTH: usize = 4;
@@ -16,6 +18,17 @@ const DEPTH: usize = 4;
 const NAME: usize = 1024;
 /// Bytes of a pickle: of a model with a million tensors it has fewer.
 const PICKLE: u64 = 16 << 20;
+/// Memory of something with a name, beside the letters of the name: in a map, with sizes and strides if it is a tensor.
+const NAMED: usize = 512;
+
+/// What was looked at, and what is left to pay for the rest: one text or memory may stand under many names.
+struct Seen {
+    /// Their numbers.
+    dictionaries: HashSet<usize>,
+    words: Budget,
+    /// Of tensors, in `f32`.
+    numbers: Budget,
+}
 
 /// An opened file.
 #[derive(Debug)]
@@ -24,7 +37,7 @@ pub struct Torch {
     prefix: String,
     tensors: BTreeMap<String, Entry>,
     numbers: BTreeMap<String, f64>,
-    texts: BTreeMap<String, String>,
+    texts: BTreeMap<String, Arc<str>>,
 }
 
 /// A tensor: a part of a memory.
@@ -37,7 +50,7 @@ pub struct Entry {
     strides: Vec<usize>,
     first: usize,
     /// The name of the memory, and the elements it has.
-    storage: (String, usize),
+    storage: (Arc<str>, usize),
 }
 
 impl Torch {
@@ -49,19 +62,19 @@ impl Torch {
     pub fn open(path: &Path) -> Result<Self> {
         let mut archive = Archive::open(path)?;
         let wrong = |what: String| Error::content(path, what);
-        let pickles: Vec<_> = archive.names().iter().filter(|name| name.ends_with("/data.pkl")).cloned().collect();
-        let [name] = &pickles[..] else {
-            return Err(wrong(format!(
-                "this is no file of PyTorch: it has {} entries data.pkl, expected 1",
-                pickles.len()
-            )));
+        let mut pickles = archive.names().filter(|name| name.ends_with("/data.pkl"));
+        let (Some(name), None) = (pickles.next().map(str::to_owned), pickles.next()) else {
+            return Err(wrong("this is no file of PyTorch: it has not one entry data.pkl, but none or several".into()));
         };
+        drop(pickles);
         let prefix = name.trim_end_matches("data.pkl").to_owned();
         let order = format!("{prefix}byteorder");
-        if archive.names().contains(&order) && archive.read(&order, 16)? != b"little" {
+        if archive.names().any(|name| name == order) && archive.read(&order, 16)? != b"little" {
             return Err(wrong("its bytes are not in little-endian order".into()));
         }
-        let pickle = Pickle::read(&archive.read(name, PICKLE)?).map_err(|what| wrong(format!("its pickle: {what}")))?;
+        let mut seen = Seen { dictionaries: HashSet::new(), words: archive.budget(), numbers: archive.budget() };
+        let bytes = archive.read(&name, PICKLE)?;
+        let pickle = Pickle::read(&bytes, &mut seen.words).map_err(|what| wrong(format!("its pickle: {what}")))?;
         let mut all = Self {
             path: path.to_owned(),
             prefix,
@@ -69,7 +82,7 @@ impl Torch {
             numbers: BTreeMap::new(),
             texts: BTreeMap::new(),
         };
-        all.add(&pickle, &pickle.top, "", &mut HashSet::new()).map_err(wrong)?;
+        all.add(&pickle, &pickle.top, "", &mut seen).map_err(wrong)?;
         Ok(all)
     }
 
@@ -85,7 +98,7 @@ impl Torch {
 
     /// A text that stands beside the tensors.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.texts.get(name).map(String::as_str)
+        self.texts.get(name).map(|text| &**text)
     }
 
     /// A number that stands beside the tensors, or the one element of a tensor.
@@ -128,16 +141,16 @@ impl Torch {
         Ok(entry.places().map(|at| element(&bytes[at * size..][..size])).collect())
     }
 
-    /// All of a dictionary, whose names begin with `before`. None is looked at twice: `seen` are their numbers.
+    /// All of a dictionary, whose names begin with `before`. None is looked at twice.
     fn add(
         &mut self,
         pickle: &Pickle,
         value: &Value,
         before: &str,
-        seen: &mut HashSet<usize>,
+        seen: &mut Seen,
     ) -> std::result::Result<(), String> {
         let (at, pairs) = pickle.pairs(value).ok_or("it holds no dictionary of tensors")?;
-        if !seen.insert(at) || before.matches('.').count() > DEPTH {
+        if !seen.dictionaries.insert(at) || before.matches('.').count() > DEPTH {
             return Err(format!("dictionary {before} is in another twice, or in more than {DEPTH}"));
         }
         for (key, value) in pairs {
@@ -146,9 +159,11 @@ impl Torch {
             if name.len() > NAME {
                 return Err(format!("a name has {} bytes, at most {NAME} are read", name.len()));
             }
+            seen.words.pay(NAMED + name.len())?;
             match value {
                 Value::Tensor(with) => {
                     let entry = Entry::of(pickle, *with).map_err(|what| format!("tensor {name}: {what}"))?;
+                    seen.numbers.pay_for(entry.dims.iter().product(), size_of::<f32>())?;
                     if self.tensors.insert(name.clone(), entry).is_some() {
                         return Err(format!("tensor {name} occurs twice"));
                     }
@@ -156,7 +171,7 @@ impl Torch {
                 Value::Int(number) => drop(self.numbers.insert(name, *number as f64)),
                 Value::Float(number) => drop(self.numbers.insert(name, *number)),
                 value => match value.text() {
-                    Some(text) => drop(self.texts.insert(name, text.to_owned())),
+                    Some(text) => drop(self.texts.insert(name, text.clone())),
                     None if pickle.pairs(value).is_some() => self.add(pickle, value, &format!("{name}."), seen)?,
                     None => {}
                 },
@@ -222,7 +237,7 @@ impl Entry {
 }
 
 /// Type, name and elements of a memory, of `("storage", type, name, device, elements)`.
-fn memory(who: &[Value]) -> Option<(Dtype, (String, usize))> {
+fn memory(who: &[Value]) -> Option<(Dtype, (Arc<str>, usize))> {
     let [kind, Value::Name(Name::Storage(of)), name, _, count] = who else { return None };
     let dtype = match *of {
         "FloatStorage" => Dtype::F32,
@@ -237,5 +252,47 @@ fn memory(who: &[Value]) -> Option<(Dtype, (String, usize))> {
         _ => Dtype::BOOL,
     };
     let count = usize::try_from(count.int()?).ok()?;
-    (kind.text() == Some("storage")).then_some((dtype, (name.text()?.to_owned(), count)))
+    (&**kind.text()? == "storage").then_some((dtype, (name.text()?.clone(), count)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(of: &str) -> Vec<u8> {
+        [b"X", &(of.len() as u32).to_le_bytes()[..], of.as_bytes()].concat()
+    }
+
+    /// What is said of the values of a pickle, in a file of so many bytes.
+    fn add(pickle: &[u8], file: u64) -> std::result::Result<Torch, String> {
+        let mut words = Budget::of(file);
+        let pickle = Pickle::read(pickle, &mut words)?;
+        let mut seen = Seen { dictionaries: HashSet::new(), words, numbers: Budget::of(file) };
+        let (tensors, numbers, texts) = Default::default();
+        let mut all = Torch { path: "a.pt".into(), prefix: String::new(), tensors, numbers, texts };
+        all.add(&pickle, &pickle.top, "", &mut seen)?;
+        Ok(all)
+    }
+
+    /// Two bytes of a pickle name what stands elsewhere: a long text, a name that begins all others, a memory.
+    #[test]
+    fn what_is_named_again_is_paid_for() {
+        let long = text(&"w".repeat(1000));
+        let pairs = |count: u32, of: &[u8]| {
+            (0..count).flat_map(|at| [text(&format!("{at}")), of.to_vec()].concat()).collect::<Vec<_>>()
+        };
+        let texts = |count| [&b"\x80\x02"[..], &long, b"q\x010}(", &pairs(count, b"h\x01"), b"u."].concat();
+        assert_eq!(add(&texts(200), 1 << 12).unwrap().texts.len(), 200);
+        assert!(add(&texts(20_000), 1 << 18).unwrap_err().contains("bytes of memory"));
+        let names = |count| [&b"\x80\x02}"[..], &long, b"}(", &pairs(count, b"K\x01"), b"us."].concat();
+        assert_eq!(add(&names(100), 1 << 12).unwrap().numbers.len(), 100);
+        assert!(add(&names(20_000), 1 << 18).unwrap_err().contains("bytes of memory"));
+        let memory =
+            b"(X\x07\x00\x00\x00storagectorch\nHalfStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ\x00\x00\x01\x00tQ";
+        let tensor =
+            [&b"ctorch._utils\n_rebuild_tensor_v2\n("[..], memory, b"K\x00J\x00\x00\x01\x00\x85K\x01\x85tR"].concat();
+        let tensors = |count| [&b"\x80\x02"[..], &tensor, b"q\x010}(", &pairs(count, b"h\x01"), b"u."].concat();
+        assert_eq!(add(&tensors(4), 1 << 17).unwrap().tensors.len(), 4);
+        assert!(add(&tensors(40), 1 << 17).unwrap_err().contains("bytes of memory"));
+    }
 }

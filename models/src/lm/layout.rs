@@ -258,10 +258,14 @@ impl<'a> Layout<'a> {
 
 /// Of `[rows, columns]`, `[columns, rows]`.
 fn turned<E: Float>(values: &[E], rows: usize, columns: usize) -> Vec<E> {
-    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+    let mut all = Vec::with_capacity(values.len());
+    (0..columns).for_each(|column| all.extend((0..rows).map(|row| values[row * columns + column])));
+    all
 }
 
 /// Row after row, each the one that `from` says.
 fn reordered<E: Float>(values: &[E], columns: usize, from: impl Fn(usize) -> usize) -> Vec<E> {
-    (0..values.len() / columns.max(1)).flat_map(|row| &values[from(row) * columns..][..columns]).copied().collect()
+    let mut all = Vec::with_capacity(values.len());
+    (0..values.len() / columns.max(1)).for_each(|row| all.extend_from_slice(&values[from(row) * columns..][..columns]));
+    all
 }

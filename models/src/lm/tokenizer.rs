@@ -1,7 +1,9 @@
 use crate::io::gguf::{Gguf, Value};
-use crate::io::{Error, Result};
+use crate::io::{Error, Result, short};
+use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use tokenizers::DecoderWrapper;
 
@@ -39,13 +41,11 @@ impl Tokenizer {
         if kinds.len() != tokens.len() {
             return Err(wrong(format!("its tokenizer has {} tokens, but {} kinds", tokens.len(), kinds.len())));
         }
-        let byte_level =
-            json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
         let split = match file.find("tokenizer.ggml.pre", Value::text)?.unwrap_or("gpt-2") {
-            "gpt-2" | "default" => byte_level.clone(),
+            "gpt-2" | "default" => byte_level(),
             "smollm" => {
                 let digits = json!({"type": "Digits", "individual_digits": true});
-                json!({"type": "Sequence", "pretokenizers": [digits, byte_level]})
+                json!({"type": "Sequence", "pretokenizers": [digits, byte_level()]})
             }
             other => {
                 return Err(wrong(format!(
@@ -56,26 +56,10 @@ impl Tokenizer {
         let pairs = file.get("tokenizer.ggml.merges", Value::texts)?.iter().map(|pair| {
             pair.split_once(' ')
                 .map(|(a, b)| [a, b])
-                .ok_or_else(|| wrong(format!("the merge {pair:?} is no pair of tokens")))
+                .ok_or_else(|| wrong(format!("the merge \"{}\" is no pair of tokens", short(pair))))
         });
-        let merges = pairs.collect::<Result<Vec<_>>>()?;
-        let vocabulary: BTreeMap<&str, usize> =
-            tokens.iter().enumerate().rev().map(|(id, token)| (&**token, id)).collect();
-        let special = tokens.iter().zip(&kinds).enumerate().filter(|(_, (_, kind))| [CONTROL, USER].contains(kind));
-        let added: Vec<_> = special
-            .map(|(id, (token, &kind))| {
-                json!({"id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
-                       "normalized": false, "special": kind == CONTROL})
-            })
-            .collect();
-        // The same description that a tokenizer.json holds, so that there is one way in.
-        let all = json!({
-            "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
-            "pre_tokenizer": split, "post_processor": null, "decoder": byte_level,
-            "model": {"type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-                      "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": merges},
-        });
-        let text = serde_json::to_vec(&all).map_err(|e| wrong(e.to_string()))?;
+        let text = describe(tokens, &kinds, &pairs.collect::<Result<Vec<_>>>()?, &split);
+        let text = text.map_err(|e| wrong(e.to_string()))?;
         let token =
             |key| file.find(key, |value| value.unsigned().map(|id| u32::try_from(id).ok())).map(Option::flatten);
         let end = token("tokenizer.ggml.eos_token_id")?;
@@ -102,7 +86,7 @@ impl Tokenizer {
 
     fn new(json: &[u8], path: &Path) -> Result<Self> {
         let wrong = |what: String| Error::content(path, format!("its tokenizer: {what}"));
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(|e| wrong(e.to_string()))?;
+        let mut inner = contained(|| tokenizers::Tokenizer::from_bytes(json)).map_err(wrong)?;
         // A text has the tokens it has: some files cut every text to one length, or fill it up.
         inner.with_padding(None).with_truncation(None).map_err(|e| wrong(e.to_string()))?;
         let joined = matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
@@ -153,14 +137,14 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Setting`] if the tokenizer cannot take the text.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoded = self.inner.encode_fast(text, true).map_err(|e| Error::setting("text", e.to_string()))?;
+        let encoded = contained(|| self.inner.encode_fast(text, true)).map_err(|what| Error::setting("text", what))?;
         Ok(self.begin.filter(|_| self.begins).into_iter().chain(encoded.get_ids().iter().copied()).collect())
     }
 
     /// The text of ids. Bytes that are no UTF-8 become U+FFFD; ids that are no tokens, nothing.
     pub fn decode(&self, ids: &[u32]) -> String {
         if !self.joined {
-            return self.inner.decode(ids, false).unwrap_or_default();
+            return contained(|| self.inner.decode(ids, false)).unwrap_or_default();
         }
         let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.bytes(id)).copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -185,6 +169,72 @@ impl Tokenizer {
     pub fn pieces(&self) -> Pieces<'_> {
         Pieces { tokenizer: self, waiting: Vec::new() }
     }
+}
+
+/// What the tokenizers crate says. It believes its files, and panics on some that make no sense (a decoder that strips more letters than a
+/// token has, say): here that is an error like others.
+fn contained<R>(
+    say: impl FnOnce() -> std::result::Result<R, Box<dyn std::error::Error + Send + Sync>>,
+) -> std::result::Result<R, String> {
+    match catch_unwind(AssertUnwindSafe(say)) {
+        Ok(said) => said.map_err(|e| e.to_string()),
+        Err(_) => Err("its parts contradict each other".into()),
+    }
+}
+
+/// How GPT-2 splits text, and how it joins it.
+fn byte_level() -> serde_json::Value {
+    json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true})
+}
+
+/// A token that is matched before text is split, as a tokenizer.json has it.
+#[derive(Serialize)]
+struct Added<'a> {
+    id: usize,
+    content: &'a str,
+    single_word: bool,
+    lstrip: bool,
+    rstrip: bool,
+    normalized: bool,
+    special: bool,
+}
+
+/// The description that a tokenizer.json holds, so that there is one way in. What is long is written as it is, not gathered before.
+fn describe(
+    tokens: &[String],
+    kinds: &[i64],
+    merges: &[[&str; 2]],
+    split: &serde_json::Value,
+) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Whole<'a> {
+        version: &'static str,
+        added_tokens: Vec<Added<'a>>,
+        pre_tokenizer: &'a serde_json::Value,
+        decoder: serde_json::Value,
+        model: Model<'a>,
+    }
+    #[derive(Serialize)]
+    struct Model<'a> {
+        r#type: &'static str,
+        fuse_unk: bool,
+        byte_fallback: bool,
+        vocab: BTreeMap<&'a str, usize>,
+        merges: &'a [[&'a str; 2]],
+    }
+    let special = tokens.iter().zip(kinds).enumerate().filter(|(_, (_, kind))| [CONTROL, USER].contains(kind));
+    let added = special.map(|(id, (content, &kind))| {
+        let special = kind == CONTROL;
+        Added { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special }
+    });
+    let vocab = tokens.iter().enumerate().rev().map(|(id, token)| (&**token, id)).collect();
+    serde_json::to_vec(&Whole {
+        version: "1.0",
+        added_tokens: added.collect(),
+        pre_tokenizer: split,
+        decoder: byte_level(),
+        model: Model { r#type: "BPE", fuse_unk: false, byte_fallback: false, vocab, merges },
+    })
 }
 
 /// Turns ids that come one by one into text, each character as soon as it is whole.

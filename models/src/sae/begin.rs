@@ -97,13 +97,15 @@ impl Trainer {
             kept: 1.0,
             powers: None,
         };
-        Self::assemble(config, sae, facts, device)
+        let mut trainer = Self::assemble(config, sae, facts, device)?;
+        trainer.prepare()?;
+        Ok(trainer)
     }
 
-    /// Around weights and numbers at hand, with moments of zero.
+    /// Around weights and numbers at hand, with moments of zero and no memory for rows yet.
     pub(super) fn assemble(config: Config, sae: Sae, facts: Facts, device: &Device) -> Result<Self> {
         let (n, d) = (config.latents, config.d);
-        let scratch = Scratch::new(&config, device)?;
+        let scratch = Scratch::new(&config, 0, device)?;
         let mut trainer = Self {
             w_enc: Moments::zeros([n, d], device)?,
             w_dec: Moments::zeros([n, d], device)?,

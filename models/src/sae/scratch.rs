@@ -41,8 +41,9 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub fn new(config: &Config, device: &Device) -> Result<Self> {
-        let &Config { d, latents: n, k, batch: rows, .. } = config;
+    /// For so many rows.
+    pub fn new(config: &Config, rows: usize, device: &Device) -> Result<Self> {
+        let &Config { d, latents: n, k, .. } = config;
         let aux = config.revive.map_or(0, |revive| revive.k.min(n));
         let flat = config.variant == Variant::BatchTopK;
         Ok(Self {
@@ -68,7 +69,7 @@ impl Scratch {
             squares: Tensor::zeros([CLIP_PARTS], device)?,
             rates: [Tensor::zeros([LOOK, AdamW::ROW], device)?, Tensor::zeros([LOOK, AdamW::ROW], device)?],
             at: Tensor::zeros([1], device)?,
-            workspace: Tensor::zeros([workspace(config, aux, device)?], device)?,
+            workspace: Tensor::zeros([workspace(config, [rows, aux], device)?], device)?,
         })
     }
 }
@@ -101,8 +102,8 @@ impl Scratch {
 }
 
 /// The most that an operation of the step asks for.
-fn workspace(config: &Config, aux: usize, device: &Device) -> Result<usize> {
-    let &Config { d, latents: n, k, batch: rows, .. } = config;
+fn workspace(config: &Config, [rows, aux]: [usize; 2], device: &Device) -> Result<usize> {
+    let &Config { d, latents: n, k, .. } = config;
     let (x, w) = (Layout::packed([rows, d])?, Layout::packed([n, d])?);
     // Other variants ask for what their codes need when they have them.
     let (shape, encode) = match config.variant {

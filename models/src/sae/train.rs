@@ -84,6 +84,17 @@ pub(super) struct Facts {
 }
 
 impl Trainer {
+    /// Take memory for the rows of a step, unless it is there. A state that is only read takes none, whatever batch it speaks of.
+    pub(super) fn prepare(&mut self) -> Result<()> {
+        if self.scratch.x.dims()[0] == self.config.batch {
+            return Ok(());
+        }
+        let whole = Scratch::new(&self.config, self.config.batch, &self.scratch.x.device())?;
+        let Scratch { count, rates, at, .. } = std::mem::replace(&mut self.scratch, whole);
+        (self.scratch.count, self.scratch.rates, self.scratch.at) = (count, rates, at);
+        Ok(())
+    }
+
     /// Take over the list of dead latents of a saved state.
     pub(super) fn restore_dead(&mut self, dead: Tensor<u32, 1>) -> Result<()> {
         self.scratch.count.write(&[self.facts.dead as u32])?;
@@ -136,6 +147,7 @@ impl Trainer {
         if self.config.transcode.is_some() {
             return Err(Error::setting("x", "a transcoder is trained by step_to"));
         }
+        self.prepare()?;
         copy_into(x, self.scratch.x.view_mut())?;
         self.seen = self.facts.step + 1;
         let forward = self.general_forward(None)?;
@@ -169,6 +181,7 @@ impl Trainer {
     }
 
     fn step_on(&mut self, x: View<'_, f32, 2>, y: Option<View<'_, f32, 2>>) -> Result<()> {
+        self.prepare()?;
         copy_into(x, self.scratch.x.view_mut())?;
         self.seen = self.facts.step + 1;
         let forward = match self.plain() {

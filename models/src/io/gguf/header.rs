@@ -1,5 +1,6 @@
 use super::{Encoding, Entry, List, Value};
 use crate::io::Error;
+use crate::io::budget::Budget;
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -8,10 +9,13 @@ use std::path::Path;
 const RANK: u32 = 4;
 /// Bytes of a name.
 const NAME: u64 = 65_535;
-/// Entries of one list: far above any vocabulary, so that numbers widened to 64 bits stay small beside the file.
+/// Entries of one list: far above any vocabulary.
 const LIST: u64 = 1 << 24;
 /// Lists inside lists.
 const DEPTH: usize = 4;
+/// Memory of a metadata entry, and of a tensor, in maps, beside the letters of their names.
+const KEY: usize = 128;
+const TENSOR: usize = 256;
 
 /// What is wrong with a header.
 pub(super) enum Fault {
@@ -37,7 +41,8 @@ fn fault<T>(what: impl Into<String>) -> Result<T> {
 
 /// The header of a file of `length` bytes: metadata and tensors.
 pub(super) fn read(file: impl Read, length: u64) -> Result<(BTreeMap<String, Value>, BTreeMap<String, Entry>)> {
-    let mut header = Header { input: BufReader::with_capacity(1 << 16, file), length, at: 0 };
+    let input = BufReader::with_capacity(1 << 16, file);
+    let mut header = Header { input, length, at: 0, budget: Budget::of(length) };
     let magic = header.bytes(4, "the magic number")?;
     if magic != b"GGUF" {
         return fault(format!("this is no GGUF file: it begins with {magic:02x?}, expected \"GGUF\""));
@@ -51,11 +56,12 @@ pub(super) fn read(file: impl Read, length: u64) -> Result<(BTreeMap<String, Val
     }
     let tensors = header.u64("the number of tensors")?;
     let entries = header.u64("the number of metadata entries")?;
-    header.room(entries, 13, "metadata entries")?; // at least a length, a kind and a byte each
-    header.room(tensors, 32, "tensors")?; // at least a length, a rank, a size, a type and an offset each
+    header.room(entries, 13, ("", "metadata entries"))?; // at least a length, a kind and a byte each
+    header.room(tensors, 32, ("", "tensors"))?; // at least a length, a rank, a size, a type and an offset each
 
     let mut metadata = BTreeMap::new();
     for _ in 0..entries {
+        header.pay(1, KEY)?;
         let key = header.text(NAME, "a metadata key")?;
         let kind = header.u32("the kind of a metadata entry")?;
         let value = header.value(kind).map_err(|fault| within(&format!("metadata {key}"), fault))?;
@@ -74,6 +80,7 @@ pub(super) fn read(file: impl Read, length: u64) -> Result<(BTreeMap<String, Val
     };
     let mut infos = BTreeMap::new();
     for _ in 0..tensors {
+        header.pay(1, TENSOR)?;
         let name = header.text(NAME, "the name of a tensor")?;
         let entry = header.tensor(alignment).map_err(|fault| within(&format!("tensor {name}"), fault))?;
         if infos.contains_key(&name) {
@@ -122,20 +129,26 @@ struct Header<R> {
     input: BufReader<R>,
     length: u64,
     at: u64,
+    budget: Budget,
 }
 
 impl<R: Read> Header<R> {
     /// Refuse to go on if `count` things of at least `bytes` bytes cannot follow.
-    fn room(&self, count: u64, bytes: u64, what: &str) -> Result<usize> {
+    fn room(&self, count: u64, bytes: u64, (of, what): (&str, &str)) -> Result<usize> {
         let left = self.length.saturating_sub(self.at);
         match count.checked_mul(bytes).filter(|&all| all <= left).and_then(|_| usize::try_from(count).ok()) {
             Some(count) => Ok(count),
-            None => fault(format!("{count} {what} cannot be in the {left} bytes that are left of the file")),
+            None => fault(format!("{count} {of}{what} cannot be in the {left} bytes that are left of the file")),
         }
     }
 
+    /// Pay for `count` things of `each` bytes of memory.
+    fn pay(&mut self, count: usize, each: usize) -> Result<()> {
+        self.budget.pay_for(count, each).or_else(fault)
+    }
+
     fn bytes(&mut self, count: u64, what: &str) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; self.room(count, 1, &format!("bytes of {what}"))?];
+        let mut bytes = vec![0; self.room(count, 1, ("bytes of ", what))?];
         self.input.read_exact(&mut bytes).map_err(Fault::System)?;
         self.at += count;
         Ok(bytes)
@@ -165,6 +178,7 @@ impl<R: Read> Header<R> {
             return fault(format!("{what} has {length} bytes, at most {most} are allowed"));
         }
         let bytes = self.bytes(length, what)?;
+        self.pay(bytes.len(), 1)?;
         String::from_utf8(bytes).or_else(|error| fault(format!("{what} is not UTF-8: {error}")))
     }
 
@@ -202,16 +216,25 @@ impl<R: Read> Header<R> {
         if count > LIST {
             return fault(format!("a list of {count} entries, at most {LIST} are allowed"));
         }
-        self.room(count, least, "entries of a list")?;
-        let mut each = 0..count;
+        let count = self.room(count, least, ("", "entries of a list"))?;
         Ok(match kind {
-            0 | 2 | 4 | 10 => List::Unsigned(each.try_fold(vec![], |all, _| push(all, self.unsigned(kind)))?),
-            1 | 3 | 5 | 11 => List::Signed(each.try_fold(vec![], |all, _| push(all, self.signed(kind)))?),
-            6 | 12 => List::Float(each.try_fold(vec![], |all, _| push(all, self.float(kind)))?),
-            7 => List::Bool(each.try_fold(vec![], |all, _| push(all, self.truth()))?),
-            8 => List::Text(each.try_fold(vec![], |all, _| push(all, self.text(u64::MAX, "a text")))?),
-            _ => List::List(each.try_fold(vec![], |all, _| push(all, self.list(depth + 1)))?),
+            0 | 2 | 4 | 10 => List::Unsigned(self.all(count, |header| header.unsigned(kind))?),
+            1 | 3 | 5 | 11 => List::Signed(self.all(count, |header| header.signed(kind))?),
+            6 | 12 => List::Float(self.all(count, |header| header.float(kind))?),
+            7 => List::Bool(self.all(count, Self::truth)?),
+            8 => List::Text(self.all(count, |header| header.text(u64::MAX, "a text"))?),
+            _ => List::List(self.all(count, |header| header.list(depth + 1))?),
         })
+    }
+
+    /// So many entries of a list. Numbers of a byte are kept in eight, so there is a price.
+    fn all<T>(&mut self, count: usize, mut next: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+        self.pay(count, size_of::<T>())?;
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            all.push(next(self)?);
+        }
+        Ok(all)
     }
 
     fn unsigned(&mut self, kind: u32) -> Result<u64> {
@@ -264,9 +287,4 @@ impl<R: Read> Header<R> {
         };
         Ok(Entry { dims, encoding, start, bytes })
     }
-}
-
-fn push<T>(mut all: Vec<T>, next: Result<T>) -> Result<Vec<T>> {
-    all.push(next?);
-    Ok(all)
 }

@@ -1,10 +1,19 @@
-use super::{Name, Object, Pickle, Value};
+use super::{Budget, Name, Object, Pickle, Value};
 use std::collections::HashMap;
 
 type Result<T> = std::result::Result<T, String>;
 
+/// Memory of a value, an object, a mark, a value put aside: twice their own, for what holds them grows by doubling.
+const VALUE: usize = 2 * size_of::<Value>();
+const OBJECT: usize = 2 * size_of::<Object>();
+const MARK: usize = 2 * size_of::<usize>();
+const MEMO: usize = 3 * size_of::<(u32, Value)>();
+/// Memory of a text beside its bytes: two counts.
+const TEXT: usize = 16;
+
 /// The stack, marks on it, and what was put aside under a number.
 struct Machine<'a> {
+    budget: &'a mut Budget,
     rest: &'a [u8],
     stack: Vec<Value>,
     marks: Vec<usize>,
@@ -12,9 +21,9 @@ struct Machine<'a> {
     objects: Vec<Object>,
 }
 
-pub(super) fn run(bytes: &[u8]) -> Result<Pickle> {
-    let mut machine =
-        Machine { rest: bytes, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), objects: Vec::new() };
+pub(super) fn run(bytes: &[u8], budget: &mut Budget) -> Result<Pickle> {
+    let (stack, marks, memo, objects) = (Vec::new(), Vec::new(), HashMap::new(), Vec::new());
+    let mut machine = Machine { budget, rest: bytes, stack, marks, memo, objects };
     loop {
         let at = bytes.len() - machine.rest.len();
         let code = machine.byte()?;
@@ -68,26 +77,22 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(mark))
     }
 
-    fn push(&mut self, value: Value) {
-        self.stack.push(value);
-    }
-
     fn text(&mut self, bytes: usize) -> Result<()> {
         let text = std::str::from_utf8(self.take(bytes)?).map_err(|_| "a text is not UTF-8")?;
-        self.push(Value::Text(text.into()));
-        Ok(())
+        self.budget.pay(TEXT + text.len())?;
+        self.one(Value::Text(text.into()))
     }
 
     fn keep(&mut self, number: u32) -> Result<()> {
         let top = self.stack.last().ok_or("the stack is empty")?.clone();
+        self.budget.pay(MEMO)?;
         self.memo.insert(number, top);
         Ok(())
     }
 
     fn recall(&mut self, number: u32) -> Result<()> {
         let value = self.memo.get(&number).ok_or_else(|| format!("nothing was put aside as {number}"))?.clone();
-        self.push(value);
-        Ok(())
+        self.one(value)
     }
 
     fn tuple(&mut self, count: usize) -> Result<()> {
@@ -150,6 +155,7 @@ impl<'a> Machine<'a> {
             },
             0x95 => self.take(8).map(drop), // the length of a frame
             b'(' => {
+                self.budget.pay(MARK)?;
                 self.marks.push(self.stack.len());
                 Ok(())
             }
@@ -202,13 +208,16 @@ impl<'a> Machine<'a> {
         }
     }
 
+    /// A value on the stack. It is paid for twice: from there it may go to an object.
     fn one(&mut self, value: Value) -> Result<()> {
-        self.push(value);
+        self.budget.pay(2 * VALUE)?;
+        self.stack.push(value);
         Ok(())
     }
 
     fn fresh(&mut self, object: Object) -> Result<()> {
-        self.push(Value::Object(self.objects.len()));
+        self.budget.pay(OBJECT)?;
+        self.one(Value::Object(self.objects.len()))?;
         self.objects.push(object);
         Ok(())
     }
@@ -239,15 +248,20 @@ impl<'a> Machine<'a> {
 mod tests {
     use super::*;
 
+    /// Of a file that holds nothing else.
+    fn read(bytes: &[u8]) -> Result<Pickle> {
+        Pickle::read(bytes, &mut Budget::of(bytes.len() as u64))
+    }
+
     /// `{"a": (1, -2, 300, 2.5, None, True), "b": [7]}` by Python's own pickler, protocols 2 and 4.
     #[test]
     fn pythons_own() {
         let two = b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01(K\x01J\xfe\xff\xff\xffM,\x01G@\x04\x00\x00\x00\x00\x00\x00N\x88tq\x02X\x01\x00\x00\x00bq\x03]q\x04K\x07au.";
         let four = b"\x80\x04\x95)\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94(K\x01J\xfe\xff\xff\xffM,\x01G@\x04\x00\x00\x00\x00\x00\x00N\x88t\x94\x8c\x01b\x94]\x94K\x07au.";
         for bytes in [&two[..], &four[..]] {
-            let pickle = Pickle::read(bytes).unwrap();
+            let pickle = read(bytes).unwrap();
             let (_, pairs) = pickle.pairs(&pickle.top).unwrap();
-            assert_eq!([pairs[0].0.text(), pairs[1].0.text()], [Some("a"), Some("b")]);
+            assert_eq!([0, 1].map(|at: usize| pairs[at].0.text().map(|text| &**text)), [Some("a"), Some("b")]);
             let Value::Object(a) = pairs[0].1 else { panic!("{pairs:?}") };
             let a = pickle.tuple(a);
             assert_eq!([a[0].int(), a[1].int(), a[2].int()], [Some(1), Some(-2), Some(300)]);
@@ -257,7 +271,7 @@ mod tests {
 
     #[test]
     fn nothing_is_called() {
-        let wrong = |bytes: &[u8]| Pickle::read(bytes).unwrap_err();
+        let wrong = |bytes: &[u8]| read(bytes).unwrap_err();
         assert!(wrong(b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00true\x85R.").contains("os.system"));
         assert!(wrong(b"\x80\x04\x8c\x02os\x8c\x06system\x93.").contains("os.system"));
         // An instance, by any of the ways there are.
@@ -280,11 +294,17 @@ mod tests {
             b"\x80\x02(0.",
             b"\x80\x02h\x07.",
         ] {
-            assert!(Pickle::read(bytes).is_err(), "{bytes:?}");
+            assert!(read(bytes).is_err(), "{bytes:?}");
         }
         // A list that holds itself is a value like any other, and so is a tuple of a tuple of a tuple, a million times.
-        assert!(Pickle::read(b"\x80\x02]q\x00h\x00a.").is_ok());
+        assert!(read(b"\x80\x02]q\x00h\x00a.").is_ok());
         let deep = [&b"\x80\x02)"[..], &[0x85; 1_000_000], b"."].concat();
-        drop(Pickle::read(&deep).unwrap());
+        drop(Pickle::read(&deep, &mut Budget::of(1 << 30)).unwrap());
+        // In a file of nothing else, each of these instructions of a byte or two asks for far more memory than it may.
+        for dense in [&b"N"[..], b")", b"]", b"}", b"(", b"\x94N", b"]Na", b"\x8c\x00"] {
+            let bytes = [&b"\x80\x02N"[..], &dense.repeat(1 << 17), b"."].concat();
+            let said = read(&bytes).unwrap_err();
+            assert!(said.contains("bytes of memory"), "{dense:?}: {said}");
+        }
     }
 }

@@ -15,9 +15,7 @@ pub(in crate::lm) struct Json<'a> {
 
 impl<'a> Json<'a> {
     pub(in crate::lm) fn open(path: &'a Path) -> Result<Self> {
-        let text = std::fs::read(path).map_err(Error::system(path, "read"))?;
-        let value = serde_json::from_slice(&text).map_err(|e| Error::content(path, format!("this is no JSON: {e}")))?;
-        Ok(Self { path, value })
+        Ok(Self { path, value: crate::io::json::read(path)? })
     }
 
     pub(in crate::lm) fn wrong(&self, what: impl Into<String>) -> Error {

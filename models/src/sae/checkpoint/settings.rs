@@ -1,10 +1,7 @@
 use crate::io::named::Incoming;
-use crate::io::{Error, Result};
+use crate::io::{self, Error, Result};
 use serde_json::Value;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// The settings of a checkpoint.
 pub(super) const CONFIG: &str = "cfg.json";
@@ -22,9 +19,7 @@ pub(super) struct Settings {
 
 impl Settings {
     pub fn open(path: &Path) -> Result<Self> {
-        let text = fs::read(path).map_err(Error::system(path, "read"))?;
-        let value = serde_json::from_slice(&text).map_err(|e| Error::content(path, e.to_string()))?;
-        Ok(Self { path: path.to_owned(), value })
+        Ok(Self { path: path.to_owned(), value: io::json::read(path)? })
     }
 
     pub fn wrong<T>(&self, what: String) -> Result<T> {

@@ -1,0 +1,196 @@
+//! Seeds of autoencoders, in the layouts of all libraries, and of their training.
+use crate::formats::{crowds, headers, pickles};
+use crate::seeds::*;
+use crate::targets::HOST;
+use latens::sae;
+use latens_tests::files::f32s;
+use serde_json::{Value, json};
+
+/// Width and latents of autoencoders here.
+const D: usize = 3;
+
+const N: usize = 4;
+
+pub fn saelens() -> Vec<Seed> {
+    let base =
+        || vec![tensor("W_enc", &[D, N]), tensor("W_dec", &[N, D]), tensor("b_enc", &[N]), tensor("b_dec", &[D])];
+    let of = |config: Value, all: Vec<_>| {
+        let mut whole = json!({"d_in": D, "d_sae": N, "dtype": "float32", "metadata": {"hook_name": "blocks.0.hook_resid_post", "most": 3}});
+        whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+        vec![("cfg.json", words(whole)), ("sae_weights.safetensors", tensors(&all, &[]))]
+    };
+    let with =
+        |names: &[&str]| base().into_iter().chain(names.iter().map(|name| tensor(name, &[N]))).collect::<Vec<_>>();
+    let mut gated = with(&["b_gate", "b_mag", "r_mag"]);
+    gated.retain(|tensor| tensor.0 != "b_enc");
+    let mut batch = base();
+    batch.push(tensor("topk_threshold", &[]));
+    let half = base().into_iter().map(|(name, _, dims, bytes)| (name, "F16", dims, bytes[bytes.len() / 2..].to_vec()));
+    let mut dense = of(json!({"architecture": "standard"}), base());
+    dense[0].1 = Form::Bytes(format!("[{}]", vec!["0"; 200_000].join(",")).into_bytes());
+    vec![
+        sound(of(json!({"architecture": "topk", "k": 2, "rescale_acts_by_decoder_norm": true}), base())),
+        sound(of(
+            json!({"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 2}, "normalize_activations": false}),
+            base(),
+        )),
+        sound(of(json!({"architecture": "standard", "normalize_activations": "layer_norm"}), half.collect())),
+        sound(of(json!({"architecture": "jumprelu", "apply_b_dec_to_input": false}), with(&["threshold"]))),
+        sound(of(json!({"architecture": "gated"}), gated)),
+        sound(of(json!({"architecture": "batchtopk", "k": 2.5}), batch)),
+        sound(of(json!({"architecture": "standard", "finetuning_scaling_factor": true}), with(&["scaling_factor"]))),
+        unsound(dense),
+    ]
+}
+
+pub fn sparsify() -> Vec<Seed> {
+    let all = [
+        tensor("encoder.weight", &[N, D]),
+        tensor("encoder.bias", &[N]),
+        tensor("W_dec", &[N, D]),
+        tensor("b_dec", &[D]),
+    ];
+    let of = |config| sound(vec![("cfg.json", words(config)), ("sae.safetensors", tensors(&all, &[]))]);
+    vec![
+        of(
+            json!({"d_in": D, "num_latents": N, "k": 2, "activation": "topk", "transcode": false, "expansion_factor": 32}),
+        ),
+        of(json!({"d_in": 3, "num_latents": 4, "k": 4})),
+    ]
+}
+
+pub fn dictionaries() -> Vec<Seed> {
+    let of = |kind: &str, all: Vec<(&'static str, Held)>| {
+        let config = json!({"trainer": {"dict_class": kind, "activation_dim": D, "dict_size": N}});
+        sound(vec![("config.json", words(config)), ("ae.pt", torch(&all))])
+    };
+    let number = |of: f32| Held::Tensor("FloatStorage", vec![], vec![], f32s(&[of]));
+    let linear = |more: Vec<(&'static str, Held)>| {
+        let mut all = vec![
+            ("encoder.weight", held(&[N, D])),
+            ("decoder.weight", Held::Tensor("FloatStorage", vec![D, N], vec![1, D], f32s(&floats(D * N)))),
+        ];
+        all.extend(more);
+        all
+    };
+    let square = |more: Vec<(&'static str, Held)>| {
+        let mut all =
+            vec![("W_enc", held(&[D, N])), ("W_dec", held(&[N, D])), ("b_enc", held(&[N])), ("b_dec", held(&[D]))];
+        all.extend(more);
+        all
+    };
+    vec![
+        of("AutoEncoder", linear(vec![("encoder.bias", held(&[N])), ("bias", held(&[D]))])),
+        of("AutoEncoderNew", linear(vec![("encoder.bias", held(&[N])), ("decoder.bias", held(&[D]))])),
+        of(
+            "AutoEncoderTopK",
+            linear(vec![
+                ("encoder.bias", held(&[N])),
+                ("b_dec", held(&[D])),
+                ("k", Held::Int(2)),
+                ("threshold", number(0.5)),
+            ]),
+        ),
+        of(
+            "BatchTopKSAE",
+            linear(vec![
+                ("encoder.bias", held(&[N])),
+                ("b_dec", held(&[D])),
+                ("k", number(2.0)),
+                ("threshold", number(-1.0)),
+            ]),
+        ),
+        of(
+            "GatedAutoEncoder",
+            linear(
+                ["r_mag", "gate_bias", "mag_bias"]
+                    .map(|name| (name, held(&[N])))
+                    .into_iter()
+                    .chain([("decoder_bias", held(&[D]))])
+                    .collect(),
+            ),
+        ),
+        of("JumpReluAutoEncoder", square(vec![("threshold", held(&[N]))])),
+        of(
+            "MatryoshkaBatchTopKSAE",
+            square(vec![("k", Held::Int(1)), ("threshold", number(0.5)), ("group_sizes", held(&[2]))]),
+        ),
+    ]
+}
+
+pub fn openai() -> Vec<Seed> {
+    let of = |more: Vec<(&'static str, Held)>| {
+        let mut all = vec![
+            ("pre_bias", held(&[D])),
+            ("latent_bias", held(&[N])),
+            ("encoder.weight", held(&[N, D])),
+            ("decoder.weight", held(&[D, N])),
+        ];
+        all.extend(more);
+        vec![("ae.pt", torch(&all))]
+    };
+    let state = Held::Dictionary(vec![("k", Held::Int(2)), ("postact_fn", Held::Text("ReLU"))]);
+    let mut all = vec![
+        sound(of(vec![("activation", Held::Text("ReLU")), ("stats_last_nonzero", held(&[N]))])),
+        sound(of(vec![("activation", Held::Text("TopK")), ("activation_state_dict", state)])),
+    ];
+    all.extend(pickles().into_iter().take(2).map(|form| unsound(vec![("ae.pt", form)])));
+    all
+}
+
+pub fn gemma() -> Vec<Seed> {
+    let shapes =
+        [("W_enc", vec![D, N]), ("W_dec", vec![N, D]), ("b_enc", vec![N]), ("b_dec", vec![D]), ("threshold", vec![N])];
+    let array = |(name, dims): (&str, Vec<usize>)| {
+        let shape = if dims.len() == 1 { format!("({},)", dims[0]) } else { format!("({}, {})", dims[0], dims[1]) };
+        (format!("{name}.npy"), npy("<f4", name == "W_enc", &shape, &f32s(&floats(dims.iter().product()))))
+    };
+    let entries: Vec<_> = shapes.clone().map(array).into();
+    let small: Vec<_> = shapes.map(|(name, dims)| tensor(&name.to_lowercase(), &dims)).into();
+    let mut all = vec![
+        sound(vec![("params.npz", Form::Zip(entries.clone(), false))]),
+        sound(vec![("params.npz", Form::Zip(entries, true))]),
+        sound(vec![("params.safetensors", tensors(&small, &[]))]),
+    ];
+    all.extend(crowds(".npy").into_iter().map(|crowd| unsound(vec![("params.npz", crowd)])));
+    all
+}
+
+pub fn llama_scope() -> Vec<Seed> {
+    let all = [
+        tensor("encoder.weight", &[N, D]),
+        tensor("encoder.bias", &[N]),
+        tensor("decoder.weight", &[D, N]),
+        tensor("decoder.bias", &[D]),
+    ];
+    let of = |lengths: bool| {
+        let config = json!({"d_model": D, "d_sae": N, "act_fn": "jumprelu", "jump_relu_threshold": 0.36, "norm_activation": "dataset-wise",
+            "dataset_average_activation_norm": {"in": 10.8, "out": 9.5}, "sparsity_include_decoder_norm": lengths, "use_decoder_bias": true,
+            "apply_decoder_bias_to_pre_encoder": false, "top_k": 50});
+        sound(vec![("hyperparams.json", words(config)), ("final.safetensors", tensors(&all, &[]))])
+    };
+    vec![of(true), of(false)]
+}
+
+pub fn sae_states() -> Vec<Seed> {
+    let state = |variant, steps: usize| {
+        let config = sae::Config { batch: 5, variant, ..sae::Config::new(D, N, 2, 9) };
+        let rows = floats(15);
+        let mut trainer = sae::Trainer::new(config, &rows, &HOST).unwrap();
+        let rows = latens::Tensor::from_vec(rows, [5, D], &HOST).unwrap();
+        (0..steps).for_each(|_| trainer.step(rows.view()).unwrap());
+        trainer.mark().unwrap();
+        let files = saved("sae-state", |at| trainer.save_state(&at.join("s.safetensors")).unwrap());
+        Seed { files, sound: true }
+    };
+    // One of a run with a billion rows a step, which are no reason to take memory for them.
+    let mut large = state(sae::Variant::TopK, 0);
+    if let Form::Safetensors(header, _) = &mut large.files[0].1 {
+        let (words, from) = (String::from_utf8(header.clone()).unwrap(), r#"\"batch\":5,"#);
+        assert!(words.contains(from));
+        *header = words.replace(from, r#"\"batch\":1073741824,"#).into_bytes();
+    }
+    let mut all = vec![state(sae::Variant::TopK, 2), state(sae::Variant::BatchTopK, 2), large];
+    all.extend(headers().into_iter().map(|header| unsound(vec![("s.safetensors", header)])));
+    all
+}

@@ -1,0 +1,113 @@
+//! The readers, with what they begin from and the memory that each may take.
+use crate::checkpoints::*;
+use crate::formats::*;
+use crate::models::*;
+use crate::seeds::Seed;
+use latens::io::{self, gguf::Gguf, npz::Npz, safetensors::Safetensors, torch::Torch};
+use latens::lm::bert::TextEncoder;
+use latens::lm::mamba::Mamba;
+use latens::lm::{LanguageModel, Tokenizer};
+use latens::train::Trainer;
+use latens::{Device, sae};
+use std::path::Path;
+
+/// A reader.
+pub struct Target {
+    pub name: &'static str,
+    /// Times its files that it may take of memory. What files say of themselves takes 4 times at most; what comes on top is said of each.
+    pub factor: usize,
+    pub seeds: fn() -> Vec<Seed>,
+    /// Read the files in a folder.
+    pub read: fn(&Path) -> io::Result<()>,
+}
+
+pub const HOST: Device = Device::Host;
+
+pub const TARGETS: &[Target] = &[
+    // A block of Q2_K, 84 bytes, is 256 numbers in f32: 12 times and itself.
+    Target { name: "gguf", factor: 18, seeds: ggufs, read: read_gguf },
+    // Such a model, and its tokenizer: see below.
+    Target {
+        name: "gguf_model",
+        factor: 96,
+        seeds: gguf_models,
+        read: |at| LanguageModel::open(&at.join("m.gguf"), &HOST).map(drop),
+    },
+    // The bytes of a tensor in f16, and twice that in f32.
+    Target { name: "safetensors", factor: 7, seeds: plain, read: |at| read_safetensors(&at.join("m.safetensors")) },
+    Target { name: "index", factor: 7, seeds: sharded, read: read_safetensors },
+    // Packed arrays unpack to 4 times the file; then as for safetensors, and once more where columns come first.
+    Target { name: "npz", factor: 24, seeds: npzs, read: read_npz },
+    // Numbers of all tensors take 4 times the file, and so do the bytes of the one that is read.
+    Target { name: "torch", factor: 12, seeds: torches, read: read_torch },
+    // All tensors together, in f32 where they may have been f16, one of them turned over.
+    Target { name: "saelens", factor: 8, seeds: saelens, read: load },
+    Target { name: "sparsify", factor: 8, seeds: sparsify, read: load },
+    Target { name: "dictionary_learning", factor: 12, seeds: dictionaries, read: load },
+    Target { name: "openai", factor: 12, seeds: openai, read: |at| sae::Sae::load(&at.join("ae.pt"), &HOST).map(drop) },
+    Target { name: "gemma_scope", factor: 24, seeds: gemma, read: load },
+    Target { name: "llama_scope", factor: 8, seeds: llama_scope, read: load },
+    // Counters are text in a file, and copied with it.
+    Target {
+        name: "sae_state",
+        factor: 8,
+        seeds: sae_states,
+        read: |at| sae::Trainer::load_state(&at.join("s.safetensors"), &HOST).map(drop),
+    },
+    Target { name: "lm_state", factor: 8, seeds: lm_states, read: read_lm_state },
+    // The tokenizers crate reads a vocabulary into values of JSON, and keeps each token in several maps.
+    Target { name: "tokenizer", factor: 96, seeds: tokenizers, read: read_tokenizer },
+    Target { name: "lm_folder", factor: 96, seeds: lm_folders, read: |at| LanguageModel::open(at, &HOST).map(drop) },
+    Target { name: "mamba_folder", factor: 8, seeds: mambas, read: |at| Mamba::<f32>::open(at, &HOST).map(drop) },
+    Target { name: "bert_folder", factor: 96, seeds: berts, read: |at| TextEncoder::open(at, &HOST).map(drop) },
+];
+
+fn load(at: &Path) -> io::Result<()> {
+    sae::Sae::load(at, &HOST).map(drop)
+}
+
+fn read_gguf(at: &Path) -> io::Result<()> {
+    let file = Gguf::open(&at.join("m.gguf"))?;
+    file.tensors().iter().try_for_each(|(name, entry)| file.read(name, &entry.dims).map(drop))
+}
+
+fn read_safetensors(at: &Path) -> io::Result<()> {
+    let file = Safetensors::open(at)?;
+    for (name, entry) in file.tensors() {
+        let codes = file.read_codes(name, &entry.dims);
+        file.read(name, &entry.dims).map(drop).or(codes.map(drop))?;
+    }
+    Ok(())
+}
+
+fn read_npz(at: &Path) -> io::Result<()> {
+    let file = Npz::open(&at.join("m.npz"))?;
+    file.names().iter().try_for_each(|name| file.read(name, &file.dims(name)?).map(drop))
+}
+
+fn read_torch(at: &Path) -> io::Result<()> {
+    let file = Torch::open(&at.join("m.pt"))?;
+    for (name, entry) in file.tensors() {
+        file.read(name, &entry.dims)?;
+        file.number(name)?;
+    }
+    Ok(())
+}
+
+fn read_lm_state(at: &Path) -> io::Result<()> {
+    let (model, ids, settings) = lm_trainer();
+    Trainer::resume(&at.join("s.safetensors"), model, ids, settings).map(drop)
+}
+
+/// A text is split and joined with whatever was read.
+fn read_tokenizer(at: &Path) -> io::Result<()> {
+    let tokenizer = Tokenizer::from_json(&at.join("tokenizer.json"))?;
+    // An error is one for the caller, not of the file.
+    if let Ok(ids) = tokenizer.encode("ab c, abc <|im_end|> \u{e9}12\n") {
+        tokenizer.decode(&ids);
+        let mut pieces = tokenizer.pieces();
+        ids.iter().for_each(|&id| drop(pieces.push(id)));
+    }
+    tokenizer.decode(&[0, 7, 1 << 30, u32::MAX]);
+    Ok(())
+}
