@@ -23,7 +23,7 @@ impl Trainer {
     /// Write a checkpoint of the autoencoder as it stands, with the gate that it is to be used with.
     ///
     /// # Errors
-    /// As [`Sae::save`], and [`Error::Number`] if a step left numbers that are not finite: nothing is written then.
+    /// As [`Sae::save`], and [`Error::Number`](crate::io::Error::Number) if a step left numbers that are not finite: nothing is written then.
     pub fn save(&mut self, folder: &Path, format: Format, origin: &Origin) -> Result<()> {
         self.sound()?;
         let used = self.gate();
@@ -36,7 +36,7 @@ impl Trainer {
     /// End training, and keep the autoencoder, with the gate that it is to be used with.
     ///
     /// # Errors
-    /// [`Error::Number`] if a step left numbers that are not finite.
+    /// [`Error::Number`](crate::io::Error::Number) if a step left numbers that are not finite.
     pub fn finish(mut self) -> Result<Sae> {
         self.sound()?;
         self.sae.gate = self.gate();
