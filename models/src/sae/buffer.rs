@@ -98,6 +98,7 @@ impl Buffer {
     }
 
     /// Where the rows of the next batch begin that are not in memory yet.
+    #[cfg(feature = "lm")]
     pub(super) fn wants(&self) -> Option<usize> {
         let filling = self.plan.place(self.served).filling;
         (self.filled != Some(filling)).then_some(filling * self.plan.room)

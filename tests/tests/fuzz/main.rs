@@ -178,7 +178,6 @@ fn readers_of_strangers_files() {
 
 /// Readers that do what they must not are found out.
 #[test]
-#[allow(clippy::unit_arg)] // readers that give nothing
 fn bad_readers_are_found_out() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let wrong = |read: &dyn Fn() -> Result<(), String>, bytes| judge(&watch(read), bytes, 4).0;
@@ -187,21 +186,20 @@ fn bad_readers_are_found_out() {
     assert_eq!(wrong(&|| Err("no".into()), 100), None);
     // Six times the file, at once, in parts that are alive together, by growing, or in another thread.
     let file = 1 << 20;
-    let after = |(): ()| Ok::<(), String>(());
-    assert_eq!(wrong(&|| after(take(4 * file)), file), None);
-    assert_eq!(wrong(&|| after((0..6).for_each(|_| take(file))), file), None);
-    assert!(wrong(&|| after(take(6 * file)), file).unwrap().contains("bytes for 1048576 of files"));
-    assert!(wrong(&|| after(drop(std::hint::black_box(vec![vec![1_u8; file]; 6]))), file).is_some());
-    assert!(
-        wrong(
-            &|| after(drop(std::hint::black_box(
-                (0..6 * file).map(|at| at as u8).filter(|_| true).collect::<Vec<_>>()
-            ))),
-            file
-        )
-        .is_some()
-    );
-    assert!(wrong(&|| after(rayon::join(|| take(6 * file), || ()).1), file).is_some());
+    let takes = |read: &dyn Fn()| {
+        let done = || {
+            read();
+            Ok(())
+        };
+        judge(&watch(done), file, 4).0
+    };
+    assert_eq!(takes(&|| take(4 * file)), None);
+    assert_eq!(takes(&|| (0..6).for_each(|_| take(file))), None);
+    assert!(takes(&|| take(6 * file)).unwrap().contains("bytes for 1048576 of files"));
+    assert!(takes(&|| drop(std::hint::black_box(vec![vec![1_u8; file]; 6]))).is_some());
+    let grown = || (0..6 * file).map(|at| at as u8).filter(|_| true).collect::<Vec<_>>();
+    assert!(takes(&|| drop(std::hint::black_box(grown()))).is_some());
+    assert!(takes(&|| rayon::join(|| take(6 * file), || ()).1).is_some());
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let panics = wrong(&|| panic!("at byte {}", 3), 100);

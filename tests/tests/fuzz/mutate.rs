@@ -313,6 +313,9 @@ fn fresh(draw: &mut Philox, old: &Value, other: &Value) -> Value {
         8 => json!([old, old]),
         9 => json!({"type": old, "a": old}),
         10 => json!(-1.5e300),
-        _ => serde_json::from_str(one::<&str>(draw, NUMBERS)).unwrap_or(Value::Null),
+        _ => {
+            let number: &&str = one(draw, NUMBERS);
+            serde_json::from_str(number).unwrap_or(Value::Null)
+        }
     }
 }
