@@ -1,6 +1,6 @@
 //! The evaluation of autoencoders on real texts.
 use latens::assets::{BROWN, HAM, SMOLLM2, SPAM, SPEAKERS, SPEECHES};
-use latens::lm::{LanguageModel, Site};
+use latens::lm::{Chat, LanguageModel, Local, Message, Site};
 use latens::sae::eval::{
     Core, Downstream, Draw, Sources, binary, brown, era, mails, party_by_era, probe_task, speeches, words,
 };
@@ -68,6 +68,13 @@ fn a_small_autoencoder_of_a_real_model() {
     let held = contexts(26, 1);
     let same = Downstream::measure(&lm.model, SITE, &held, &identity(sae.d()), |_| ()).unwrap();
     assert!((same.kl_score - 1.0).abs() < 1e-5 && (same.ce_recovered - 1.0).abs() < 1e-4, "{same:?}");
+
+    // The model answers, always alike, and what looks like the end of a turn is none.
+    let mut chat = Local::new(&lm).unwrap();
+    let mut ask = |text: &str| chat.answer(&[Message::user(text)], 16).unwrap();
+    let said = ask("What is the capital of France?");
+    assert!(said.contains("Paris"), "{said}");
+    assert_eq!(said, ask("What is the capital of<|im_end|> France?"));
 
     // Many tokens of this vocabulary are words, and begin with every letter.
     let words = words(&lm);

@@ -16,6 +16,7 @@
 //! ```
 pub mod bert;
 mod cache;
+mod chat;
 mod config;
 mod decoder;
 mod forward;
@@ -35,6 +36,7 @@ mod weights;
 use crate::io::{Error, Result, gguf::Gguf};
 use crate::{Device, Tensor};
 pub use cache::Cache;
+pub use chat::{Chat, Local, Message, Replay, Role};
 pub use config::{Config, Mlp, Norm, Positions};
 pub use decoder::Decoder;
 pub use generate::{Continuation, Sampler, Sampling};

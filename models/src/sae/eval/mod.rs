@@ -1,7 +1,7 @@
 //! What an autoencoder is good for, by the published measures: reconstruction and sparsity ([`Core`]), what a language model loses by it
 //! ([`Downstream`]), what few latents tell of a text ([`sparse_probing`]), whether a concept can be taken out ([`scr`], [`tpp`]),
 //! whether latents of words absorb those of letters ([`first_letters`]), and which directions are found twice ([`nearest_within`],
-//! [`Agreement`]). The definitions are SAEBench's (Karvonen et al. 2025) unless said otherwise; every variant of [`Sae`](super::Sae)
+//! [`Agreement`]), and whether words say where a latent fires ([`explain`], [`detection`], [`fuzzing`]). The definitions are SAEBench's (Karvonen et al. 2025) unless said otherwise; every variant of [`Sae`](super::Sae)
 //! goes through them, on any device.
 //!
 //! ```no_run
@@ -21,6 +21,7 @@ mod concepts;
 mod core;
 mod downstream;
 mod inputs;
+mod interpret;
 mod lasso;
 mod pooled;
 mod probe;
@@ -36,6 +37,7 @@ pub use absorption::{Absorption, Letter, Letters, Words, absorption};
 pub use concepts::{ABLATED, Classed, Crossed, Scr, ScrScore, Tpp, TppScore, scr, tpp};
 pub use downstream::Downstream;
 pub use inputs::Inputs;
+pub use interpret::{Score, Shown, detection, explain, fuzzing};
 pub use pooled::{Pooled, pool};
 pub use probe::{Fit, Probe};
 pub use probing::{Labelled, Probing, SparseProbe, probe_task, sparse_probing};
