@@ -152,7 +152,7 @@ static void autoencoders(void) {
   REFUSED(latens_sae_trainer_configure(device, &X, NULL, NULL, &trainer), NULL, "sae_trainer_configure: settings");
   CHECK(!trainer);
   REFUSED(latens_sae_trainer_configure(device, &X, NULL, "{", &trainer), VALUE, "sae_trainer_configure: config");
-  REFUSED(latens_sae_trainer_configure(device, &X, NULL, "{\"d\": 4}", &trainer), VALUE, "latents is missing");
+  REFUSED(latens_sae_trainer_configure(device, &X, NULL, "{\"d\": 4}", &trainer), VALUE, "latents: is missing");
   REFUSED(latens_sae_trainer_configure(device, &X, NULL, "{\"d\": 4, \"latents\": 8, \"steps\": 1, \"kay\": 2}", &trainer),
           VALUE, "kay is no setting");
   REFUSED(latens_sae_trainer_configure(device, NULL, NULL, settings, &trainer), NULL, "sae_trainer_configure: sample");

@@ -163,7 +163,7 @@ def kinds(c, draw):
     counted = {"weight": 0.5, "cost": "count", "warm": 20}
     for variant in ("topk", "batchtopk", "groupmax", {"relu": penalty}, {"gated": {"sparsity": penalty}},
                     {"jumprelu": {"sparsity": counted, "width": 0.5, "start": 0.3}}):
-        settings = dict(d=DIM, latents=N, k=3, steps=200, batch=64, rate=0.01, variant=variant)
+        settings = dict(d=DIM, latents=N, k=4, steps=200, batch=64, rate=0.01, variant=variant)
         handle, metrics = ctypes.c_void_p(), c.structs["LatensSaeMetrics"]()
         c.sae_trainer_configure(rows(512), None, json.dumps(settings).encode(), ctypes.byref(handle))
         course = []
