@@ -1,11 +1,12 @@
-//! Zip archives of tensors, as PyTorch and NumPy write them: entries stored or deflated, no encryption, no comment behind the end.
+//! Zip archives of tensors, as PyTorch and NumPy write them: entries stored or deflated, no encryption, no comment behind the
+//! end.
 //!
 //! ```text
 //! (local header | name | extra | data)*  (central header | name | extra | comment)*  [end, 64 bits | its place]  end
 //! ```
-//! The layout is that of PKWARE's APPNOTE. A library for archives would do, but the one there is makes a table of all entries before it can be
-//! asked how many there are, of six times the memory of the file and more where it is nothing but entries. Here every entry is [paid
-//! for](Budget) as it is read.
+//! The layout is that of PKWARE's APPNOTE. A library for archives would do, but the one there is makes a table of all entries
+//! before it can be asked how many there are, of six times the memory of the file and more where it is nothing but entries.
+//! Here every entry is [paid for](Budget) as it is read.
 mod directory;
 #[cfg(test)]
 mod tests;

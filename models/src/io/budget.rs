@@ -1,10 +1,11 @@
 //! How much memory a file of a stranger may cost.
 
-/// Memory for what a file says of itself: names, numbers, lists. A byte of a file can ask for a hundred bytes of memory (an empty list in
-/// a list, say), so whoever reads such things pays for each beforehand, out of a few times the size of the whole file.
+/// Memory for what a file says of itself: names, numbers, lists. A byte of a file can ask for a hundred bytes of memory (an
+/// empty list in a list, say), so whoever reads such things pays for each beforehand, out of a few times the size of the whole
+/// file.
 ///
-/// Real files hold far more weights than words about them, and use a hundredth of it. The numbers of tensors are not paid for: they
-/// are as many as the file has bytes for.
+/// Real files hold far more weights than words about them, and use a hundredth of it. The numbers of tensors are not paid for:
+/// they are as many as the file has bytes for.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     whole: u64,

@@ -23,8 +23,8 @@ pub(crate) fn read(path: &Path) -> Result<Value> {
     serde_json::from_slice(&text).map_err(wrong)
 }
 
-/// Pay for all values of a text. If it is `named`, it must be an object none of whose names occurs twice: of two, a map would silently
-/// keep the last.
+/// Pay for all values of a text. If it is `named`, it must be an object none of whose names occurs twice: of two, a map would
+/// silently keep the last.
 pub(crate) fn count(text: &[u8], budget: &mut Budget, named: bool) -> serde_json::Result<()> {
     let mut input = serde_json::Deserializer::from_slice(text);
     match named {

@@ -2,9 +2,9 @@
 //! names, or an error, and even these are only noted. A pickle is a program for a machine with a stack; here is that machine
 //! without its dangerous instructions, after the documentation in Python's `pickletools`, protocols 2 to 5.
 //!
-//! Every instruction takes at least a byte and puts at most one value on the stack. Lists, dictionaries and tuples are kept once
-//! and referred to by number, so memory grows with the length of the pickle, and values that hold themselves, or each other a million
-//! deep, do no harm. A byte may still make a value of fifty: each is [paid for](Budget).
+//! Every instruction takes at least a byte and puts at most one value on the stack. Lists, dictionaries and tuples are kept
+//! once and referred to by number, so memory grows with the length of the pickle, and values that hold themselves, or each
+//! other a million deep, do no harm. A byte may still make a value of fifty: each is [paid for](Budget).
 mod machine;
 
 use super::budget::Budget;

@@ -2,8 +2,8 @@
 //!
 //! `length u64 | JSON header of that length | data`. The `safetensors` crate checks the header: that all tensors are of a known
 //! type, follow each other without gap or overlap, and have as many bytes as their sizes say. Checked here: that the header and
-//! the data fit the file, before memory is taken for them, that the header is not of so many values that they would take far more
-//! memory than the file, and that no name occurs twice.
+//! the data fit the file, before memory is taken for them, that the header is not of so many values that they would take far
+//! more memory than the file, and that no name occurs twice.
 mod write;
 
 use super::budget::Budget;

@@ -171,8 +171,8 @@ impl Tokenizer {
     }
 }
 
-/// What the tokenizers crate says. It believes its files, and panics on some that make no sense (a decoder that strips more letters than a
-/// token has, say): here that is an error like others.
+/// What the tokenizers crate says. It believes its files, and panics on some that make no sense (a decoder that strips more
+/// letters than a token has, say): here that is an error like others.
 fn contained<R>(
     say: impl FnOnce() -> std::result::Result<R, Box<dyn std::error::Error + Send + Sync>>,
 ) -> std::result::Result<R, String> {
@@ -199,7 +199,8 @@ struct Added<'a> {
     special: bool,
 }
 
-/// The description that a tokenizer.json holds, so that there is one way in. What is long is written as it is, not gathered before.
+/// The description that a tokenizer.json holds, so that there is one way in. What is long is written as it is, not gathered
+/// before.
 fn describe(
     tokens: &[String],
     kinds: &[i64],
@@ -290,5 +291,27 @@ fn from_pieces(token: &str) -> Vec<u8> {
     match byte.and_then(|byte| u8::from_str_radix(byte, 16).ok()) {
         Some(byte) => vec![byte],
         None => token.replace('▁', " ").into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A decoder that strips more letters than a token has: the crate panics, and here there is no text.
+    #[test]
+    fn what_makes_no_sense_is_contained() {
+        let of = |stop: usize| {
+            let json = json!({
+                "version": "1.0", "added_tokens": [],
+                "decoder": {"type": "Strip", "content": "a", "start": 0, "stop": stop},
+                "model": {"type": "WordLevel", "unk_token": "b", "vocab": {"a": 0, "b": 1}},
+            });
+            Tokenizer::new(json.to_string().as_bytes(), Path::new("tokenizer.json")).unwrap()
+        };
+        assert_eq!((of(1).decode(&[0, 1]), of(3).decode(&[0, 1])), ("b".into(), String::new()));
+        assert_eq!(of(3).encode("a").unwrap(), [0]);
+        let said = Tokenizer::new(b"{}", Path::new("tokenizer.json")).err().unwrap().to_string();
+        assert!(said.contains("its tokenizer: "), "{said}");
     }
 }

@@ -1,9 +1,9 @@
-//! Readers of files of strangers, given files that are nearly sound. Whatever the bytes, a reader gives something or an error with
-//! words, within two seconds, takes no more memory than some times the file, and does not panic.
+//! Readers of files of strangers, given files that are nearly sound. Whatever the bytes, a reader gives something or an error
+//! with words, within two seconds, takes no more memory than some times the file, and does not panic.
 //!
-//! Every input is a function of its target and its number, so what fails can be made again: `LATENS_FUZZ_REPLAY=gguf-1234`. Each target
-//! runs for half a second, or for `LATENS_FUZZ_SECONDS`; `LATENS_FUZZ_ONLY=gguf` leaves the others out. An input that ends this
-//! program is left in the folder that it names when it begins.
+//! Every input is a function of its target and its number, so what fails can be made again: `LATENS_FUZZ_REPLAY=gguf-1234`.
+//! Each target runs for half a second, or for `LATENS_FUZZ_SECONDS`; `LATENS_FUZZ_ONLY=gguf` leaves the others out. An input
+//! that ends this program is left in the folder that it names when it begins.
 mod checkpoints;
 mod formats;
 mod meter;

@@ -12,8 +12,8 @@ static METER: Meter = Meter;
 static ALIVE: AtomicIsize = AtomicIsize::new(0);
 static MOST: AtomicIsize = AtomicIsize::new(0);
 
-/// More at once than any input may cost: refused, so that a lie about sizes ends this program and not the machine. The input is on the
-/// disk then.
+/// More at once than any input may cost: refused, so that a lie about sizes ends this program and not the machine. The input is
+/// on the disk then.
 const ONCE: usize = 1 << 31;
 
 fn grow(by: isize) {
@@ -92,8 +92,8 @@ pub fn watch(read: impl FnOnce() -> Result<(), String>) -> Seen {
     Seen { accepted, most, wrong, took }
 }
 
-/// The time of processors that this program has used (Linux: in hundredths of a second), which a busy machine does not lengthen; else the
-/// time since `begun`.
+/// The time of processors that this program has used (Linux: in hundredths of a second), which a busy machine does not
+/// lengthen; else the time since `begun`.
 pub fn used(begun: Instant) -> Duration {
     let told = std::fs::read_to_string("/proc/self/stat").ok().and_then(|stat| {
         // The name of the program is in brackets, and may hold anything; fields 14 and 15 of all are times.

@@ -1,5 +1,5 @@
-//! Files that are nearly sound: bytes changed at random, numbers made extreme, parts lost, doubled and mixed with those of other files,
-//! outside or inside of what a format puts around them.
+//! Files that are nearly sound: bytes changed at random, numbers made extreme, parts lost, doubled and mixed with those of
+//! other files, outside or inside of what a format puts around them.
 use crate::seeds::{Form, Input};
 use latens::Philox;
 use serde_json::{Value, json};

@@ -14,7 +14,8 @@ use std::path::Path;
 /// A reader.
 pub struct Target {
     pub name: &'static str,
-    /// Times its files that it may take of memory. What files say of themselves takes 4 times at most; what comes on top is said of each.
+    /// Times its files that it may take of memory. What files say of themselves takes 4 times at most; what comes on top is
+    /// said of each.
     pub factor: usize,
     pub seeds: fn() -> Vec<Seed>,
     /// Read the files in a folder.

@@ -2,8 +2,9 @@
 //!
 //! `magic "GGUF" | version u32 | tensors u64 | entries u64 | metadata | tensor infos | padding | data`, as laid down in the
 //! `docs/gguf.md` of the ggml project. Files come from anywhere, so nothing in one is believed: every count is compared with
-//! the bytes that are left before anything is allocated for it, what the header says takes no more memory than a few times the file,
-//! names are unique, tensors are aligned, inside the file and apart from each other. What breaks a rule is an [`Error::Content`] that names it; reading never panics.
+//! the bytes that are left before anything is allocated for it, what the header says takes no more memory than a few times the
+//! file, names are unique, tensors are aligned, inside the file and apart from each other. What breaks a rule is an
+//! [`Error::Content`] that names it; reading never panics.
 mod block;
 mod header;
 mod value;
