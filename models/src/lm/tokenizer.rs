@@ -1,3 +1,5 @@
+mod patterns;
+
 use crate::io::gguf::{Gguf, Value};
 use crate::io::{Error, Result, short};
 use serde::Serialize;
@@ -86,6 +88,7 @@ impl Tokenizer {
 
     fn new(json: &[u8], path: &Path) -> Result<Self> {
         let wrong = |what: String| Error::content(path, format!("its tokenizer: {what}"));
+        patterns::check(json).map_err(wrong)?;
         let mut inner = contained(|| tokenizers::Tokenizer::from_bytes(json)).map_err(wrong)?;
         // A text has the tokens it has: some files cut every text to one length, or fill it up.
         inner.with_padding(None).with_truncation(None).map_err(|e| wrong(e.to_string()))?;

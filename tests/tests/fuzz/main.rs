@@ -21,10 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{env, fs};
-use targets::{TARGETS, Target};
+use targets::{ROOM, TARGETS, Target};
 
-/// Memory that a read may take whatever the size of its files: the spare of a reader's budget (1 MiB), buffers, messages.
-const ROOM: usize = 3 << 19;
 /// Time of processors that a read may take.
 const TIME: Duration = Duration::from_secs(2);
 /// Inputs of a target where no time is given: the same on every machine.
@@ -57,9 +55,9 @@ impl Place {
     }
 }
 
-/// What is wrong with a read of files of so many bytes, and the times of the files that it took of memory beyond [`ROOM`].
-fn judge(seen: &Seen, bytes: usize, factor: usize) -> (Option<String>, f64) {
-    let times = seen.most.saturating_sub(ROOM) as f64 / bytes.max(1) as f64;
+/// What is wrong with a read of files of so many bytes, and the times of the files that it took of memory beyond its room.
+fn judge(seen: &Seen, bytes: usize, (factor, room): (usize, usize)) -> (Option<String>, f64) {
+    let times = seen.most.saturating_sub(room) as f64 / bytes.max(1) as f64;
     let wrong = match seen {
         Seen { wrong: Some(wrong), .. } => Some(wrong.clone()),
         _ if times > factor as f64 => Some(format!(
@@ -129,7 +127,7 @@ fn fuzz(target: &Target, root: &Path, time: Option<Duration>) -> Vec<String> {
         let files = files(target, &seeds, number);
         let bytes = place.put(&files);
         let seen = run(target, &place);
-        let (wrong, times) = judge(&seen, bytes, target.factor);
+        let (wrong, times) = judge(&seen, bytes, (target.factor, target.room));
         accepted += usize::from(seen.accepted);
         if times > most.0 {
             most = (times, number);
@@ -166,7 +164,7 @@ fn readers_of_strangers_files() {
             seen.took,
             (target.read)(&place.path)
         ));
-        assert_eq!(judge(&seen, bytes, target.factor).0, None);
+        assert_eq!(judge(&seen, bytes, (target.factor, target.room)).0, None);
         return;
     }
     let time = asked("LATENS_FUZZ_SECONDS").map(Duration::from_secs_f64);
@@ -186,7 +184,7 @@ fn readers_of_strangers_files() {
 #[test]
 fn bad_readers_are_found_out() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let wrong = |read: &dyn Fn() -> Result<(), String>, bytes| judge(&watch(read), bytes, 4).0;
+    let wrong = |read: &dyn Fn() -> Result<(), String>, bytes| judge(&watch(read), bytes, (4, ROOM)).0;
     let take = |bytes: usize| drop(std::hint::black_box(vec![1_u8; bytes]));
     assert_eq!(wrong(&|| Ok(()), 100), None);
     assert_eq!(wrong(&|| Err("no".into()), 100), None);
@@ -197,7 +195,7 @@ fn bad_readers_are_found_out() {
             read();
             Ok(())
         };
-        judge(&watch(done), file, 4).0
+        judge(&watch(done), file, (4, ROOM)).0
     };
     assert_eq!(takes(&|| take(4 * file)), None);
     assert_eq!(takes(&|| (0..6).for_each(|_| take(file))), None);

@@ -131,6 +131,11 @@ pub fn tokenizers() -> Vec<Seed> {
         })
         .collect();
     all.push(unsound(vec![("tokenizer.json", words(crowd))]));
+    // Sixty letters each, ten megabytes when compiled.
+    let split = json!({"type": "Split", "pattern": {"Regex": "\\w{1,300}"}, "behavior": "Isolated", "invert": false});
+    let mut heavy = vocabularies().swap_remove(3);
+    heavy["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": vec![split; 20]});
+    all.push(unsound(vec![("tokenizer.json", words(heavy))]));
     all
 }
 

@@ -17,6 +17,8 @@ pub struct Target {
     /// Times its files that it may take of memory. What files say of themselves takes 4 times at most; what comes on top is
     /// said of each.
     pub factor: usize,
+    /// Bytes of memory that it may take whatever the size of its files.
+    pub room: usize,
     pub seeds: fn() -> Vec<Seed>,
     /// Read the files in a folder.
     pub read: fn(&Path) -> io::Result<()>,
@@ -24,43 +26,82 @@ pub struct Target {
 
 pub const HOST: Device = Device::Host;
 
+/// The spare of a reader's budget (1 MiB), buffers, messages.
+pub const ROOM: usize = 3 << 19;
+
+/// Regular expressions, of which the heaviest that are read take ten megabytes, and some more on the way.
+const PATTERNS: usize = 32 << 20;
+
 pub const TARGETS: &[Target] = &[
     // A block of Q2_K, 84 bytes, is 256 numbers in f32: 12 times and itself.
-    Target { name: "gguf", factor: 18, seeds: ggufs, read: read_gguf },
+    Target { name: "gguf", factor: 18, room: ROOM, seeds: ggufs, read: read_gguf },
     // Such a model, and its tokenizer: see below.
     Target {
         name: "gguf_model",
         factor: 96,
+        room: ROOM,
         seeds: gguf_models,
         read: |at| LanguageModel::open(&at.join("m.gguf"), &HOST).map(drop),
     },
     // The bytes of a tensor in f16, and twice that in f32.
-    Target { name: "safetensors", factor: 7, seeds: plain, read: |at| read_safetensors(&at.join("m.safetensors")) },
-    Target { name: "index", factor: 7, seeds: sharded, read: read_safetensors },
+    Target {
+        name: "safetensors",
+        factor: 7,
+        room: ROOM,
+        seeds: plain,
+        read: |at| read_safetensors(&at.join("m.safetensors")),
+    },
+    Target { name: "index", factor: 7, room: ROOM, seeds: sharded, read: read_safetensors },
     // Packed arrays unpack to 4 times the file; then as for safetensors, and once more where columns come first.
-    Target { name: "npz", factor: 24, seeds: npzs, read: read_npz },
+    Target { name: "npz", factor: 24, room: ROOM, seeds: npzs, read: read_npz },
     // Numbers of all tensors take 4 times the file, and so do the bytes of the one that is read.
-    Target { name: "torch", factor: 12, seeds: torches, read: read_torch },
+    Target { name: "torch", factor: 12, room: ROOM, seeds: torches, read: read_torch },
     // All tensors together, in f32 where they may have been f16, one of them turned over.
-    Target { name: "saelens", factor: 8, seeds: saelens, read: load },
-    Target { name: "sparsify", factor: 8, seeds: sparsify, read: load },
-    Target { name: "dictionary_learning", factor: 12, seeds: dictionaries, read: load },
-    Target { name: "openai", factor: 12, seeds: openai, read: |at| sae::Sae::load(&at.join("ae.pt"), &HOST).map(drop) },
-    Target { name: "gemma_scope", factor: 24, seeds: gemma, read: load },
-    Target { name: "llama_scope", factor: 8, seeds: llama_scope, read: load },
+    Target { name: "saelens", factor: 8, room: ROOM, seeds: saelens, read: load },
+    Target { name: "sparsify", factor: 8, room: ROOM, seeds: sparsify, read: load },
+    Target { name: "dictionary_learning", factor: 12, room: ROOM, seeds: dictionaries, read: load },
+    Target {
+        name: "openai",
+        factor: 12,
+        room: ROOM,
+        seeds: openai,
+        read: |at| sae::Sae::load(&at.join("ae.pt"), &HOST).map(drop),
+    },
+    Target { name: "gemma_scope", factor: 24, room: ROOM, seeds: gemma, read: load },
+    Target { name: "llama_scope", factor: 8, room: ROOM, seeds: llama_scope, read: load },
     // Counters are text in a file, and copied with it.
     Target {
         name: "sae_state",
         factor: 8,
+        room: ROOM,
         seeds: sae_states,
         read: |at| sae::Trainer::load_state(&at.join("s.safetensors"), &HOST).map(drop),
     },
-    Target { name: "lm_state", factor: 8, seeds: lm_states, read: read_lm_state },
-    // The tokenizers crate reads a vocabulary into values of JSON, and keeps each token in several maps.
-    Target { name: "tokenizer", factor: 96, seeds: tokenizers, read: read_tokenizer },
-    Target { name: "lm_folder", factor: 96, seeds: lm_folders, read: |at| LanguageModel::open(at, &HOST).map(drop) },
-    Target { name: "mamba_folder", factor: 8, seeds: mambas, read: |at| Mamba::<f32>::open(at, &HOST).map(drop) },
-    Target { name: "bert_folder", factor: 96, seeds: berts, read: |at| TextEncoder::open(at, &HOST).map(drop) },
+    Target { name: "lm_state", factor: 8, room: ROOM, seeds: lm_states, read: read_lm_state },
+    // The tokenizers crate reads a vocabulary into values of JSON, and keeps each token in several maps: 20 times for words, and
+    // one step of a trie, a map, for each byte of Unigram's.
+    Target { name: "tokenizer", factor: 400, room: PATTERNS, seeds: tokenizers, read: read_tokenizer },
+    Target {
+        name: "lm_folder",
+        factor: 400,
+        room: PATTERNS,
+        seeds: lm_folders,
+        read: |at| LanguageModel::open(at, &HOST).map(drop),
+    },
+    Target {
+        name: "mamba_folder",
+        factor: 8,
+        room: ROOM,
+        seeds: mambas,
+        read: |at| Mamba::<f32>::open(at, &HOST).map(drop),
+    },
+    Target {
+        name: "bert_folder",
+        factor: 400,
+        room: PATTERNS,
+        seeds: berts,
+        read: |at| TextEncoder::open(at, &HOST).map(drop),
+    },
 ];
 
 fn load(at: &Path) -> io::Result<()> {
