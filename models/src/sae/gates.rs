@@ -74,20 +74,17 @@ pub(super) struct Between {
 impl Between {
     /// Of an autoencoder as it stands.
     pub fn new(config: &Config, sae: &Sae, unit: f32, lengths: Option<&[f32]>) -> Result<Option<Self>> {
-        let Some(sparsity) = config.variant.sparsity() else { return Ok(None) };
+        if config.variant.counts() {
+            return Ok(None);
+        }
         let (n, device) = (sae.latents(), sae.device());
         let weight = match lengths {
             Some(lengths) => lengths.iter().map(|length| length / unit).collect(),
             None => vec![1.0 / unit; n],
         };
         let tensor = |of: Vec<f32>| Tensor::from_vec(of, [n], &device);
-        let mut between = Self {
-            scale: None,
-            shift: None,
-            weight: Some(tensor(weight)?),
-            floor: 0.0,
-            push: Push { penalty: penalty(sparsity), ..Push::default() },
-        };
+        let mut between =
+            Self { scale: None, shift: None, weight: Some(tensor(weight)?), floor: 0.0, push: Push::default() };
         match (&config.variant, &sae.own) {
             (Variant::JumpReLU(jump), Some(Own::Thresholds(thresholds))) => {
                 between.floor = 0.5 * jump.width * unit;
@@ -114,14 +111,6 @@ impl Between {
     /// The rectifier, with the same weights.
     pub fn rectifier(&self) -> SaeGate<'_, f32> {
         SaeGate { weight: self.weight.as_ref().map(Tensor::view), ..SaeGate::default() }
-    }
-}
-
-fn penalty(sparsity: &Sparsity) -> Penalty {
-    match sparsity.cost {
-        Cost::Power(p) => Penalty::Power(p),
-        Cost::Tanh(c) => Penalty::Tanh(c),
-        Cost::Count | Cost::Target(_) => Penalty::Power(1.0),
     }
 }
 

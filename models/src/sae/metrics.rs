@@ -1,5 +1,5 @@
 //! How good an autoencoder is, on text that it was not trained on.
-use super::{Contexts, Gate, Sae, initial};
+use super::{Contexts, Gate, Sae, initial, on_host};
 use crate::io::{Error, Result};
 use crate::lm::{Decoder, Hooks, Point, Site};
 use crate::{Tensor, View, copy_into};
@@ -67,16 +67,6 @@ pub fn quality(sae: &Sae, rows: View<'_, f32, 2>) -> Result<Quality> {
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-}
-
-/// A copy of these rows in host memory.
-///
-/// # Errors
-/// If the device fails.
-pub fn on_host(x: View<'_, f32, 2>) -> Result<Vec<f32>> {
-    let mut copy = Tensor::empty(x.dims(), &x.device())?;
-    copy_into(x, copy.view_mut())?;
-    Ok(copy.to_vec()?)
 }
 
 /// What stands in for the activations while a language model predicts.

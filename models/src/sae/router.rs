@@ -29,7 +29,7 @@ impl Router {
     /// Rows without what is subtracted, on the host.
     pub(super) fn centred(&self, x: View<'_, f32, 2>) -> Result<Tensor<f32, 2>> {
         let ([_, d], b) = (x.dims(), self.b.to_vec()?);
-        let mut rows = super::on_rows(x)?;
+        let mut rows = super::on_host(x)?;
         rows.chunks_exact_mut(d.max(1)).for_each(|row| row.iter_mut().zip(&b).for_each(|(x, b)| *x -= b));
         Ok(Tensor::from_vec(rows, x.dims(), &x.device())?)
     }

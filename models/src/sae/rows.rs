@@ -28,9 +28,7 @@ impl Rows {
             return Ok(None);
         }
         let (dims @ [_, d], device) = (x.dims(), x.device());
-        let mut copy = Tensor::empty(dims, &device)?;
-        copy_into(x, copy.view_mut())?;
-        let mut all = copy.to_vec()?;
+        let mut all = on_host(x)?;
         let mut undo = Vec::with_capacity(dims[0]);
         for row in all.chunks_exact_mut(d.max(1)) {
             let (mean, by, back) = self.of(row);
@@ -79,4 +77,14 @@ impl Scaled {
         }
         Ok(Tensor::from_vec(all, dims, &device)?)
     }
+}
+
+/// A copy of these rows in host memory.
+///
+/// # Errors
+/// If the device fails.
+pub fn on_host(x: View<'_, f32, 2>) -> Result<Vec<f32>> {
+    let mut copy = Tensor::empty(x.dims(), &x.device())?;
+    copy_into(x, copy.view_mut())?;
+    Ok(copy.to_vec()?)
 }

@@ -1,5 +1,6 @@
 use crate::common::{Done, Opened, Point, Reading, name, progress};
 use clap::Args;
+use latens::lm::Site;
 use latens::sae::eval::{
     Agreement, Core, Downstream, Draw, Sources, Spelling, Task, binary, first_letters, nearest_within, probe_task,
 };
@@ -18,6 +19,23 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
+/// Where an autoencoder belongs.
+#[derive(Args)]
+struct Place {
+    /// Layer whose activations it was trained on
+    #[arg(long, default_value_t = 15)]
+    layer: usize,
+    /// Where in the layer
+    #[arg(long, value_enum, default_value = "residual")]
+    point: Point,
+}
+
+impl Place {
+    fn site(&self) -> Site {
+        self.point.at(self.layer)
+    }
+}
+
 /// What is judged, and by what.
 #[derive(Args)]
 struct Judged {
@@ -25,12 +43,8 @@ struct Judged {
     checkpoint: PathBuf,
     #[command(flatten)]
     reading: Reading,
-    /// Layer whose activations it was trained on
-    #[arg(long, default_value_t = 15)]
-    layer: usize,
-    /// Where in the layer
-    #[arg(long, value_enum, default_value = "residual")]
-    point: Point,
+    #[command(flatten)]
+    place: Place,
     /// Contexts to judge by
     #[arg(long, default_value_t = 64)]
     contexts: usize,
@@ -44,7 +58,7 @@ impl Judged {
     fn open(&self) -> Done<(Opened, Sae, Contexts, Tensor<f32, 2>)> {
         let opened = self.reading.open()?;
         let sae = Sae::load(&self.checkpoint, &opened.device)?;
-        let (model, site) = (&opened.lm.model, self.point.at(self.layer));
+        let (model, site) = (&opened.lm.model, self.place.site());
         if sae.d() != model.config().dim {
             return Err(format!("the checkpoint is of width {}, the model of {}", sae.d(), model.config().dim).into());
         }
@@ -75,7 +89,7 @@ fn mean(rows: View<'_, f32, 2>) -> io::Result<Vec<f32>> {
 pub fn run(options: &Options) -> Done {
     let judged = &options.judged;
     let (opened, sae, held, rows) = judged.open()?;
-    let (model, site) = (&opened.lm.model, judged.point.at(judged.layer));
+    let (model, site) = (&opened.lm.model, judged.place.site());
     let mut core = Core::measure(&sae, rows.view(), |_| {})?;
     let spliced = judged.spliced(&held);
     let bar = progress("predictions", spliced.ids.len());
@@ -105,12 +119,8 @@ pub struct Probe {
     checkpoint: PathBuf,
     #[command(flatten)]
     reading: Reading,
-    /// Layer whose activations it was trained on
-    #[arg(long, default_value_t = 15)]
-    layer: usize,
-    /// Where in the layer
-    #[arg(long, value_enum, default_value = "residual")]
-    point: Point,
+    #[command(flatten)]
+    place: Place,
     /// Latents that a sparse probe sees
     #[arg(long, value_delimiter = ',', default_value = "1,2,5")]
     k: Vec<usize>,
@@ -137,7 +147,7 @@ pub fn probe(options: &Probe) -> Done {
     let mut all = Vec::new();
     for task in tasks.iter().filter(asked) {
         let bar = progress("texts", task.len()).with_message(task.name.clone());
-        let (site, length) = (options.point.at(options.layer), options.reading.context);
+        let (site, length) = (options.place.site(), options.reading.context);
         let found = probe_task(&opened.lm, site, &sae, task, length, &options.k, |texts| bar.inc(texts as u64))?;
         bar.finish();
         all.push(found);
@@ -166,12 +176,8 @@ pub struct Letters {
     checkpoint: PathBuf,
     #[command(flatten)]
     reading: Reading,
-    /// Layer whose activations it was trained on
-    #[arg(long, default_value_t = 15)]
-    layer: usize,
-    /// Where in the layer
-    #[arg(long, value_enum, default_value = "residual")]
-    point: Point,
+    #[command(flatten)]
+    place: Place,
     /// Write the figures to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -183,7 +189,7 @@ pub fn letters(options: &Letters) -> Done {
     let sae = Sae::load(&options.checkpoint, &opened.device)?;
     let spelling = Spelling { seed: options.reading.seed, ..Spelling::default() };
     let bar = progress("words", spelling.words.iter().sum());
-    let site = options.point.at(options.layer);
+    let site = options.place.site();
     let found = first_letters(&opened.lm, site, &sae, spelling, Default::default(), |words| bar.inc(words as u64))?;
     bar.finish();
     tell(&serde_json::to_value(&found)?, options.json.as_deref())
@@ -221,7 +227,7 @@ pub fn page(options: &Page) -> Done {
     let judged = &options.judged;
     let (opened, sae, held, rows) = judged.open()?;
     let quality = quality(&sae, rows.view())?;
-    let (site, spliced) = (judged.point.at(judged.layer), judged.spliced(&held));
+    let (site, spliced) = (judged.place.site(), judged.spliced(&held));
     let bar = progress("predictions", 4 * spliced.ids.len());
     let told = |tokens: usize| bar.inc(tokens as u64);
     let losses = Losses::measure(&opened.lm.model, site, &spliced, &sae, &mean(rows.view())?, told)?;
@@ -236,7 +242,7 @@ pub fn page(options: &Page) -> Done {
         title: "A sparse autoencoder on a language model",
         settings: &[
             ("checkpoint", judged.checkpoint.display().to_string()),
-            ("activations", format!("layer {} of {}", judged.layer, name(&opened.model))),
+            ("activations", format!("layer {} of {}", judged.place.layer, name(&opened.model))),
             ("latents", sae.latents().to_string()),
             ("tokens looked at", held.rows().to_string()),
         ],

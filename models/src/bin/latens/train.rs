@@ -27,7 +27,8 @@ pub struct Options {
     /// Where in the layer
     #[arg(long, value_enum, default_value = "residual")]
     point: Point,
-    /// Settings as JSON, several for several autoencoders; the width is the model's, and the options below are for what is not given
+    /// Settings as JSON, several for several autoencoders; the width is the model's; --latents, --k, --steps, --batch and --rate
+    /// are for what is not given there
     #[arg(long, value_delimiter = ',')]
     config: Vec<PathBuf>,
     /// Number of latents
@@ -148,8 +149,13 @@ impl Options {
             let Value::Object(fields) = &mut given else {
                 return Err(format!("{}: is no object", path.display()).into());
             };
-            for (name, value) in [("d", d), ("latents", self.latents), ("steps", steps), ("batch", batch)] {
+            for (name, value) in
+                [("d", d), ("latents", self.latents), ("k", self.k), ("steps", steps), ("batch", batch)]
+            {
                 fields.entry(name).or_insert(value.into());
+            }
+            if let Some(rate) = self.rate {
+                fields.entry("rate").or_insert(rate.into());
             }
             let config =
                 Config::from_json(&given.to_string()).map_err(|error| format!("{}: {error}", path.display()))?;
