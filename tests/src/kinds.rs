@@ -1,7 +1,8 @@
 //! Every kind of sparse autoencoder, small, and rows to train it on.
 use latens::Philox;
 use latens::sae::{
-    Anneal, Config, Cost, Decoder, Falling, Gated, Jump, Multi, Nudge, Revive, Sparsity, Switch, Transcode, Variant,
+    Anneal, Config, Cosine, Cost, Decoder, Falling, Gated, Jump, Multi, Normalise, Nudge, Revive, Rule, Sparsity,
+    Switch, Transcode, Variant,
 };
 
 /// Width of the rows.
@@ -51,7 +52,7 @@ pub fn all() -> Vec<(&'static str, Config, f32, f32)> {
     let prefixes = vec![6, 12, 24, N];
     let anneal = Some(Anneal { to: 0.5, from_step: 150, turns: 5 });
     let nudge = Some(Nudge { weight: 1e-3, after: 1024 });
-    vec![
+    let mut kinds = vec![
         ("topk", base(Variant::TopK), 4.0, 0.1),
         ("topk falling", Config { falling: Some(Falling { from: 12, steps: 200 }), ..base(Variant::TopK) }, 4.0, 0.15),
         ("topk not centred", Config { centred: false, ..base(Variant::TopK) }, 4.0, 0.15),
@@ -77,6 +78,47 @@ pub fn all() -> Vec<(&'static str, Config, f32, f32)> {
         ("crosscoder", Config { sides: 2, ..free(Variant::ReLU(lengths)) }, 16.0, 0.1),
         ("transcoder", transcoder(false), 4.0, 0.25),
         ("skip transcoder", transcoder(true), 4.0, 0.1),
+    ];
+    kinds.extend(ways());
+    kinds
+}
+
+/// Ways to train that any kind can be trained in, each with one.
+fn ways() -> Vec<(&'static str, Config, f32, f32)> {
+    let l1 = cost(0.5, Cost::Power(1.0));
+    let jump = Jump { sparsity: cost(0.5, Cost::Count), width: 0.5, start: 0.3, log: true };
+    let cosine = Some(Cosine { cycles: 2, lowest: 0.1 });
+    let by = |rule, rate| Config { rule, rate, ..base(Variant::TopK) };
+    vec![
+        ("adamw8", by(Rule::AdamW8, 1e-2), 4.0, 0.15),
+        ("signum", by(Rule::Signum { beta: 0.9 }, 5e-3), 4.0, 0.2),
+        ("muon", by(Rule::Muon { beta: 0.95 }, 2e-2), 4.0, 0.15),
+        ("muon, relu", Config { rule: Rule::Muon { beta: 0.9 }, rate: 2e-2, ..base(Variant::ReLU(l1)) }, 16.0, 0.15),
+        ("signum, skip", Config { rule: Rule::Signum { beta: 0.9 }, rate: 3e-3, ..transcoder(true) }, 4.0, 0.2),
+        ("cosine, averaged", Config { cosine, average: Some(0.97), ..base(Variant::BatchTopK) }, 4.0, 0.2),
+        (
+            "jumprelu, averaged",
+            Config { average: Some(0.9), normalise: Normalise::Mean, ..base(Variant::JumpReLU(jump)) },
+            16.0,
+            0.2,
+        ),
+        ("in parts", Config { parts: 4, clip: Some(1.0), ..base(Variant::TopK) }, 4.0, 0.1),
+        (
+            "gated, in parts",
+            Config { parts: 2, ..base(Variant::Gated(Gated { sparsity: l1, detached: true })) },
+            16.0,
+            0.1,
+        ),
+        (
+            "switch, in parts",
+            Config { parts: 2, revive: None, ..base(Variant::Switch(Switch { experts: 3, balance: 0.3 })) },
+            4.0,
+            0.3,
+        ),
+        ("mean length", Config { normalise: Normalise::Mean, ..base(Variant::BatchTopK) }, 4.0, 0.1),
+        ("mean length, transcoder", Config { normalise: Normalise::Mean, parts: 2, ..transcoder(true) }, 4.0, 0.1),
+        ("standard rows", Config { normalise: Normalise::Standard, ..base(Variant::TopK) }, 4.0, 0.15),
+        ("rows of one length", Config { normalise: Normalise::Length, ..base(Variant::ReLU(l1)) }, 16.0, 0.15),
     ]
 }
 

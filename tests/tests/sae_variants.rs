@@ -2,8 +2,8 @@
 //! and wrong input leaves it as it was.
 use latens::io::Error;
 use latens::sae::{
-    Anneal, Config, Cost, Falling, Format, Jump, Multi, Nudge, Origin, Sae, Sparsity, Switch, Trainer, Transcode,
-    Variant,
+    Anneal, Config, Cosine, Cost, Decoder, Falling, Format, Gate, Jump, Multi, Normalise, Nudge, Origin, Rule, Sae,
+    Sparsity, Switch, Trainer, Transcode, Variant,
 };
 use latens::{Device, Tensor};
 use latens_tests::kinds::{D, N, all, base, cost, rows, transcoder};
@@ -141,15 +141,108 @@ fn rows_that_are_no_numbers_change_nothing() {
             }
             other => panic!("{name}: {other:?}"),
         }
-        let [after, before] = [state(&trainer, &folder), before].map(|bytes| weights(&bytes));
-        assert!(after == before, "{name}");
+        assert!(state(&trainer, &folder) == before, "{name}");
     }
 }
 
-/// What follows the header, which has counters.
-fn weights(state: &[u8]) -> Vec<u8> {
-    let header = u64::from_le_bytes(state[..8].try_into().unwrap()) as usize;
-    state[8 + header..].to_vec()
+/// Rows times a factor are other rows; what is trained on them, with that factor taken out first, is the same but for it.
+#[test]
+fn a_factor_of_rows_is_folded_in() {
+    for (name, config, ..) in all().into_iter().filter(|(_, config, ..)| config.normalise == Normalise::None) {
+        let config = Config { normalise: Normalise::Mean, steps: 10, rate: 1e-3, ..config };
+        let mut trainer = begin(&config);
+        train(&mut trainer, config.steps);
+        let of_factored = trainer.sae().copy().unwrap();
+        let (snapshot, (x, y)) = (trainer.snapshot().unwrap(), rows(12));
+        let length = |rows: &[f32]| {
+            let lengths = rows.chunks(D).map(|row| row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt());
+            lengths.sum::<f64>() / (rows.len() / D) as f64
+        };
+        let factor = |rows: &[f32]| ((D as f64).sqrt() / length(rows)) as f32;
+        let (read, predicted) = (factor(&x), factor(if config.transcode.is_some() { &y } else { &x }));
+        if config.average.is_none() && config.variant != Variant::BatchTopK {
+            let factored = host(x.iter().map(|x| x * read).collect());
+            let want = of_factored.reconstruct(factored.view()).unwrap().to_vec().unwrap();
+            let got = snapshot.reconstruct(host(x).view()).unwrap().to_vec().unwrap();
+            for (got, want) in got.iter().zip(want) {
+                assert!((got * predicted - want).abs() < 1e-3, "{name}: {got} for {}", want / predicted);
+            }
+        }
+        let finished = trainer.finish().unwrap();
+        assert!(finished.w_enc.to_vec().unwrap() == snapshot.w_enc.to_vec().unwrap(), "{name}");
+        assert!(finished.b_dec.to_vec().unwrap() == snapshot.b_dec.to_vec().unwrap(), "{name}");
+    }
+}
+
+/// The mean of weights, written out: of all at first, then with the decay.
+#[test]
+fn weights_are_averaged() {
+    let config = Config { average: Some(0.6), steps: 6, decoder: Decoder::Free, ..base(Variant::TopK) };
+    let mut trainer = begin(&config);
+    let mut mean = vec![0.0; D];
+    for step in 0..6 {
+        train(&mut trainer, step + 1);
+        let keep = 0.6_f64.min(step as f64 / (step as f64 + 1.0));
+        let now = trainer.sae().b_dec.to_vec().unwrap();
+        mean.iter_mut().zip(now).for_each(|(mean, now)| *mean = keep * *mean + (1.0 - keep) * f64::from(now));
+    }
+    let got = trainer.finish().unwrap().b_dec.to_vec().unwrap();
+    assert!(got.iter().zip(&mean).all(|(got, want)| (f64::from(*got) - want).abs() < 1e-5), "{got:?} for {mean:?}");
+}
+
+/// A step in parts is the step of all rows at once, where rows have nothing to do with one another.
+#[test]
+fn parts_are_the_whole() {
+    for (name, config, ..) in all() {
+        let apart = matches!(config.variant, Variant::BatchTopK | Variant::Switch(_)) || config.falling.is_some();
+        if apart || config.parts > 1 || matches!(config.rule, Rule::Signum { .. }) {
+            continue; // these look at all rows of a part, or only at signs, which noise turns
+        }
+        let after = |parts: usize| {
+            let config = Config { parts, steps: 1, warm: 0, decay: 0, revive: None, ..config.clone() };
+            let mut trainer = begin(&config);
+            train(&mut trainer, 1);
+            let (sae, now) = (trainer.sae(), trainer.progress().unwrap());
+            ([&sae.w_enc, &sae.w_dec].map(|of| of.to_vec().unwrap()), sae.b_dec.to_vec().unwrap(), now)
+        };
+        let (whole, parts) = (after(1), after(4));
+        let close = |a: &[f32], b: &[f32]| {
+            // AdamW's first step is as long for a gradient that is only noise.
+            let apart = a.iter().zip(b).filter(|(a, b)| (*a - *b).abs() > 1e-4).count();
+            apart * 50 <= a.len()
+        };
+        assert!((0..2).all(|at| close(&whole.0[at], &parts.0[at])) && close(&whole.1, &parts.1), "{name}");
+        let (a, b) = (whole.2, parts.2);
+        assert!((a.fvu - b.fvu).abs() < 1e-4 && (a.l0 - b.l0).abs() < 1e-3, "{name}: {a:?} {b:?}");
+    }
+}
+
+/// What makes a decoder's rows 1 long changes nothing else, and is refused where it would.
+#[test]
+fn lengths_are_folded_in() {
+    for (name, config, ..) in all() {
+        let mut trainer = begin(&config);
+        train(&mut trainer, 30);
+        let mut sae = trainer.finish().unwrap();
+        let x = host(rows(12).0);
+        let before = sae.reconstruct(x.view()).unwrap().to_vec().unwrap();
+        match sae.fold_lengths() {
+            Ok(()) => {
+                let after = sae.reconstruct(x.view()).unwrap().to_vec().unwrap();
+                for (got, want) in after.iter().zip(&before) {
+                    assert!((got - want).abs() < 1e-3, "{name}: {got} for {want}");
+                }
+                for row in sae.w_dec.to_vec().unwrap().chunks(D) {
+                    let length = row.iter().map(|w| w * w).sum::<f32>().sqrt();
+                    assert!((length - 1.0).abs() < 1e-5 || length == 0.0, "{name}: {length}");
+                }
+            }
+            Err(error) => {
+                let compares = matches!(sae.gate, Gate::Strongest(_) | Gate::Groups(_));
+                assert!(compares && config.decoder == Decoder::Free, "{name}: {error}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -192,6 +285,11 @@ fn settings_that_contradict_themselves_are_named() {
         ("variant.width", base(Variant::JumpReLU(Jump { width: 0.0, ..Jump::default() }))),
         ("rate", Config { rate: -1.0, ..topk() }),
         ("rate", Config { rate: f32::INFINITY, ..topk() }),
+        ("parts", Config { parts: 3, ..topk() }),
+        ("normalise", Config { normalise: Normalise::Standard, ..transcoder(false) }),
+        ("average", Config { average: Some(f32::NAN), ..topk() }),
+        ("rule.beta", Config { rule: Rule::Muon { beta: -0.1 }, ..topk() }),
+        ("cosine", Config { cosine: Some(Cosine { cycles: 0, lowest: 0.0 }), ..topk() }),
     ] {
         assert_eq!(name(config), want);
     }

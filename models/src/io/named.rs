@@ -22,7 +22,7 @@ impl Outgoing {
         self.tensors.insert(name.into(), (Dtype::F32, dims.to_vec(), bytes));
     }
 
-    #[cfg(feature = "lm")]
+    #[cfg(any(feature = "lm", feature = "sae"))]
     pub fn put_codes(&mut self, name: &str, dims: &[usize], codes: Vec<u8>) {
         self.tensors.insert(name.into(), (Dtype::U8, dims.to_vec(), codes));
     }
@@ -109,7 +109,7 @@ impl Incoming {
     }
 
     /// A tensor of codes, which must have these sizes.
-    #[cfg(feature = "lm")]
+    #[cfg(any(feature = "lm", feature = "sae"))]
     pub fn take_codes(&mut self, name: &str, dims: &[usize]) -> Result<Vec<u8>> {
         self.taken.insert(name.into());
         match &self.file {

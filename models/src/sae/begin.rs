@@ -1,8 +1,9 @@
 //! What a trainer begins with.
 use super::gates::Learned;
+use super::moments::Moments;
 use super::record::Record;
 use super::scratch::Scratch;
-use super::train::{Facts, Moments, Trainer};
+use super::train::{Facts, Trainer};
 use super::{Config, Decoder, Gate, Router, Sae, Switch, Units, Variant, initial};
 use crate::io::{Error, Result};
 use crate::{Device, Philox, Tensor};
@@ -46,6 +47,8 @@ impl Trainer {
         if sample.len() < d || !sample.len().is_multiple_of(d) {
             return Err(Error::setting("sample", format!("{} numbers are not rows of width {d}", sample.len())));
         }
+        let ((sample, read), (predicted, by)) =
+            (config.normalised(sample, "sample")?, config.normalised(predicted, "predicted")?);
         let of = |rows: &[f32]| {
             let mean = initial::mean(rows, d);
             let variance = initial::variance(rows, &mean) as f32;
@@ -54,12 +57,12 @@ impl Trainer {
                 false => Err(Error::setting("sample", format!("its variance is {variance}"))),
             }
         };
-        let ((_, spread), (mean, variance)) = (of(sample)?, of(predicted)?);
+        let ((_, spread), (mean, variance)) = (of(&sample)?, of(&predicted)?);
         let center = match config.center {
             super::Center::Mean => mean,
-            super::Center::Median => initial::median(predicted, d),
+            super::Center::Median => initial::median(&predicted, d),
         };
-        let scale = (initial::variance(sample, &vec![0.0; d]) / d as f64).sqrt() as f32;
+        let scale = (initial::variance(&sample, &vec![0.0; d]) / d as f64).sqrt() as f32;
         let unit = match config.units {
             Units::Deviation => (spread / d as f32).sqrt(),
             Units::AsTheyAre => 1.0,
@@ -69,7 +72,7 @@ impl Trainer {
             directions.iter_mut().for_each(|w| *w *= SHORT);
         }
         let mut sae = Sae::tied(directions, center, initial_gate(&config), device)?;
-        sae.centred = config.centred;
+        (sae.centred, sae.rows) = (config.centred, config.normalise.rows());
         if let Variant::Switch(Switch { experts, .. }) = config.variant {
             // Small, so that no expert is far ahead at first; the draw is another than that of the directions.
             let mut w = initial::directions(experts, d, &mut Philox::new(!config.seed))?;
@@ -96,22 +99,27 @@ impl Trainer {
             unit,
             kept: 1.0,
             powers: None,
+            normal: [read, by],
         };
         let mut trainer = Self::assemble(config, sae, facts, device)?;
+        if trainer.config.average.is_some() {
+            trainer.averaged = Some(trainer.sae.copy()?);
+        }
         trainer.prepare()?;
         Ok(trainer)
     }
 
     /// Around weights and numbers at hand, with moments of zero and no memory for rows yet.
     pub(super) fn assemble(config: Config, sae: Sae, facts: Facts, device: &Device) -> Result<Self> {
-        let (n, d) = (config.latents, config.d);
+        let (n, d, rule) = (config.latents, config.d, config.rule);
         let scratch = Scratch::new(&config, 0, device)?;
         let mut trainer = Self {
-            w_enc: Moments::zeros([n, d], device)?,
-            w_dec: Moments::zeros([n, d], device)?,
-            b_enc: Moments::zeros([n], device)?,
-            b_dec: Moments::zeros([d], device)?,
-            w_skip: if sae.skip.is_some() { Some(Moments::zeros([d, d], device)?) } else { None },
+            w_enc: Moments::new(rule, [n, d], device)?,
+            w_dec: Moments::new(rule, [n, d], device)?,
+            b_enc: Moments::new(rule, [n], device)?,
+            b_dec: Moments::new(rule, [d], device)?,
+            w_skip: if sae.skip.is_some() { Some(Moments::new(rule, [d, d], device)?) } else { None },
+            averaged: None,
             learned: Learned::new(&config, facts.unit, device)?,
             since: Tensor::zeros([n], device)?,
             dead: Tensor::zeros([n], device)?,
@@ -122,6 +130,7 @@ impl Trainer {
             scratch,
             seen: 0,
             active: None,
+            earlier: Vec::new(),
             room: ROOM,
             ahead: Record::New,
             records: true,

@@ -1,84 +1,11 @@
 mod check;
 mod json;
+mod parts;
 
 use super::Variant;
+use crate::AdamW;
+pub use parts::{Center, Cosine, Decoder, Falling, Multi, Normalise, Nudge, Revive, Rule, Transcode, Units};
 use serde::{Deserialize, Serialize};
-
-/// What the decoder's bias starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Center {
-    /// The mean of the sample.
-    Mean,
-    /// The point with the least sum of distances to the sample, which outliers do not move.
-    Median,
-}
-
-/// The auxiliary loss that revives dead latents: they reconstruct what the living ones left over.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Revive {
-    /// Its weight beside the main loss.
-    pub weight: f32,
-    /// Dead latents used per row, at most.
-    pub k: usize,
-    /// Tokens without firing after which a latent counts as dead.
-    pub after: u32,
-}
-
-/// Rows of the decoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Decoder {
-    /// Of length 1: what would make a row longer is taken from its gradient, and after each step it is divided by its length.
-    Unit,
-    /// Of any length, from 0.1 on.
-    Free,
-}
-
-/// What values and thresholds are measured in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Units {
-    /// The deviation of an entry of the activations from its mean: training is the same for activations and for a multiple of them.
-    Deviation,
-    /// As they are: the penalty stands beside the sum of squared errors of a row.
-    AsTheyAre,
-}
-
-/// A second reconstruction from more of the strongest latents, so that what comes next is worth something too (sparsify).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Multi {
-    /// From so many times `k` latents.
-    pub times: usize,
-    /// Its weight beside the main loss.
-    pub weight: f32,
-}
-
-/// Dead latents are drawn towards their thresholds: `weight / d` times `threshold - z` for each row and dead latent, by the length of the
-/// decoder's row (Anthropic's pre-activation loss).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Nudge {
-    /// The factor.
-    pub weight: f32,
-    /// Tokens without firing after which a latent counts as dead, at least as many as a batch has.
-    pub after: u32,
-}
-
-/// A transcoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Transcode {
-    /// Whether what is read reaches what is predicted through a matrix as well, beside the latents (skip transcoder).
-    pub skip: bool,
-}
-
-/// `k` falls to what it is to be, along a line (dictionary_learning, Llama Scope).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Falling {
-    /// What it begins with.
-    pub from: usize,
-    /// Steps that it takes.
-    pub steps: usize,
-}
 
 /// Everything that decides a training run: equal configurations and equal data give equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,6 +46,11 @@ pub struct Config {
     pub transcode: Option<Transcode>,
     /// Rows per step.
     pub batch: usize,
+    /// In how many parts the rows of a step are taken, one after another, before weights move: memory for a step is that of one part.
+    /// BatchTopK's strongest are those of a part. They divide the rows.
+    pub parts: usize,
+    /// What is done to rows first.
+    pub normalise: Normalise,
     /// Steps of the whole run.
     pub steps: usize,
     /// Highest learning rate.
@@ -127,6 +59,10 @@ pub struct Config {
     pub warm: usize,
     /// Steps at the end over which it falls to 0.
     pub decay: usize,
+    /// A rate that falls in between.
+    pub cosine: Option<Cosine>,
+    /// What makes a step of a gradient.
+    pub rule: Rule,
     /// AdamW's decay of the mean of gradients.
     pub beta1: f32,
     /// AdamW's decay of the mean of squared gradients.
@@ -136,6 +72,9 @@ pub struct Config {
     /// Largest length of the whole gradient; longer ones are shortened to it. `None` spares a pass over the gradient
     /// and, on a GPU, a wait per step: AdamW undoes a common factor anyway.
     pub clip: Option<f32>,
+    /// The autoencoder that comes out has the running mean of all weights of the run, with this decay: of the first steps, the mean
+    /// itself, as long as that decays faster (OpenAI has 0.999). None for the weights of the last step.
+    pub average: Option<f32>,
     /// The loss for dead latents, or none.
     pub revive: Option<Revive>,
     /// What draws dead latents to their thresholds: JumpReLU only.
@@ -172,14 +111,19 @@ impl Config {
             sides: 1,
             transcode: None,
             batch: 1024,
+            parts: 1,
+            normalise: Normalise::None,
             steps,
             rate: rate(latents),
             warm: steps / 20,
             decay: steps / 5,
+            cosine: None,
+            rule: Rule::AdamW,
             beta1: 0.9,
             beta2: 0.999,
             eps: 1e-8,
             clip: None,
+            average: None,
             revive: Some(Revive { weight: 1.0 / 32.0, k: (d / 2).max(1), after: 200_000 }),
             nudge: None,
             center: Center::Mean,
@@ -189,12 +133,14 @@ impl Config {
         }
     }
 
-    /// The learning rate of step `step`, counted from 0: a line up, a plateau, a line down that ends above 0.
+    /// The learning rate of step `step`, counted from 0: a line up, a plateau or [cosines](Cosine), a line down that ends above 0.
     pub fn rate_at(&self, step: usize) -> f32 {
         let part = |done: usize, whole: usize| if done >= whole { 1.0 } else { done as f32 / whole as f32 };
         let rise = part(step + 1, self.warm);
         let fall = part(self.steps.saturating_sub(step), self.decay);
-        self.rate * rise.min(fall)
+        let middle = self.steps.saturating_sub(self.warm + self.decay);
+        let bent = self.cosine.map_or(1.0, |cosine| cosine.at(step.saturating_sub(self.warm), middle));
+        self.rate * rise.min(fall) * bent
     }
 
     /// How many latents are kept per row at step `step`, counted from 0.
@@ -205,15 +151,32 @@ impl Config {
         }
     }
 
-    /// How many latents are kept in a whole batch, where `k` are per row.
+    /// AdamW's numbers at step `step`, counted from 0, of what lives on a scale.
+    pub(super) fn adamw(&self, step: usize, scale: f32) -> AdamW {
+        AdamW {
+            lr: f64::from(self.rate_at(step)) * f64::from(scale),
+            beta1: self.beta1.into(),
+            beta2: self.beta2.into(),
+            eps: self.eps.into(),
+            weight_decay: 0.0,
+            step: step as u64 + 1,
+        }
+    }
+
+    /// Rows of a part of a step.
+    pub(super) fn rows(&self) -> usize {
+        self.batch / self.parts.max(1)
+    }
+
+    /// How many latents are kept in a whole part of a step, where `k` are per row.
     pub(super) fn total(&self, k: usize) -> usize {
-        k * self.batch + (f64::from(self.part) * self.batch as f64) as usize
+        k * self.rows() + (f64::from(self.part) * self.rows() as f64) as usize
     }
 }
 
-/// The learning rate that suits a number of latents.
+/// The learning rate that suits a number of latents, by AdamW.
 pub fn rate(latents: usize) -> f32 {
-    2e-4 / (latents as f32 / 16_384.0).sqrt()
+    Rule::AdamW.rate(latents)
 }
 
 #[cfg(test)]
@@ -227,6 +190,13 @@ mod tests {
         assert_eq!([0, 1, 3, 10, 15].map(|step| config.rate_at(step)), [0.25, 0.5, 1.0, 1.0, 1.0]);
         assert!(config.rate_at(16) < 1.0 && config.rate_at(19) > 0.0);
         assert_eq!(rate(16_384), 2e-4);
+        // Two halves of a cosine over the ten steps between the lines, then what is left falls to 0.
+        let cosine = Some(Cosine { cycles: 2, lowest: 0.1 });
+        let config = Config { cosine, warm: 5, ..config };
+        let at = |step: usize| config.rate_at(step);
+        assert_eq!([at(4), at(5), at(10), at(15)], [1.0, 1.0, 1.0, 0.1]);
+        assert!((at(7) - (0.1 + 0.45 * (1.0 + (0.4 * std::f32::consts::PI).cos()))).abs() < 1e-6 && at(9) < at(8));
+        assert!(at(19) > 0.0 && (at(18) - 0.1 * 0.4).abs() < 1e-6);
     }
 
     #[test]
@@ -243,6 +213,12 @@ mod tests {
         assert_eq!(name(Config { rate: f32::NAN, ..good.clone() }), "rate");
         assert_eq!(name(Config { fired: f32::NAN, ..good.clone() }), "fired");
         assert_eq!(name(Config { batch: 1 << 40, ..good.clone() }), "batch");
+        assert_eq!(name(Config { parts: 3, ..good.clone() }), "parts");
+        assert_eq!(name(Config { parts: 0, ..good.clone() }), "parts");
+        assert_eq!(name(Config { average: Some(1.0), ..good.clone() }), "average");
+        assert_eq!(name(Config { rule: Rule::Signum { beta: 1.0 }, ..good.clone() }), "rule.beta");
+        assert_eq!(name(Config { cosine: Some(Cosine { cycles: 0, lowest: 0.1 }), ..good.clone() }), "cosine");
+        assert_eq!(name(Config { cosine: Some(Cosine { cycles: 1, lowest: 1.1 }), ..good.clone() }), "cosine");
         assert_eq!(name(Config { batch: usize::MAX, ..good }), "batch");
     }
 }

@@ -3,23 +3,39 @@ use super::gates::{Learned, carry_on, detached};
 use super::general::{Forward, Group};
 use super::gradient::{Sums, Weights};
 use super::scratch::{Scratch, codes};
+use super::step::paces;
 use super::train::Trainer;
 use super::variant::Jump;
-use super::{Multi, Own, Units, Variant};
+use super::{Config, Multi, Own, Units, Variant};
 use crate::io::Result;
 use crate::{
     Accumulate, Code, Push, Tensor, add_into, advance_into, copy_into, linear_backward_into, sae_bias_backward_into,
     sae_slopes, scale_into,
 };
 
+/// What the parts of a step leave for its end, beside what is in the scratch.
+pub(super) struct Gathered {
+    sums: Sums,
+    skip: Option<Tensor<f32, 2>>,
+    router: Option<(Tensor<f32, 2>, Tensor<f32, 1>)>,
+}
+
+impl Gathered {
+    /// Before the first part.
+    pub fn none(config: &Config) -> Self {
+        Self { sums: Sums::zero(config.latents), skip: None, router: None }
+    }
+}
+
 impl Trainer {
-    /// Gradients, and the step. `squares` is what the squared errors count for, and `outside` the gradient of whatever else the
-    /// reconstruction is for.
-    pub(super) fn general_learn(
+    /// The gradients of a part of a step, added to those of the parts before it. `squares` is what the squared errors count for, and
+    /// `outside` the gradient of whatever else the reconstruction is for.
+    pub(super) fn gather(
         &mut self,
         mut forward: Forward,
         squares: f32,
         outside: Option<Tensor<f32, 2>>,
+        gathered: &mut Gathered,
     ) -> Result<()> {
         if let Some(last) = forward.residuals.last() {
             copy_into(last.view(), self.scratch.residual.view_mut())?;
@@ -28,37 +44,49 @@ impl Trainer {
             Some(revive) if self.facts.dead > 0 => Some(self.leftover(revive)?),
             _ => None,
         };
-        let mut sums = Sums::zero(self.config.latents);
-        let mut g = self.prefixes_backward(&mut forward, &mut sums, squares, outside)?;
+        let sums = &mut gathered.sums;
+        let mut g = self.prefixes_backward(&mut forward, sums, squares, outside)?;
         self.more_backward(forward.more.take(), &mut g)?;
         self.revived_backward(revived)?;
         if let (Some(nudge), Some(lengths)) = (self.config.nudge, &forward.lengths) {
-            self.nudge(nudge, lengths, &mut sums)?;
+            self.nudge(nudge, lengths, sums)?;
         }
         self.center_backward(&g)?;
-        let learned = self.learned_backward(&sums)?;
         let router = self.router_backward(&forward, &sums.chances)?;
-        if self.config.variant.by_length() {
-            self.lengths_backward(&sums.weight)?;
-        }
-        let skip = match &self.sae.skip {
-            Some(skip) => {
-                let mut dw = Tensor::zeros(skip.dims(), &skip.device())?;
-                let (x, w) = (self.scratch.x.view(), skip.view());
-                linear_backward_into(x, w, g.view(), Accumulate::Replace, None, Some(dw.view_mut()), None)?;
-                Some(dw)
+        match (&mut gathered.router, router) {
+            (Some((w, b)), Some((dw, db))) => {
+                add_into(dw.view(), w.view_mut())?;
+                let d = [1, self.config.d];
+                add_into(db.view().reshape(d)?, b.view_mut().reshape(d)?)?;
             }
-            None => None,
-        };
-        if self.config.variant.sparsity().is_some_and(|sparsity| sparsity.anneal.is_some()) {
+            (none, router) => *none = router,
+        }
+        if let Some(skip) = &self.sae.skip {
+            let dw = match &mut gathered.skip {
+                Some(dw) => dw,
+                none => none.insert(Tensor::zeros(skip.dims(), &skip.device())?),
+            };
+            let (x, w) = (self.scratch.x.view(), skip.view());
+            linear_backward_into(x, w, g.view(), Accumulate::Add, None, Some(dw.view_mut()), None)?;
+        }
+        if self.last_part() && self.config.variant.sparsity().is_some_and(|sparsity| sparsity.anneal.is_some()) {
             carry_on(&self.config, &mut self.facts, &forward.values()?);
         }
-        self.general_update(learned, skip, router)
+        Ok(())
+    }
+
+    /// Whether gradients are joined to those of parts before, or take their place.
+    fn accumulate(&self) -> Accumulate {
+        if self.earlier.is_empty() { Accumulate::Replace } else { Accumulate::Add }
+    }
+
+    fn last_part(&self) -> bool {
+        self.earlier.len() + self.config.rows() == self.config.batch
     }
 
     /// The slope of the loss in a residual, but for what a prefix weighs.
     fn slope(&self) -> f32 {
-        -2.0 / (self.config.batch as f32 * self.norm())
+        -2.0 / (self.config.rows() as f32 * self.norm())
     }
 
     /// What the squared error of a row is divided by.
@@ -77,7 +105,7 @@ impl Trainer {
         squares: f32,
         outside: Option<Tensor<f32, 2>>,
     ) -> Result<Tensor<f32, 2>> {
-        let (slope, mut accumulate) = (squares * self.slope(), Accumulate::Replace);
+        let (slope, mut accumulate) = (squares * self.slope(), self.accumulate());
         let own = match forward.found.take() {
             Some(mut own) => {
                 scale_into(slope, own.view_mut())?;
@@ -161,7 +189,7 @@ impl Trainer {
 
     /// What dead latents made of the residual.
     fn revived_backward(&mut self, revived: Option<usize>) -> Result<()> {
-        let (Some(k), sae, rows) = (revived, &self.sae, self.config.batch) else { return Ok(()) };
+        let (Some(k), sae, rows) = (revived, &self.sae, self.config.rows()) else { return Ok(()) };
         let Scratch { x, dw_dec, dw_enc, db_enc, aux_values, aux_latents, aux_residual, .. } = &mut self.scratch;
         let code = codes(aux_values, aux_latents, None, [rows, k])?;
         let b_dec = self.config.centred.then(|| sae.b_dec.view());
@@ -170,54 +198,60 @@ impl Trainer {
         weights.backward(code, aux_residual, Accumulate::Add, &mut dvalues, false)
     }
 
-    /// The gradient of `b_dec`, which the decoder adds and the encoder may take away.
+    /// The gradient of `b_dec`, which the decoder adds and the encoder may take away: that, from the gradient of `b_enc`, of all parts at
+    /// once.
     fn center_backward(&mut self, g: &Tensor<f32, 2>) -> Result<()> {
+        let (accumulate, last) = (self.accumulate(), self.last_part());
         let (config, sae, s) = (&self.config, &self.sae, &mut self.scratch);
-        let none = if config.centred { None } else { Some(Tensor::zeros([config.latents], &sae.device())?) };
+        let none = if config.centred && last { None } else { Some(Tensor::zeros([config.latents], &sae.device())?) };
         let db_enc = none.as_ref().unwrap_or(&s.db_enc).view();
         let (w_enc, work) = (sae.w_enc.view(), s.workspace.view_mut());
-        Ok(sae_bias_backward_into(g.view(), w_enc, db_enc, Accumulate::Replace, s.db_dec.view_mut(), work)?)
+        Ok(sae_bias_backward_into(g.view(), w_enc, db_enc, accumulate, s.db_dec.view_mut(), work)?)
     }
 
-    /// Shorten the gradient if asked to, and step.
-    fn general_update(
-        &mut self,
-        mut learned: Vec<Tensor<f32, 1>>,
-        mut skip: Option<Tensor<f32, 2>>,
-        mut router: Option<(Tensor<f32, 2>, Tensor<f32, 1>)>,
-    ) -> Result<()> {
-        if let Some(most) = self.config.clip {
-            let s = &mut self.scratch;
-            let rest = learned.iter_mut().map(Tensor::view_mut).map(|of| of.reshape([1, self.config.latents]));
-            let mut rest = rest.collect::<crate::Result<Vec<_>>>()?;
-            rest.extend(skip.as_mut().map(Tensor::view_mut));
-            if let Some((w, b)) = &mut router {
-                rest.extend([w.view_mut(), b.view_mut().reshape([1, self.config.d])?]);
-            }
-            s.clip_with(most, &mut rest)?;
+    /// What only all parts together give; shorten the gradient if asked to, and step.
+    pub(super) fn general_update(&mut self, gathered: Gathered) -> Result<()> {
+        let Gathered { sums, mut skip, mut router } = gathered;
+        let mut learned = self.learned_backward(&sums)?;
+        if self.config.variant.by_length() {
+            self.lengths_backward(&sums.weight)?;
         }
+        let (n, d) = (self.config.latents, self.config.d);
+        let mut rest = learned.iter_mut().map(|of| of.view_mut().reshape([1, n])).collect::<crate::Result<Vec<_>>>()?;
+        rest.extend(skip.as_mut().map(Tensor::view_mut));
+        if let Some((w, b)) = &mut router {
+            rest.extend([w.view_mut(), b.view_mut().reshape([1, d])?]);
+        }
+        if self.config.parts > 1 {
+            // Each part's gradient was that of a mean over its own rows.
+            self.scratch.scale_with(1.0 / self.config.parts as f32, &mut rest)?;
+        }
+        if let Some(most) = self.config.clip {
+            self.scratch.clip_with(most, &mut rest)?;
+        }
+        drop(rest);
         self.step_weights()?;
         let (s, sae) = (&self.scratch, &mut self.sae);
-        let (at, [weights, biases]) = (s.at.view(), s.rates.each_ref().map(Tensor::view));
+        let [weights, biases] = paces(&self.config, &self.facts, &s.rates, &s.at);
         match (&mut self.learned, &mut sae.own) {
             (Learned::Thresholds { of, moments }, _) => {
                 let log = matches!(self.config.variant, Variant::JumpReLU(Jump { log: true, .. }));
-                moments.step(of, &learned[0], if log { weights } else { biases }, at)?;
+                moments.step(of, &learned[0], if log { &weights } else { &biases })?;
             }
             (Learned::Magnitudes { factors, biases: of_biases }, Some(Own::Magnitudes { r_mag, b_mag })) => {
-                factors.step(r_mag, &learned[0], weights, at)?;
-                of_biases.step(b_mag, &learned[1], biases, at)?;
+                factors.step(r_mag, &learned[0], &weights)?;
+                of_biases.step(b_mag, &learned[1], &biases)?;
             }
             (Learned::Router { w, b }, _) => {
                 if let (Some(router), Some((dw, db))) = (&mut sae.router, &router) {
-                    w.step(&mut router.w, dw, weights, at)?;
-                    b.step(&mut router.b, db, biases, at)?;
+                    w.step(&mut router.w, dw, &weights)?;
+                    b.step(&mut router.b, db, &biases)?;
                 }
             }
             _ => {}
         }
         if let (Some(dw), Some(w), Some(moments)) = (&skip, &mut sae.skip, &mut self.w_skip) {
-            moments.step(w, dw, weights, at)?;
+            moments.step(w, dw, &weights)?;
         }
         self.learned.renew(&self.config, &mut self.sae)?;
         Ok(advance_into(self.scratch.at.view_mut())?)

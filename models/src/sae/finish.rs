@@ -1,11 +1,12 @@
 //! What a trainer gives.
 use super::train::Trainer;
-use super::{Format, Gate, Origin, Sae, Variant};
+use super::{Format, Gate, Origin, Sae, Variant, average};
 use crate::io::Result;
 use std::path::Path;
 
 impl Trainer {
-    /// The autoencoder as it stands. BatchTopK's has its threshold as soon as there was a step.
+    /// The autoencoder in training: of [normalised](super::Normalise) rows, where one factor makes them so. [`snapshot`](Self::snapshot) is
+    /// the one that training would give now.
     pub fn sae(&self) -> &Sae {
         &self.sae
     }
@@ -20,26 +21,46 @@ impl Trainer {
         }
     }
 
-    /// Write a checkpoint of the autoencoder as it stands, with the gate that it is to be used with.
+    /// What training would give now: averaged weights if they are asked for, the factor of rows folded in, and the gate to be used with.
+    ///
+    /// # Errors
+    /// As [`finish`](Self::finish), and if there is no memory for another one.
+    pub fn snapshot(&self) -> Result<Sae> {
+        self.sound()?;
+        let sae = match &self.averaged {
+            Some(mean) => average::whole(mean.copy()?, self.config.decoder)?,
+            None => self.sae.copy()?,
+        };
+        given(sae, self.gate(), self.facts.normal)
+    }
+
+    /// Write a checkpoint of what [`snapshot`](Self::snapshot) is.
     ///
     /// # Errors
     /// As [`Sae::save`], and [`Error::Number`](crate::io::Error::Number) if a step left numbers that are not finite: nothing is written then.
     pub fn save(&mut self, folder: &Path, format: Format, origin: &Origin) -> Result<()> {
-        self.sound()?;
-        let used = self.gate();
-        let training = std::mem::replace(&mut self.sae.gate, used);
-        let done = self.sae.save(folder, format, origin);
-        self.sae.gate = training;
-        done
+        self.snapshot()?.save(folder, format, origin)
     }
 
     /// End training, and keep the autoencoder, with the gate that it is to be used with.
     ///
     /// # Errors
     /// [`Error::Number`](crate::io::Error::Number) if a step left numbers that are not finite.
-    pub fn finish(mut self) -> Result<Sae> {
+    pub fn finish(self) -> Result<Sae> {
         self.sound()?;
-        self.sae.gate = self.gate();
-        Ok(self.sae)
+        let (gate, normal) = (self.gate(), self.facts.normal);
+        let sae = match self.averaged {
+            Some(mean) => average::whole(mean, self.config.decoder)?,
+            None => self.sae,
+        };
+        given(sae, gate, normal)
     }
+}
+
+fn given(mut sae: Sae, gate: Gate, [read, predicted]: [f32; 2]) -> Result<Sae> {
+    sae.gate = gate;
+    if [read, predicted] != [1.0; 2] {
+        sae.fold(read, predicted)?;
+    }
+    Ok(sae)
 }

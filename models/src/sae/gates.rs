@@ -1,5 +1,6 @@
 //! What JumpReLU and Gated learn beside weights and biases, and how it stands between encoder and decoder.
-use super::train::{Facts, Moments};
+use super::moments::Moments;
+use super::train::Facts;
 use super::variant::{Anneal, Cost, Gated, Jump, Sparsity, Switch};
 use super::{Config, Own, Sae, Variant};
 use crate::io::Result;
@@ -20,7 +21,8 @@ pub(super) enum Learned {
 impl Learned {
     /// What a run begins with.
     pub fn new(config: &Config, unit: f32, device: &Device) -> Result<Self> {
-        let (n, moments) = (config.latents, || Moments::zeros([config.latents], device));
+        let (n, rule) = (config.latents, config.rule);
+        let moments = || Moments::new(rule, [n], device);
         Ok(match config.variant {
             Variant::JumpReLU(Jump { start, log, .. }) => {
                 let start = start * unit;
@@ -28,7 +30,8 @@ impl Learned {
                 Self::Thresholds { of, moments: moments()? }
             }
             Variant::Switch(Switch { experts, .. }) => {
-                Self::Router { w: Moments::zeros([experts, config.d], device)?, b: Moments::zeros([config.d], device)? }
+                let w = Moments::new(rule, [experts, config.d], device)?;
+                Self::Router { w, b: Moments::new(rule, [config.d], device)? }
             }
             Variant::Gated(_) => Self::Magnitudes { factors: moments()?, biases: moments()? },
             _ => Self::None,
@@ -118,7 +121,7 @@ impl Between {
 pub(super) fn push(config: &Config, facts: &Facts, active: f32) -> Push {
     let Some(sparsity) = config.variant.sparsity() else { return Push::default() };
     let warm = if facts.step >= sparsity.warm { 1.0 } else { facts.step as f32 / sparsity.warm as f32 };
-    let by = warm * sparsity.weight / (config.batch as f32 * config.d as f32);
+    let by = warm * sparsity.weight / (config.rows() as f32 * config.d as f32);
     match sparsity.cost {
         Cost::Count => Push { step: by, ..Push::default() },
         Cost::Target(target) => Push { step: by * 2.0 * (active / target - 1.0) / target, ..Push::default() },

@@ -11,7 +11,7 @@
 use super::gates::{self, Between, detached};
 use super::router::{Routes, strongest_of_expert};
 use super::train::Trainer;
-use super::{Config, Decoder, Multi, Sae, Switch, Variant, autoencoder};
+use super::{Config, Decoder, Multi, Rule, Sae, Switch, Variant, autoencoder};
 use crate::io::{Error, Result};
 use crate::{
     Code, Codes, Tensor, View, add_into, copy_into, linear, sae_bias_into, sae_decode, sae_encode, sae_encode_flat,
@@ -50,7 +50,7 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    /// What all latents make of `x`.
+    /// What all latents make of `x`, in its units.
     pub fn reconstruction(&self, x: View<'_, f32, 2>) -> Result<Tensor<f32, 2>> {
         match self.residuals.last() {
             Some(residual) => less(x, residual),
@@ -76,6 +76,7 @@ impl Trainer {
             && (c.part, c.falling, c.centred, c.decoder) == (0.0, None, true, Decoder::Unit)
             && c.prefixes.is_empty()
             && (c.multi, c.transcode) == (None, None)
+            && (c.parts, c.rule) == (1, Rule::AdamW)
     }
 
     /// Encode, decode, and note who fired. `target` is what is to be predicted, if it is not what is read.
@@ -103,8 +104,10 @@ impl Trainer {
             (None, None) => None,
         };
         let active = active(given.as_ref().unwrap_or(&found.values))?;
-        let active = active as f32 / config.batch as f32;
-        self.active = Some(active);
+        let active = active as f32 / config.rows() as f32;
+        let parts = (self.earlier.len() / config.rows()) as f32; // before this one
+        self.active =
+            Some(if parts == 0.0 { active } else { (self.active.unwrap_or(0.0) * parts + active) / (parts + 1.0) });
         if let Some(between) = &mut between {
             between.push = gates::push(config, &self.facts, active);
         }
@@ -201,7 +204,7 @@ fn decode(
         };
         let decoded = sae_decode(group.given()?, sae.w_dec.view(), b_dec, Some(against))?;
         // Counters go on with the first group only.
-        let rows = if residuals.is_empty() { config.batch as u32 } else { 0 };
+        let rows = if residuals.is_empty() { config.rows() as u32 } else { 0 };
         sae_track_into(group.given()?, since.view_mut(), rows, config.fired)?;
         residuals.extend(decoded.residual);
         if let Some(error) = decoded.error {

@@ -1,12 +1,11 @@
 //! Where the gradients of a step go.
 use super::router::Routes;
 use super::scratch::Scratch;
-use super::train::Moments;
 use super::{Config, Sae};
 use crate::io::Result;
 use crate::{
-    Accumulate, Code, Codes, Push, SaeGate, Tensor, View, adamw_scheduled_into, sae_backward_into,
-    sae_backward_workspace, sae_gate_backward_into, sae_gate_backward_workspace, sae_weights_backward_into,
+    Accumulate, Code, Codes, Push, SaeGate, Tensor, View, sae_backward_into, sae_backward_workspace,
+    sae_gate_backward_into, sae_gate_backward_workspace, sae_weights_backward_into,
 };
 
 /// Gradients of what stands between encoder and decoder, each of every latent.
@@ -99,19 +98,5 @@ impl<'a> Weights<'a> {
             sae_backward_into(codes, x, g, w_dec, b_dec, accumulate, dw_dec, dw_enc, db_enc, dvalues, work)?;
         }
         Ok(())
-    }
-}
-
-impl<const R: usize> Moments<R> {
-    /// AdamW along `g`.
-    pub fn step(
-        &mut self,
-        w: &mut Tensor<f32, R>,
-        g: &Tensor<f32, R>,
-        rates: View<'_, f32, 2>,
-        at: View<'_, u32, 1>,
-    ) -> crate::Result<()> {
-        let (mean, square) = (self.mean.view_mut(), self.square.view_mut());
-        adamw_scheduled_into(w.view_mut(), g.view(), mean, square, rates, at)
     }
 }

@@ -13,7 +13,7 @@ impl Trainer {
     /// slope is the same for all of these.
     pub(super) fn nudge(&mut self, nudge: Nudge, lengths: &[f32], sums: &mut Sums) -> Result<()> {
         let (config, facts, s) = (&self.config, &self.facts, &mut self.scratch);
-        let (d, rows, device) = (config.d, config.batch as f32, self.sae.device());
+        let (d, rows, device) = (config.d, config.rows() as f32, self.sae.device());
         let since = self.since.to_vec()?;
         let mut sum = reduce(s.x.view(), Reduce::Sum, 0)?.to_vec()?;
         if config.centred {
@@ -67,7 +67,7 @@ impl Trainer {
     ) -> Result<Option<(Tensor<f32, 2>, Tensor<f32, 1>)>> {
         let (Some((routes, centred)), Some(router)) = (&forward.routes, &self.sae.router) else { return Ok(None) };
         let Variant::Switch(Switch { experts, balance }) = self.config.variant else { return Ok(None) };
-        let (rows, d, device) = (self.config.batch, self.config.d, self.sae.device());
+        let (rows, d, device) = (self.config.rows(), self.config.d, self.sae.device());
         let mut busy = vec![0.0_f32; experts];
         routes.chosen.iter().for_each(|&expert| busy[expert] += 1.0 / rows as f32);
         let push = balance * experts as f32 / (rows as f32 * d as f32);

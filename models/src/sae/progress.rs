@@ -70,8 +70,9 @@ impl Trainer {
     /// FVU of the rows that went through last, which must be a number.
     pub(super) fn fvu(&self) -> Result<f32> {
         let error = self.scratch.error.to_vec()?;
-        let squares: f64 = error.iter().map(|&e| f64::from(e)).sum();
-        let fvu = (squares / (error.len().max(1) as f64 * f64::from(self.facts.variance))) as f32;
+        let squares: f64 = self.earlier.iter().chain(&error).map(|&e| f64::from(e)).sum();
+        let rows = self.earlier.len() + error.len();
+        let fvu = (squares / (rows.max(1) as f64 * f64::from(self.facts.variance))) as f32;
         if fvu.is_finite() { Ok(fvu) } else { Err(self.blame(&error)?) }
     }
 
@@ -89,22 +90,14 @@ impl Trainer {
         }
     }
 
-    /// That the rows of this step are numbers.
-    pub(super) fn finite(&self) -> Result<()> {
-        let (x, d) = (self.scratch.x.to_vec()?, self.config.d);
-        match x.iter().position(|x| !x.is_finite()) {
-            None => Ok(()),
-            Some(at) => Err(Error::Number { step: self.seen, what: format!("row {} of x holds {}", at / d, x[at]) }),
-        }
-    }
-
     /// Why these errors are not finite.
     fn blame(&self, error: &[f32]) -> Result<Error> {
-        let (x, d) = (self.scratch.x.to_vec()?, self.config.d);
+        let (x, d, first) = (self.scratch.x.to_vec()?, self.config.d, self.earlier.len());
         let what = match (x.iter().position(|x| !x.is_finite()), error.iter().position(|e| !e.is_finite())) {
-            (Some(at), _) => format!("row {} of x holds {}", at / d, x[at]),
+            (Some(at), _) => format!("row {} of x holds {}", first + at / d, x[at]),
             (None, Some(row)) => {
-                format!("the squared error of row {row} is {}: training diverged, a lower rate may help", error[row])
+                let (at, error) = (first + row, error[row]);
+                format!("the squared error of row {at} is {error}: training diverged, a lower rate may help")
             }
             (None, None) => "the sum of squared errors is beyond f32: training diverged, a lower rate may help".into(),
         };

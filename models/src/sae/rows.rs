@@ -62,6 +62,11 @@ impl Scaled {
         self.rows.view()
     }
 
+    /// They, on the host.
+    pub fn rows(&self) -> Result<Vec<f32>> {
+        Ok(self.rows.to_vec()?)
+    }
+
     /// What undoing multiplies each row by.
     #[cfg(feature = "lm")]
     pub fn factors(&self) -> impl Iterator<Item = f32> + '_ {

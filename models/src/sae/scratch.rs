@@ -2,7 +2,7 @@ use super::{Config, Variant, train::LOOK};
 use crate::{
     Accumulate, AdamW, CLIP_PARTS, Codes, Device, Layout, Result, Shape, Tensor, ViewMut, clip_scale_into,
     clip_squares_into, sae_backward_workspace, sae_bias_backward_workspace, sae_decode_workspace,
-    sae_encode_flat_workspace, sae_encode_subset_workspace, sae_encode_workspace,
+    sae_encode_flat_workspace, sae_encode_subset_workspace, sae_encode_workspace, scale_into,
 };
 
 /// The memory of a training step.
@@ -75,6 +75,20 @@ impl Scratch {
 }
 
 impl Scratch {
+    /// Multiply the whole gradient, with what of it is not here.
+    pub fn scale_with(&mut self, by: f32, others: &mut [ViewMut<'_, f32, 2>]) -> Result<()> {
+        let Self { dw_dec, dw_enc, db_enc, db_dec, .. } = self;
+        let row = |of: &mut Tensor<f32, 1>| {
+            let n = of.dims()[0];
+            scale_into(by, of.view_mut().reshape([1, n])?)
+        };
+        row(db_enc)?;
+        row(db_dec)?;
+        scale_into(by, dw_dec.view_mut())?;
+        scale_into(by, dw_enc.view_mut())?;
+        others.iter_mut().try_for_each(|other| scale_into(by, other.reborrow()))
+    }
+
     /// Shorten the whole gradient to length `most`, if it is longer.
     pub fn clip(&mut self, most: f32) -> Result<()> {
         self.clip_with(most, &mut [])

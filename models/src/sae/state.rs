@@ -3,8 +3,9 @@
 //! on the seed and on counters only, so they are all there is to keep of the generator and of the buffer's place.
 use super::begin::initial_gate;
 use super::gates::Learned;
-use super::train::{Facts, Moments, Trainer};
-use super::{Config, Own, Progress, Router, Rows, Sae, Switch, Variant};
+use super::remembered::{put, put_mean, take, take_mean};
+use super::train::{Facts, Trainer};
+use super::{Config, Own, Progress, Router, Sae, Switch, Variant};
 use crate::io::named::{Incoming, Outgoing};
 use crate::io::{self, Error, Result};
 use crate::{Device, Tensor};
@@ -21,7 +22,7 @@ struct Note {
 }
 
 /// Changes when a state of before can no longer be continued.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Steps of a run, at most.
 const STEPS: usize = u32::MAX as usize;
@@ -49,6 +50,7 @@ impl Note {
         above("left", facts.left)?;
         above("unit", facts.unit)?;
         above("kept", facts.kept)?;
+        facts.normal.into_iter().try_for_each(|factor| above("normal", factor))?;
         facts.powers.into_iter().flatten().try_for_each(|sum| match sum.is_finite() && sum >= 0.0 {
             true => Ok(()),
             false => Err(format!("powers hold {sum}, expected numbers of at least 0")),
@@ -108,6 +110,9 @@ impl Trainer {
         if let (Some(skip), Some(moments)) = (&self.sae.skip, &self.w_skip) {
             put(&mut weights, "w_skip", &[d, d], skip, moments)?;
         }
+        if let Some(mean) = &self.averaged {
+            put_mean(&mut weights, mean)?;
+        }
         io::replace(path, &weights.bytes()?)
     }
 
@@ -124,11 +129,11 @@ impl Trainer {
         }
         note.config.check()?;
         note.check().map_err(|what| weights.wrong(what))?;
-        let (n, d) = (note.config.latents, note.config.d);
-        let (w_enc, w_enc_moments) = take(&mut weights, "w_enc", [n, d], device)?;
-        let (w_dec, w_dec_moments) = take(&mut weights, "w_dec", [n, d], device)?;
-        let (b_enc, b_enc_moments) = take(&mut weights, "b_enc", [n], device)?;
-        let (b_dec, b_dec_moments) = take(&mut weights, "b_dec", [d], device)?;
+        let (n, d, rule) = (note.config.latents, note.config.d, note.config.rule);
+        let (w_enc, w_enc_moments) = take(&mut weights, "w_enc", [n, d], rule, device)?;
+        let (w_dec, w_dec_moments) = take(&mut weights, "w_dec", [n, d], rule, device)?;
+        let (b_enc, b_enc_moments) = take(&mut weights, "b_enc", [n], rule, device)?;
+        let (b_dec, b_dec_moments) = take(&mut weights, "b_dec", [d], rule, device)?;
         let gate = initial_gate(&note.config);
         let mut sae = Sae {
             w_enc,
@@ -140,14 +145,18 @@ impl Trainer {
             own: None,
             router: None,
             skip: None,
-            rows: Rows::AsTheyAre,
+            rows: note.config.normalise.rows(),
         };
         let learned = take_learned(&mut weights, &note.config, &mut sae, device)?;
         let mut w_skip = None;
         if note.config.transcode.is_some_and(|transcode| transcode.skip) {
-            let (skip, moments) = take(&mut weights, "w_skip", [d, d], device)?;
+            let (skip, moments) = take(&mut weights, "w_skip", [d, d], rule, device)?;
             (sae.skip, w_skip) = (Some(skip), Some(moments));
         }
+        let averaged = match note.config.average {
+            Some(_) => Some(take_mean(&mut weights, &sae)?),
+            None => None,
+        };
         weights.finish()?;
         let since = Tensor::from_vec(note.since, [n], device)?;
         let dead = Tensor::from_vec(note.dead, [n], device)?;
@@ -157,7 +166,7 @@ impl Trainer {
         trainer.b_enc = b_enc_moments;
         trainer.b_dec = b_dec_moments;
         (trainer.learned, trainer.w_skip) = (learned, w_skip);
-        trainer.since = since;
+        (trainer.since, trainer.averaged) = (since, averaged);
         trainer.course = note.course;
         trainer.restore_dead(dead)?;
         Ok(trainer)
@@ -184,63 +193,30 @@ impl Trainer {
     }
 }
 
-fn put<const R: usize>(
-    weights: &mut Outgoing,
-    name: &str,
-    dims: &[usize],
-    values: &Tensor<f32, R>,
-    moments: &Moments<R>,
-) -> Result<()> {
-    weights.put(name, dims, values.to_vec()?);
-    weights.put(&format!("{name}.mean"), dims, moments.mean.to_vec()?);
-    weights.put(&format!("{name}.square"), dims, moments.square.to_vec()?);
-    Ok(())
-}
-
 /// What is learned beside weights and biases; the autoencoder gets its part.
 fn take_learned(weights: &mut Incoming, config: &Config, sae: &mut Sae, device: &Device) -> Result<Learned> {
-    let (n, d) = (config.latents, config.d);
+    let (n, d, rule) = (config.latents, config.d, config.rule);
     let mut learned = Learned::None;
     match config.variant {
         Variant::JumpReLU(_) => {
-            let (of, moments) = take(weights, "thresholds", [n], device)?;
+            let (of, moments) = take(weights, "thresholds", [n], rule, device)?;
             sae.own = Some(Own::Thresholds(Tensor::zeros([n], device)?));
             learned = Learned::Thresholds { of, moments };
             learned.renew(config, sae)?;
         }
         Variant::Gated(_) => {
-            let (r_mag, factors) = take(weights, "r_mag", [n], device)?;
-            let (b_mag, biases) = take(weights, "b_mag", [n], device)?;
+            let (r_mag, factors) = take(weights, "r_mag", [n], rule, device)?;
+            let (b_mag, biases) = take(weights, "b_mag", [n], rule, device)?;
             sae.own = Some(Own::Magnitudes { r_mag, b_mag });
             learned = Learned::Magnitudes { factors, biases };
         }
         Variant::Switch(Switch { experts, .. }) => {
-            let (w, of_w) = take(weights, "router.weight", [experts, d], device)?;
-            let (b, of_b) = take(weights, "router.bias", [d], device)?;
+            let (w, of_w) = take(weights, "router.weight", [experts, d], rule, device)?;
+            let (b, of_b) = take(weights, "router.bias", [d], rule, device)?;
             sae.router = Some(Router { w, b });
             learned = Learned::Router { w: of_w, b: of_b };
         }
         _ => {}
     }
     Ok(learned)
-}
-
-fn take<const R: usize>(
-    weights: &mut Incoming,
-    name: &str,
-    dims: [usize; R],
-    device: &Device,
-) -> Result<(Tensor<f32, R>, Moments<R>)> {
-    let mut one = |name: &str, least: f32| {
-        let numbers = weights.take(name, &dims)?;
-        match numbers.iter().find(|number| !(number.is_finite() && **number >= least)) {
-            None => Ok(Tensor::from_vec(numbers, dims, device)?),
-            Some(number) => Err(weights.wrong(format!("tensor {name} holds {number}"))),
-        }
-    };
-    let values = one(name, f32::MIN)?;
-    Ok((
-        values,
-        Moments { mean: one(&format!("{name}.mean"), f32::MIN)?, square: one(&format!("{name}.square"), 0.0)? },
-    ))
 }

@@ -1,10 +1,12 @@
 //! The two parts of a step that a look may come between. They call operations of the device and nothing else, so that
 //! they can be recorded.
-use super::scratch::codes;
-use super::{Decoder, Revive, train::Trainer};
+use super::moments::{self, Moments, Pace};
+use super::scratch::{Scratch, codes};
+use super::train::{Facts, Trainer};
+use super::{Config, Decoder, Revive};
 use crate::{
-    Accumulate, Against, Result, Tensor, adamw_scheduled_into, advance_into, decoder_step_scheduled_into,
-    sae_backward_into, sae_bias_backward_into, sae_bias_into, sae_decode_into, sae_encode_flat_into, sae_encode_into,
+    Accumulate, Against, Result, Tensor, advance_into, decoder_step_scheduled_into, sae_backward_into,
+    sae_bias_backward_into, sae_bias_into, sae_decode_into, sae_encode_flat_into, sae_encode_into,
     sae_encode_subset_into, sae_track_into, scale_into,
 };
 
@@ -47,7 +49,7 @@ impl Trainer {
 
     /// Let dead latents reconstruct the residual: how many of them per row, and the gradient in `aux_residual`.
     pub(super) fn leftover(&mut self, revive: Revive) -> Result<usize> {
-        let (norm, rows) = (self.norm(), self.config.batch);
+        let (norm, rows) = (self.norm(), self.config.rows());
         let (sae, s) = (&self.sae, &mut self.scratch);
         let (x, k) = (s.x.view(), revive.k.min(self.facts.dead));
         let (w_enc, bias, work) = (sae.w_enc.view(), s.bias.view(), s.workspace.view_mut());
@@ -100,15 +102,36 @@ impl Trainer {
     /// Weights and biases along their gradients.
     pub(super) fn step_weights(&mut self) -> Result<()> {
         let (s, sae) = (&mut self.scratch, &mut self.sae);
-        let (at, [weights, biases]) = (s.at.view(), s.rates.each_ref().map(Tensor::view));
-        let m = &mut self.w_dec;
-        let (w, g, mean, square) = (sae.w_dec.view_mut(), s.dw_dec.view(), m.mean.view_mut(), m.square.view_mut());
-        match self.config.decoder {
-            Decoder::Unit => decoder_step_scheduled_into(w, g, mean, square, weights, at)?,
-            Decoder::Free => adamw_scheduled_into(w, g, mean, square, weights, at)?,
+        let Scratch { dw_dec, dw_enc, db_enc, db_dec, rates, at, .. } = s;
+        let [weights, biases] = paces(&self.config, &self.facts, rates, at);
+        match (self.config.decoder, &mut self.w_dec) {
+            (Decoder::Unit, Moments::AdamW { mean, square }) => {
+                let (w, g, mean, square) = (sae.w_dec.view_mut(), dw_dec.view(), mean.view_mut(), square.view_mut());
+                decoder_step_scheduled_into(w, g, mean, square, weights.rates, weights.at)?;
+            }
+            (Decoder::Unit, moments) => {
+                moments::tangent(&sae.w_dec, dw_dec)?;
+                moments.step(&mut sae.w_dec, dw_dec, &weights)?;
+                moments::unit(&mut sae.w_dec)?;
+            }
+            (Decoder::Free, moments) => moments.step(&mut sae.w_dec, dw_dec, &weights)?,
         }
-        self.w_enc.step(&mut sae.w_enc, &s.dw_enc, weights, at)?;
-        self.b_enc.step(&mut sae.b_enc, &s.db_enc, biases, at)?;
-        self.b_dec.step(&mut sae.b_dec, &s.db_dec, biases, at)
+        self.w_enc.step(&mut sae.w_enc, dw_enc, &weights)?;
+        self.b_enc.step(&mut sae.b_enc, db_enc, &biases)?;
+        self.b_dec.step(&mut sae.b_dec, db_dec, &biases)
     }
+}
+
+/// How far weights and biases go in a step.
+pub(super) fn paces<'a>(
+    config: &Config,
+    facts: &Facts,
+    rates: &'a [Tensor<f32, 2>; 2],
+    at: &'a Tensor<u32, 1>,
+) -> [Pace<'a>; 2] {
+    let pace = |which: usize, scale: f32| {
+        let now = config.adamw(facts.step, scale);
+        Pace { rates: rates[which].view(), at: at.view(), now }
+    };
+    [pace(0, 1.0), pace(1, facts.scale)]
 }

@@ -13,24 +13,20 @@
 //! Dead latents, `left` and BatchTopK's threshold are looked at every sixteenth step, so that on a GPU the host waits
 //! then only. Between looks nothing of a step depends on the host, not even its rates, which are laid down for sixteen
 //! steps at a look; so a GPU records the step and replays it ([`super::record`]).
+use super::descend::Gathered;
 use super::gates::Learned;
 use super::general::Forward;
+use super::moments::Moments;
 use super::record::Record;
 use super::scratch::Scratch;
 use super::{Config, Progress, Sae, Variant};
 use crate::io::{Error, Result};
-use crate::{AdamW, Device, Tensor, View, copy_into, sae_dead_into};
+use crate::{Device, Tensor, View, sae_dead_into, scale_into};
 
 /// Steps between two looks at what only the host decides.
 pub(super) const LOOK: usize = 16;
 /// How much of BatchTopK's threshold a look keeps.
 const KEEP: f32 = 0.9;
-
-/// Running means of a gradient and of its square.
-pub(super) struct Moments<const R: usize> {
-    pub mean: Tensor<f32, R>,
-    pub square: Tensor<f32, R>,
-}
 
 /// An autoencoder in training, and all that its next step depends on.
 pub struct Trainer {
@@ -42,6 +38,8 @@ pub struct Trainer {
     pub(super) b_dec: Moments<1>,
     pub(super) w_skip: Option<Moments<2>>,
     pub(super) learned: Learned,
+    /// The running mean of all weights.
+    pub(super) averaged: Option<Sae>,
     pub(super) since: Tensor<u32, 1>,
     pub(super) dead: Tensor<u32, 1>,
     pub(super) facts: Facts,
@@ -51,6 +49,8 @@ pub struct Trainer {
     pub(super) seen: usize,
     /// Active latents of a row of theirs, on average; of TopK and BatchTopK the scratch knows.
     pub(super) active: Option<f32>,
+    /// Squared errors of the rows of the parts of a step before the one in the scratch.
+    pub(super) earlier: Vec<f32>,
     /// Latents of a row that there is room for, where all that are positive are found.
     pub(super) room: usize,
     pub(super) ahead: Record,
@@ -81,15 +81,18 @@ pub(super) struct Facts {
     pub kept: f32,
     /// Sums of powers, now and then, in the steps before such a change.
     pub powers: Option<[f64; 2]>,
+    /// What rows are multiplied by: those that are read, and those that are predicted.
+    pub normal: [f32; 2],
 }
 
 impl Trainer {
     /// Take memory for the rows of a step, unless it is there. A state that is only read takes none, whatever batch it speaks of.
     pub(super) fn prepare(&mut self) -> Result<()> {
-        if self.scratch.x.dims()[0] == self.config.batch {
+        let rows = self.config.rows();
+        if self.scratch.x.dims()[0] == rows {
             return Ok(());
         }
-        let whole = Scratch::new(&self.config, self.config.batch, &self.scratch.x.device())?;
+        let whole = Scratch::new(&self.config, rows, &self.scratch.x.device())?;
         let Scratch { count, rates, at, .. } = std::mem::replace(&mut self.scratch, whole);
         (self.scratch.count, self.scratch.rates, self.scratch.at) = (count, rates, at);
         Ok(())
@@ -147,71 +150,128 @@ impl Trainer {
         if self.config.transcode.is_some() {
             return Err(Error::setting("x", "a transcoder is trained by step_to"));
         }
-        self.prepare()?;
-        copy_into(x, self.scratch.x.view_mut())?;
-        self.seen = self.facts.step + 1;
+        if self.config.parts > 1 || !self.by_one_factor() {
+            let what = "must be 1, and normalise none or mean, where the loss is not, or not only, the squared error";
+            return Err(Error::setting("parts", what));
+        }
+        self.begin_step()?;
+        self.read(x)?;
+        let silent = self.silent()?;
         let forward = self.general_forward(None)?;
-        let fvu = self.fvu()?;
-        let (loss, gradient) = through(&forward.reconstruction(self.scratch.x.view())?)?;
-        if gradient.dims() != x.dims() {
-            return Err(Error::setting(
-                "through",
-                format!("gave a gradient {:?}, expected {:?}", gradient.dims(), x.dims()),
-            ));
-        }
-        if !loss.is_finite() {
-            return Err(Error::Number { step: self.seen, what: format!("the loss of the reconstruction is {loss}") });
-        }
+        let found = self.fvu().and_then(|fvu| Ok((fvu, self.lost(&forward, through)?)));
+        let (fvu, (loss, gradient)) = self.or_restore(found, silent)?;
         if self.facts.step.is_multiple_of(LOOK) {
             self.look(fvu, Some(&forward))?;
             self.plan_rates()?;
         }
-        self.general_learn(forward, squares, Some(gradient))?;
-        self.facts.step += 1;
-        self.facts.tokens += self.config.batch as u64;
+        let mut gathered = Gathered::none(&self.config);
+        self.gather(forward, squares, Some(gradient), &mut gathered)?;
+        self.general_update(gathered)?;
+        self.end_step()?;
         Ok(loss)
     }
 
-    fn expect(&self, name: &'static str, x: &View<'_, f32, 2>) -> Result<()> {
-        let want = [self.config.batch, self.config.d];
-        match x.dims() == want {
-            true => Ok(()),
-            false => Err(Error::setting(name, format!("has shape {:?}, expected {want:?}", x.dims()))),
+    /// What `through` makes of the reconstruction, both in the units of the rows that came in.
+    fn lost(
+        &self,
+        forward: &Forward,
+        through: impl FnOnce(&Tensor<f32, 2>) -> Result<(f64, Tensor<f32, 2>)>,
+    ) -> Result<(f64, Tensor<f32, 2>)> {
+        let (mut recon, [_, by]) = (forward.reconstruction(self.scratch.x.view())?, self.facts.normal);
+        if by != 1.0 {
+            scale_into(1.0 / by, recon.view_mut())?;
         }
+        let (loss, mut gradient) = through(&recon)?;
+        let (got, want) = (gradient.dims(), recon.dims());
+        if got != want {
+            return Err(Error::setting("through", format!("gave a gradient {got:?}, expected {want:?}")));
+        }
+        if !loss.is_finite() {
+            return Err(Error::Number { step: self.seen, what: format!("the loss of the reconstruction is {loss}") });
+        }
+        if by != 1.0 {
+            scale_into(1.0 / by, gradient.view_mut())?;
+        }
+        Ok((loss, gradient))
     }
 
     fn step_on(&mut self, x: View<'_, f32, 2>, y: Option<View<'_, f32, 2>>) -> Result<()> {
+        self.begin_step()?;
+        let silent = self.silent()?;
+        let done = if self.plain() { self.plain_step(x) } else { self.general_step(x, y) };
+        self.or_restore(done, silent)?;
+        self.end_step()
+    }
+
+    fn begin_step(&mut self) -> Result<()> {
         self.prepare()?;
-        copy_into(x, self.scratch.x.view_mut())?;
         self.seen = self.facts.step + 1;
-        let forward = match self.plain() {
-            true => {
-                self.run(|trainer| &mut trainer.ahead, Self::forward)?;
-                None
-            }
-            false => {
-                if y.is_some() {
-                    self.finite()?; // errors are of what is predicted, and would not show it
-                }
-                Some(self.general_forward(y)?)
-            }
-        };
+        self.earlier.clear();
+        Ok(())
+    }
+
+    fn end_step(&mut self) -> Result<()> {
+        self.average()?;
+        self.facts.step += 1;
+        self.facts.tokens += self.config.batch as u64;
+        Ok(())
+    }
+
+    /// Counters of silence before a step, on the host, where a step may be refused.
+    fn silent(&self) -> Result<Option<Vec<u32>>> {
+        Ok(self.since.host().map(<[u32]>::to_vec))
+    }
+
+    /// A step that is refused leaves them as they were.
+    fn or_restore<T>(&mut self, done: Result<T>, silent: Option<Vec<u32>>) -> Result<T> {
+        if let (Err(_), Some(silent)) = (&done, &silent) {
+            self.since.write(silent)?;
+        }
+        done
+    }
+
+    /// The step that a GPU records.
+    fn plain_step(&mut self, x: View<'_, f32, 2>) -> Result<()> {
+        self.read(x)?;
+        self.run(|trainer| &mut trainer.ahead, Self::forward)?;
         let look = self.facts.step.is_multiple_of(LOOK);
         if look || self.scratch.x.device().is_host() {
             let fvu = self.fvu()?;
             if look {
-                self.look(fvu, forward.as_ref())?;
+                self.look(fvu, None)?;
                 self.plan_rates()?;
                 self.back = Record::New;
             }
         }
-        match forward {
-            None => self.run(|trainer| &mut trainer.back, Self::learn)?,
-            Some(forward) => self.general_learn(forward, 1.0, None)?,
+        self.run(|trainer| &mut trainer.back, Self::learn)
+    }
+
+    /// The step of any variant.
+    fn general_step(&mut self, x: View<'_, f32, 2>, y: Option<View<'_, f32, 2>>) -> Result<()> {
+        let (rows, mut gathered) = (self.config.rows(), Gathered::none(&self.config));
+        for part in 0..self.config.parts {
+            let (first, end) = (part * rows, (part + 1) * rows);
+            if part > 0 {
+                self.earlier.extend(self.scratch.error.to_vec()?);
+            }
+            self.read(x.narrow(0, first, end)?)?;
+            let y = y.map(|y| y.narrow(0, first, end)).transpose()?;
+            if y.is_some() {
+                self.finite()?; // errors are of what is predicted, and would not show it
+            }
+            let scaled = y.map(|y| self.predicted(y)).transpose()?.flatten();
+            let forward = self.general_forward(scaled.as_ref().map(Tensor::view).or(y))?;
+            let look = self.facts.step.is_multiple_of(LOOK) && part == 0;
+            if look || self.scratch.x.device().is_host() {
+                let fvu = self.fvu()?;
+                if look {
+                    self.look(fvu, Some(&forward))?;
+                    self.plan_rates()?;
+                }
+            }
+            self.gather(forward, 1.0, None, &mut gathered)?;
         }
-        self.facts.step += 1;
-        self.facts.tokens += self.config.batch as u64;
-        Ok(())
+        self.general_update(gathered)
     }
 
     /// Put a part of the step on the device, or do it on the host.
@@ -230,15 +290,7 @@ impl Trainer {
         for (rates, scale) in self.scratch.rates.iter_mut().zip([1.0, facts.scale]) {
             let mut rows = Vec::new();
             for step in facts.step - at..facts.step - at + LOOK {
-                let adamw = AdamW {
-                    lr: f64::from(config.rate_at(step)) * f64::from(scale),
-                    beta1: config.beta1.into(),
-                    beta2: config.beta2.into(),
-                    eps: config.eps.into(),
-                    weight_decay: 0.0,
-                    step: step as u64 + 1,
-                };
-                rows.extend(adamw.row()?);
+                rows.extend(config.adamw(step, scale).row()?);
             }
             rates.write(&rows)?;
         }
@@ -283,11 +335,5 @@ impl Trainer {
     /// Steps done.
     pub fn steps(&self) -> usize {
         self.facts.step
-    }
-}
-
-impl<const R: usize> Moments<R> {
-    pub fn zeros(dims: [usize; R], device: &Device) -> Result<Self> {
-        Ok(Self { mean: Tensor::zeros(dims, device)?, square: Tensor::zeros(dims, device)? })
     }
 }

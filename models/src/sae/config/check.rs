@@ -1,5 +1,5 @@
 //! Settings that contradict themselves.
-use super::{Config, Falling, Multi, Nudge, Revive};
+use super::{Config, Cosine, Falling, Multi, Normalise, Nudge, Revive, Rule};
 use crate::io::{Error, Result};
 use crate::sae::{Switch, Variant};
 
@@ -100,6 +100,21 @@ impl Config {
         match self {
             Config { transcode: Some(_), centred: true, .. } => {
                 wrong("centred", "must be false of a transcoder: b_dec is of the rows that are predicted".into())
+            }
+            Config { parts, batch, .. } if *parts == 0 || batch % parts != 0 => {
+                wrong("parts", format!("{parts} do not divide the {batch} rows of a step"))
+            }
+            Config { transcode: Some(_), normalise: Normalise::Standard | Normalise::Length, .. } => {
+                wrong("normalise", "a transcoder's rows are normalised by one factor only: mean".into())
+            }
+            Config { average: Some(decay), .. } if !(0.0..1.0).contains(decay) => {
+                wrong("average", format!("decays by {decay}, expected at least 0 and less than 1"))
+            }
+            Config { rule: Rule::Signum { beta } | Rule::Muon { beta }, .. } if !(0.0..1.0).contains(beta) => {
+                wrong("rule.beta", format!("is {beta}, expected at least 0 and less than 1"))
+            }
+            Config { cosine: Some(Cosine { cycles, lowest }), .. } if *cycles == 0 || !(0.0..=1.0).contains(lowest) => {
+                wrong("cosine", format!("{cycles} cycles down to {lowest}, expected at least one, down to 0 to 1"))
             }
             Config { bias, .. } if !bias.is_finite() => wrong("bias", "must be a number".into()),
             Config { sides: 0, .. } => wrong("sides", "must be at least 1".into()),

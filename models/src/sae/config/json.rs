@@ -1,5 +1,5 @@
 //! Settings as text.
-use super::Config;
+use super::{Config, Rule};
 use crate::io::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ const K: usize = 32;
 
 impl Config {
     /// Settings from JSON: an object of [`Config`]'s fields. `d`, `latents` and `steps` must be there; what else is not, is as
-    /// [`Config::new`] has it, with `k` 32 or all latents, if they are fewer. Variants are `"topk"`, `"batchtopk"`, `"groupmax"`, or an
+    /// [`Config::new`] has it, with `k` 32 or all latents, if they are fewer, and the rate that suits the [`Rule`]. Variants are `"topk"`, `"batchtopk"`, `"groupmax"`, or an
     /// object: `{"relu": {"weight": 5, "cost": {"power": 1}}}`.
     ///
     /// # Errors
@@ -22,7 +22,12 @@ impl Config {
         let [d, latents, steps] = NEEDED.map(|name| size(&given, name));
         let (d, latents, steps) = (d?, latents?, steps?);
         let k = if given.contains_key("k") { size(&given, "k")? } else { K.min(latents) };
-        let usual = serde_json::to_value(Self::new(d, latents, k, steps)).map_err(|error| wrong(error.to_string()))?;
+        let mut usual = Self::new(d, latents, k, steps);
+        if let Some(rule) = given.get("rule") {
+            let rule: Rule = serde_json::from_value(rule.clone()).map_err(|error| wrong(format!("rule: {error}")))?;
+            usual.rate = rule.rate(latents);
+        }
+        let usual = serde_json::to_value(usual).map_err(|error| wrong(error.to_string()))?;
         let Value::Object(mut all) = usual else { return Err(wrong("is no object".into())) };
         for (name, value) in given {
             match all.get_mut(&name) {

@@ -1,6 +1,8 @@
 //! Gradients of every variant against differences of a loss that is written down anew here, in `f64`.
 use crate::sae::train::Trainer;
-use crate::sae::{Config, Cost, Decoder, Gated, Jump, Multi, Nudge, Own, Sparsity, Switch, Transcode, Units, Variant};
+use crate::sae::{
+    Config, Cost, Decoder, Gated, Jump, Multi, Normalise, Nudge, Own, Sparsity, Switch, Transcode, Units, Variant,
+};
 use crate::{Device, Philox, Tensor};
 
 const D: usize = 6;
@@ -287,6 +289,18 @@ fn configs() -> Vec<Config> {
         base(gated(false, true)),
         Config { transcode: Some(Transcode { skip: false }), centred: false, ..base(Variant::TopK) },
         Config { transcode: Some(Transcode { skip: true }), ..free(Variant::ReLU(penalty(Cost::Power(1.0), false))) },
+        // In parts, and of rows times a factor.
+        Config { parts: 2, ..base(Variant::TopK) },
+        Config { parts: 5, ..base(Variant::ReLU(penalty(Cost::Power(0.6), true))) },
+        Config { parts: 2, ..base(gated(true, true)) },
+        Config { parts: 5, normalise: Normalise::Mean, ..base(gated(false, false)) },
+        Config { normalise: Normalise::Mean, ..base(Variant::ReLU(penalty(Cost::Tanh(4.0), true))) },
+        Config {
+            transcode: Some(Transcode { skip: true }),
+            normalise: Normalise::Mean,
+            parts: 2,
+            ..free(Variant::ReLU(penalty(Cost::Power(1.0), false)))
+        },
     ]
 }
 
@@ -304,7 +318,9 @@ fn gradients_are_those_of_the_loss() {
         let (mut trainer, x, y) = trainer(&config, &Device::Host);
         let before = Learned::of(&trainer);
         step(&mut trainer, &x, &y);
-        let [x, target] = [&x, if config.transcode.is_some() { &y } else { &x }].map(|of| wide(of));
+        let parts = [(&x, 0), if config.transcode.is_some() { (&y, 1) } else { (&x, 0) }];
+        let normal = |(of, which): (&Vec<f32>, usize)| of.iter().map(|x| x * trainer.facts.normal[which]).collect();
+        let [x, target] = parts.map(|part| wide(&Vec::<f32>::from_iter::<Vec<f32>>(normal(part))));
         let (unit, norm) = (f64::from(trainer.facts.unit), f64::from(trainer.norm()));
         let loss = Loss { config: &config, x: &x, target: &target, unit, norm, fixed: &before };
         let mut gradients = vec![
@@ -316,14 +332,14 @@ fn gradients_are_those_of_the_loss() {
         // AdamW's first mean is a tenth of the gradient.
         let tenth = |mean: &Tensor<f32, 1>| mean.to_vec().unwrap().iter().map(|m| 10.0 * m).collect::<Vec<f32>>();
         if let crate::sae::gates::Learned::Magnitudes { factors, biases } = &trainer.learned {
-            gradients.extend([("r_mag", tenth(&factors.mean)), ("b_mag", tenth(&biases.mean))]);
+            gradients.extend([("r_mag", tenth(factors.mean())), ("b_mag", tenth(biases.mean()))]);
         }
         if let crate::sae::gates::Learned::Router { w, b } = &trainer.learned {
-            let of_w = w.mean.to_vec().unwrap().iter().map(|m| 10.0 * m).collect();
-            gradients.extend([("router", of_w), ("router_b", tenth(&b.mean))]);
+            let of_w = w.mean().to_vec().unwrap().iter().map(|m| 10.0 * m).collect();
+            gradients.extend([("router", of_w), ("router_b", tenth(b.mean()))]);
         }
         if let Some(moments) = &trainer.w_skip {
-            gradients.push(("skip", moments.mean.to_vec().unwrap().iter().map(|m| 10.0 * m).collect()));
+            gradients.push(("skip", moments.mean().to_vec().unwrap().iter().map(|m| 10.0 * m).collect()));
         }
         for (name, gradient) in gradients {
             let largest = gradient.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
@@ -379,7 +395,7 @@ fn thresholds_learn_through_the_rectangle() {
             }
         }
         let crate::sae::gates::Learned::Thresholds { moments, .. } = &trainer.learned else { panic!() };
-        let got = moments.mean.to_vec().unwrap();
+        let got = moments.mean().to_vec().unwrap();
         assert!(want.iter().filter(|&&w| w != 0.0).count() > N / 2, "{want:?}");
         for (j, want) in want.into_iter().enumerate() {
             let want = if log { want * p.thresholds[j] } else { want };

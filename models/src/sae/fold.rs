@@ -1,0 +1,124 @@
+//! Factors taken into the weights of an autoencoder, which says the same afterwards.
+use super::{Gate, Own, Sae};
+use crate::io::{Error, Result};
+use crate::{Tensor, copy_into, scale_into};
+
+impl Sae {
+    /// Another one with the same numbers.
+    ///
+    /// # Errors
+    /// If the memory cannot be had.
+    pub fn copy(&self) -> Result<Self> {
+        let own = match &self.own {
+            Some(Own::Thresholds(of)) => Some(Own::Thresholds(copied(of)?)),
+            Some(Own::Magnitudes { r_mag, b_mag }) => {
+                Some(Own::Magnitudes { r_mag: copied(r_mag)?, b_mag: copied(b_mag)? })
+            }
+            None => None,
+        };
+        let router = match &self.router {
+            Some(router) => Some(super::Router { w: copied(&router.w)?, b: copied(&router.b)? }),
+            None => None,
+        };
+        Ok(Self {
+            w_enc: copied(&self.w_enc)?,
+            w_dec: copied(&self.w_dec)?,
+            b_enc: copied(&self.b_enc)?,
+            b_dec: copied(&self.b_dec)?,
+            centred: self.centred,
+            gate: self.gate,
+            own,
+            router,
+            skip: self.skip.as_ref().map(copied).transpose()?,
+            rows: self.rows,
+        })
+    }
+
+    /// Of one that was trained on rows times `read`, and to predict rows times `predicted`, the one that reads and predicts rows as
+    /// they are. The decoder stays; values come out in the units of what is predicted.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a factor that is no number above 0; factors that differ where the input is
+    /// [centred](Self::centred).
+    pub fn fold(&mut self, read: f32, predicted: f32) -> Result<()> {
+        let sound = |factor: f32| factor.is_finite() && factor > 0.0;
+        if !sound(read) || !sound(predicted) || (self.centred && read != predicted) {
+            let what = format!("{read} and {predicted}, expected numbers above 0, and one number where b_dec is both");
+            return Err(Error::setting("read, predicted", what));
+        }
+        let (across, back) = (read / predicted, 1.0 / predicted);
+        if across != 1.0 {
+            scale_into(across, self.w_enc.view_mut())?;
+        }
+        let skip = self.skip.iter_mut().map(|skip| scale_into(across, skip.view_mut()));
+        skip.collect::<crate::Result<()>>()?;
+        if let Some(router) = &mut self.router {
+            scale_into(read, router.w.view_mut())?;
+            scale(1.0 / read, &mut router.b)?;
+        }
+        scale(back, &mut self.b_dec)?;
+        scale(back, &mut self.b_enc)?;
+        match &mut self.own {
+            Some(Own::Thresholds(of) | Own::Magnitudes { b_mag: of, .. }) => scale(back, of)?,
+            None => {}
+        }
+        if let Gate::Above { threshold, .. } = &mut self.gate {
+            *threshold *= back;
+        }
+        Ok(())
+    }
+
+    /// Make the rows of the decoder 1 long, and values as much larger as they were longer (SAELens' `fold_W_dec_norm`). A row of zeros
+    /// stays.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where latents are compared with one another, as the strongest of a row are, and lengths are not all the same: the
+    /// active ones would be others.
+    pub fn fold_lengths(&mut self) -> Result<()> {
+        let (n, d) = (self.latents(), self.d());
+        let mut w_dec = self.w_dec.to_vec()?;
+        let length = |row: &[f32]| row.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt() as f32;
+        let lengths: Vec<f32> =
+            w_dec.chunks_exact(d.max(1)).map(length).map(|l| if l > 0.0 { l } else { 1.0 }).collect();
+        let [least, most] = [f32::min, f32::max].map(|of| lengths.iter().copied().reduce(of).unwrap_or(1.0));
+        if !matches!(self.gate, Gate::Above { .. }) && most - least > 1e-4 * most {
+            let what = format!("of {least} to {most}: latents are compared, and others would be the strongest");
+            return Err(Error::setting("lengths", what));
+        }
+        let mut w_enc = self.w_enc.to_vec()?;
+        for ((dec, enc), length) in w_dec.chunks_exact_mut(d.max(1)).zip(w_enc.chunks_exact_mut(d.max(1))).zip(&lengths)
+        {
+            dec.iter_mut().for_each(|w| *w /= length);
+            enc.iter_mut().for_each(|w| *w *= length);
+        }
+        self.w_dec.write(&w_dec)?;
+        self.w_enc.write(&w_enc)?;
+        let each = |of: &mut Tensor<f32, 1>| {
+            let all: Vec<f32> = of.to_vec()?.iter().zip(&lengths).map(|(x, length)| x * length).collect();
+            of.write(&all)
+        };
+        each(&mut self.b_enc)?;
+        match (&mut self.own, self.gate) {
+            (Some(Own::Thresholds(of) | Own::Magnitudes { b_mag: of, .. }), _) => each(of)?,
+            (None, Gate::Above { threshold, most }) if threshold > 0.0 => {
+                // One threshold becomes one of each latent.
+                let of = lengths.iter().map(|length| threshold * length).collect();
+                self.own = Some(Own::Thresholds(Tensor::from_vec(of, [n], &self.device())?));
+                self.gate = Gate::Above { threshold: 0.0, most };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn copied<const R: usize>(of: &Tensor<f32, R>) -> Result<Tensor<f32, R>> {
+    let mut copy = Tensor::empty(of.dims(), &of.device())?;
+    copy_into(of.view(), copy.view_mut())?;
+    Ok(copy)
+}
+
+fn scale(by: f32, of: &mut Tensor<f32, 1>) -> crate::Result<()> {
+    let n = of.dims()[0];
+    scale_into(by, of.view_mut().reshape([1, n])?)
+}
