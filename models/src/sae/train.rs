@@ -21,7 +21,7 @@ use super::record::Record;
 use super::scratch::Scratch;
 use super::{Config, Progress, Sae, Variant};
 use crate::io::{Error, Result};
-use crate::{Device, Tensor, View, sae_dead_into, scale_into};
+use crate::{Device, Tensor, View, sae_dead_into};
 
 /// Steps between two looks at what only the host decides.
 pub(super) const LOOK: usize = 16;
@@ -134,67 +134,6 @@ impl Trainer {
         }
     }
 
-    /// A step on a loss that is not, or not only, the squared error: `through` is given the reconstruction of `x`, `[batch, d]`, and gives
-    /// that loss and its gradient. The squared errors count `squares` times what they do otherwise; penalties, prefixes and what revives dead
-    /// latents are as ever. The loss is what comes back. `EndToEnd`, with the feature `lm`, makes it of what a language model loses.
-    ///
-    /// # Errors
-    /// As [`step`](Self::step), and those of `through`. Weights are as before then.
-    pub fn step_through(
-        &mut self,
-        x: View<'_, f32, 2>,
-        squares: f32,
-        through: impl FnOnce(&Tensor<f32, 2>) -> Result<(f64, Tensor<f32, 2>)>,
-    ) -> Result<f64> {
-        self.expect("x", &x)?;
-        if self.config.transcode.is_some() {
-            return Err(Error::setting("x", "a transcoder is trained by step_to"));
-        }
-        if self.config.parts > 1 || !self.by_one_factor() {
-            let what = "must be 1, and normalise none or mean, where the loss is not, or not only, the squared error";
-            return Err(Error::setting("parts", what));
-        }
-        self.begin_step()?;
-        self.read(x)?;
-        let silent = self.silent()?;
-        let forward = self.general_forward(None)?;
-        let found = self.fvu().and_then(|fvu| Ok((fvu, self.lost(&forward, through)?)));
-        let (fvu, (loss, gradient)) = self.or_restore(found, silent)?;
-        if self.facts.step.is_multiple_of(LOOK) {
-            self.look(fvu, Some(&forward))?;
-            self.plan_rates()?;
-        }
-        let mut gathered = Gathered::none(&self.config);
-        self.gather(forward, squares, Some(gradient), &mut gathered)?;
-        self.general_update(gathered)?;
-        self.end_step()?;
-        Ok(loss)
-    }
-
-    /// What `through` makes of the reconstruction, both in the units of the rows that came in.
-    fn lost(
-        &self,
-        forward: &Forward,
-        through: impl FnOnce(&Tensor<f32, 2>) -> Result<(f64, Tensor<f32, 2>)>,
-    ) -> Result<(f64, Tensor<f32, 2>)> {
-        let (mut recon, [_, by]) = (forward.reconstruction(self.scratch.x.view())?, self.facts.normal);
-        if by != 1.0 {
-            scale_into(1.0 / by, recon.view_mut())?;
-        }
-        let (loss, mut gradient) = through(&recon)?;
-        let (got, want) = (gradient.dims(), recon.dims());
-        if got != want {
-            return Err(Error::setting("through", format!("gave a gradient {got:?}, expected {want:?}")));
-        }
-        if !loss.is_finite() {
-            return Err(Error::Number { step: self.seen, what: format!("the loss of the reconstruction is {loss}") });
-        }
-        if by != 1.0 {
-            scale_into(1.0 / by, gradient.view_mut())?;
-        }
-        Ok((loss, gradient))
-    }
-
     fn step_on(&mut self, x: View<'_, f32, 2>, y: Option<View<'_, f32, 2>>) -> Result<()> {
         self.begin_step()?;
         let silent = self.silent()?;
@@ -203,14 +142,14 @@ impl Trainer {
         self.end_step()
     }
 
-    fn begin_step(&mut self) -> Result<()> {
+    pub(super) fn begin_step(&mut self) -> Result<()> {
         self.prepare()?;
         self.seen = self.facts.step + 1;
         self.earlier.clear();
         Ok(())
     }
 
-    fn end_step(&mut self) -> Result<()> {
+    pub(super) fn end_step(&mut self) -> Result<()> {
         self.average()?;
         self.facts.step += 1;
         self.facts.tokens += self.config.batch as u64;
@@ -218,12 +157,12 @@ impl Trainer {
     }
 
     /// Counters of silence before a step, on the host, where a step may be refused.
-    fn silent(&self) -> Result<Option<Vec<u32>>> {
+    pub(super) fn silent(&self) -> Result<Option<Vec<u32>>> {
         Ok(self.since.host().map(<[u32]>::to_vec))
     }
 
     /// A step that is refused leaves them as they were.
-    fn or_restore<T>(&mut self, done: Result<T>, silent: Option<Vec<u32>>) -> Result<T> {
+    pub(super) fn or_restore<T>(&mut self, done: Result<T>, silent: Option<Vec<u32>>) -> Result<T> {
         if let (Err(_), Some(silent)) = (&done, &silent) {
             self.since.write(silent)?;
         }
@@ -299,7 +238,7 @@ impl Trainer {
     }
 
     /// What the host decides, now and then.
-    fn look(&mut self, fvu: f32, forward: Option<&Forward>) -> Result<()> {
+    pub(super) fn look(&mut self, fvu: f32, forward: Option<&Forward>) -> Result<()> {
         self.facts.left = fvu.max(f32::MIN_POSITIVE);
         if let Some(revive) = self.config.revive {
             let (since, list) = (self.since.view(), self.dead.view_mut());

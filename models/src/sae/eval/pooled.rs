@@ -105,15 +105,33 @@ pub fn pool(
     sae: &Sae,
     texts: &[&str],
     length: usize,
-    mut tell: impl FnMut(usize),
+    tell: impl FnMut(usize),
 ) -> Result<Pooled> {
-    let (mut pooled, bias) = (Pooled::new(sae), sae.bias()?);
+    Ok(pool_each(lm, site, &[sae], texts, length, tell)?.remove(0))
+}
+
+/// [`pool`] of several autoencoders, for which the model runs once.
+///
+/// # Errors
+/// As there.
+pub fn pool_each(
+    lm: &LanguageModel,
+    site: Site,
+    saes: &[&Sae],
+    texts: &[&str],
+    length: usize,
+    mut tell: impl FnMut(usize),
+) -> Result<Vec<Pooled>> {
+    let mut all: Vec<Pooled> = saes.iter().map(|sae| Pooled::new(sae)).collect();
+    let biases = saes.iter().map(|sae| sae.bias()).collect::<Result<Vec<_>>>()?;
     each_batch(lm, site, texts, length, |rows, tokens| {
-        pooled.push(sae, &bias, rows, tokens)?;
+        for ((pooled, sae), bias) in all.iter_mut().zip(saes).zip(&biases) {
+            pooled.push(sae, bias, rows, tokens)?;
+        }
         tell(tokens.len());
         Ok(())
     })?;
-    Ok(pooled)
+    Ok(all)
 }
 
 /// Call `then` with the activations of a few texts, text by text and without the tokens that are left out, and with how many

@@ -1,5 +1,6 @@
+use super::forward::forward;
 use super::inputs::largest;
-use super::{Fit, Inputs, Pooled, Probe, Task, pool};
+use super::{Fit, Inputs, Pooled, Probe, Task, pool_each};
 use crate::io::{Error, Result};
 use crate::lm::{LanguageModel, Site};
 use crate::sae::Sae;
@@ -31,6 +32,10 @@ pub struct SparseProbe {
     pub latents: Vec<usize>,
     /// How often it is right.
     pub accuracy: f64,
+    /// As many latents, chosen one after another so that a probe on them fits best; fewer where no other says anything.
+    pub best: Vec<usize>,
+    /// How often a probe on those is right.
+    pub best_accuracy: f64,
     /// The same of `k` coordinates of the activations, chosen alike: what latents must beat to be worth their while.
     pub coordinates: f64,
 }
@@ -43,8 +48,18 @@ impl Probing {
 
     /// Its gain as a share of that of the probe on whole activations. `None` too if that one gains nothing.
     pub fn share(&self, k: usize) -> Option<f64> {
+        self.gain(k).and_then(|gain| self.of_whole(gain))
+    }
+
+    /// The share of the probe on the [best](SparseProbe::best) `k` latents.
+    pub fn best_share(&self, k: usize) -> Option<f64> {
+        let probe = self.sparse.iter().find(|probe| probe.k == k)?;
+        self.of_whole(probe.best_accuracy - self.chance)
+    }
+
+    fn of_whole(&self, gain: f64) -> Option<f64> {
         let whole = self.raw - self.chance;
-        self.gain(k).filter(|_| whole > 0.0).map(|gain| gain / whole)
+        (whole > 0.0).then(|| gain / whole)
     }
 }
 
@@ -68,7 +83,8 @@ impl Labelled<'_> {
 }
 
 /// Sparse probing as in SAEBench (Karvonen et al. 2025): logistic probes on the `k` latents of the largest difference between the
-/// classes' means, for each of `ks`, fitted on `train` and judged on `test`.
+/// classes' means, for each of `ks`, fitted on `train` and judged on `test`; and on the `k` that forward selection finds, which SAEBench
+/// does not try: the largest differences are often of latents that say the same.
 ///
 /// # Errors
 /// Labels that do not fit or are all alike, a `k` of 0 or above the number of latents or the width of the activations.
@@ -87,20 +103,27 @@ pub fn sparse_probing(task: &str, train: Labelled<'_>, test: Labelled<'_>, ks: &
     };
     let [by_latent, by_coordinate] = [train.latents(), train.raw()].map(|of| of.differences(train.labels));
     let (by_latent, by_coordinate) = (by_latent?, by_coordinate?);
+    let best = forward(train.latents(), train.labels, ks.iter().copied().max().unwrap_or(0), fit)?;
     let strongest = |of: &[f64], k| largest(of.iter().map(|difference| difference.abs()), k);
+    let mostly = 2 * train.labels.iter().filter(|&&label| label).count() > train.labels.len();
+    let said = test.labels.iter().filter(|&&label| label == mostly).count();
+    let chance = said as f64 / test.labels.len().max(1) as f64;
     let sparse = ks.iter().map(|&k| {
         let (latents, coordinates) = (strongest(&by_latent, k), strongest(&by_coordinate, k));
         let accuracy = few(train.latents(), test.latents(), &latents)?;
         let coordinates = few(train.raw(), test.raw(), &coordinates)?;
-        Ok(SparseProbe { k, latents, accuracy, coordinates })
+        let best = best[..k.min(best.len())].to_vec();
+        let best_accuracy = match best.is_empty() {
+            true => chance,
+            false => few(train.latents(), test.latents(), &best)?,
+        };
+        Ok(SparseProbe { k, latents, accuracy, best, best_accuracy, coordinates })
     });
     let sparse = sparse.collect::<Result<Vec<_>>>()?;
-    let mostly = 2 * train.labels.iter().filter(|&&label| label).count() > train.labels.len();
-    let said = test.labels.iter().filter(|&&label| label == mostly).count();
     Ok(Probing {
         task: task.into(),
         texts: [train.labels.len(), test.labels.len()],
-        chance: said as f64 / test.labels.len().max(1) as f64,
+        chance,
         raw: on(train.raw(), test.raw())?,
         latents: on(train.latents(), test.latents())?,
         sparse,
@@ -119,8 +142,26 @@ pub fn probe_task(
     task: &Task,
     length: usize,
     ks: &[usize],
-    mut tell: impl FnMut(usize),
+    tell: impl FnMut(usize),
 ) -> Result<Probing> {
+    probe_task_each(lm, site, &[sae], task, length, ks, tell)?
+        .pop()
+        .ok_or_else(|| Error::setting("saes", "there must be at least one"))
+}
+
+/// [`probe_task`] of several autoencoders, for which the model runs once.
+///
+/// # Errors
+/// As there.
+pub fn probe_task_each(
+    lm: &LanguageModel,
+    site: Site,
+    saes: &[&Sae],
+    task: &Task,
+    length: usize,
+    ks: &[usize],
+    mut tell: impl FnMut(usize),
+) -> Result<Vec<Probing>> {
     if task.classes.len() != 2 {
         let what = format!("{} has {} classes; sparse probing tells 2 apart", task.name, task.classes.len());
         return Err(Error::setting("task", what));
@@ -128,11 +169,14 @@ pub fn probe_task(
     let read = |part: &[super::Example], tell: &mut dyn FnMut(usize)| -> Result<_> {
         let texts: Vec<&str> = part.iter().map(|example| &*example.text).collect();
         let labels: Vec<bool> = part.iter().map(|example| example.class == 1).collect();
-        Ok((pool(lm, site, sae, &texts, length, tell)?, labels))
+        Ok((pool_each(lm, site, saes, &texts, length, tell)?, labels))
     };
-    let (train, test) = (read(&task.train, &mut tell)?, read(&task.test, &mut tell)?);
-    let [train, test] = [&train, &test].map(|(texts, labels)| Labelled { texts, labels });
-    sparse_probing(&task.name, train, test, ks, Fit::default())
+    let ((train, of_train), (test, of_test)) = (read(&task.train, &mut tell)?, read(&task.test, &mut tell)?);
+    let each = train.iter().zip(&test).map(|(train, test)| {
+        let (train, test) = (Labelled { texts: train, labels: &of_train }, Labelled { texts: test, labels: &of_test });
+        sparse_probing(&task.name, train, test, ks, Fit::default())
+    });
+    each.collect()
 }
 
 #[cfg(test)]
