@@ -29,6 +29,8 @@ pub mod mamba;
 mod part;
 mod random;
 mod recording;
+#[cfg(feature = "http")]
+mod remote;
 mod save;
 mod tokenizer;
 mod weights;
@@ -43,6 +45,8 @@ pub use generate::{Continuation, Sampler, Sampling};
 pub use hook::{Hooks, Point, Site};
 pub use part::{Parameter, Part, Values, ValuesMut};
 pub use recording::Recording;
+#[cfg(feature = "http")]
+pub use remote::Remote;
 use std::path::Path;
 pub use tokenizer::{Pieces, Tokenizer};
 
