@@ -2,7 +2,7 @@
 use crate::variants::Reads;
 use latens::io;
 use latens::lm::{LanguageModel, Point, Site};
-use latens::sae::{Contexts, Losses, Sae, on_host, quality};
+use latens::sae::{Contexts, Sae, Splice, on_host, quality, spliced_loss};
 use latens::{Tensor, View, copy_into};
 
 /// Contexts whose next tokens are predicted with spliced activations.
@@ -13,20 +13,23 @@ pub struct Held {
     site: Site,
     rows: Tensor<f32, 2>,
     spliced: Contexts,
-    mean: Vec<f32>,
+    /// Of a residual: what the model loses as it is, and with zeros instead. All runs share them.
+    losses: Option<[f64; 2]>,
 }
 
 impl Held {
     pub fn new(lm: &LanguageModel, site: Site, contexts: &Contexts) -> io::Result<Self> {
         let mut rows = Tensor::zeros([contexts.rows(), lm.model.config().dim], lm.model.device())?;
         contexts.activations(&lm.model, site, 0, &mut rows, |_| {})?;
-        let (host, d) = (on_host(rows.view())?, rows.dims()[1]);
-        let mut mean = vec![0.0; d];
-        host.chunks_exact(d)
-            .for_each(|row| mean.iter_mut().zip(row).for_each(|(m, x)| *m += x / contexts.rows() as f32));
         let length = contexts.length;
         let count = SPLICED.min(contexts.len()) * length;
-        Ok(Self { site, rows, spliced: Contexts { ids: contexts.ids[..count].to_vec(), length }, mean })
+        let spliced = Contexts { ids: contexts.ids[..count].to_vec(), length };
+        let loss = |splice| spliced_loss(&lm.model, site, &spliced, splice, |_| {});
+        let losses = match site.point {
+            Point::Residual => Some([loss(Splice::Clean)?, loss(Splice::Zero)?]),
+            _ => None,
+        };
+        Ok(Self { site, rows, spliced, losses })
     }
 }
 
@@ -45,8 +48,8 @@ impl Judged {
         match reads {
             Reads::Residual => {
                 let quality = quality(sae, views[0])?;
-                let losses = Losses::measure(&lm.model, held[0].site, &held[0].spliced, sae, &held[0].mean, |_| {})?;
-                let recovered = Some(losses.recovered());
+                let own = spliced_loss(&lm.model, held[0].site, &held[0].spliced, Splice::Sae(sae), |_| {})?;
+                let recovered = held[0].losses.map(|[clean, zero]| (zero - own) / (zero - clean));
                 Ok(Self { fvu: quality.fvu, l0: quality.l0, dead: quality.dead, recovered })
             }
             Reads::All => {
