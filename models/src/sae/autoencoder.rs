@@ -1,4 +1,5 @@
 use super::Router;
+use super::groups::strongest_of_groups;
 use super::rows::{Rows, Scaled};
 use crate::io::{Error, Result};
 use crate::{
@@ -247,34 +248,4 @@ fn above(
         }
         room = top.min(most);
     }
-}
-
-/// The strongest of each group of neighbours: a slot for each, and an empty one at the end of a row where a group has none that is
-/// positive.
-pub(super) fn strongest_of_groups(
-    x: View<'_, f32, 2>,
-    w_enc: View<'_, f32, 2>,
-    bias: View<'_, f32, 1>,
-    groups: usize,
-) -> Result<Code<f32>> {
-    let ([rows, _], [n, _]) = (x.dims(), w_enc.dims());
-    if groups == 0 || n % groups != 0 {
-        return Err(Error::setting("groups", format!("{groups} do not divide {n} latents")));
-    }
-    let each = n / groups;
-    let (mut values, mut latents) = (vec![0.0; rows * groups], vec![n as u32; rows * groups]);
-    let mut filled = vec![0; rows];
-    for group in 0..groups {
-        let (first, end) = (group * each, (group + 1) * each);
-        let (of_group, names) = sae_encode(x, w_enc.narrow(0, first, end)?, bias.narrow(0, first, end)?, 1)?;
-        for (row, (value, name)) in of_group.to_vec()?.into_iter().zip(names.to_vec()?).enumerate() {
-            if (name as usize) < each {
-                let slot = row * groups + filled[row];
-                (values[slot], latents[slot]) = (value, first as u32 + name);
-                filled[row] += 1;
-            }
-        }
-    }
-    let (dims, device) = ([rows, groups], x.device());
-    Ok(Code::fixed(Tensor::from_vec(values, dims, &device)?, Tensor::from_vec(latents, dims, &device)?)?)
 }

@@ -11,7 +11,7 @@
 use super::gates::{self, Between, detached};
 use super::router::{Routes, strongest_of_expert};
 use super::train::Trainer;
-use super::{Config, Decoder, Multi, Rule, Sae, Switch, Variant, autoencoder};
+use super::{Config, Decoder, Multi, Rule, Sae, Switch, Variant, groups};
 use crate::io::{Error, Result};
 use crate::{
     Code, Codes, Tensor, View, add_into, copy_into, linear, sae_bias_into, sae_decode, sae_encode, sae_encode_flat,
@@ -160,7 +160,7 @@ impl Trainer {
                 Some(routes) => strongest_of_expert(x, w_enc, bias, k, experts, routes),
                 None => Err(Error::setting("router", "is missing")),
             },
-            Variant::GroupMax => autoencoder::strongest_of_groups(x, w_enc, bias, k),
+            Variant::GroupMax => groups::strongest_of_groups(x, w_enc, bias, k),
             Variant::ReLU(_) | Variant::Gated(_) | Variant::JumpReLU(_) => {
                 let shifted = match between {
                     Some(Between { shift: Some(shift), floor, .. }) if *floor > 0.0 => {
