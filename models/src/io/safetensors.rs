@@ -17,6 +17,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+#[cfg(all(feature = "lm", feature = "sae"))]
+pub(crate) use write::head;
 pub use write::{Piece, bytes, dtype, save};
 
 /// The note by which files of one save know each other.
@@ -126,6 +128,30 @@ impl Safetensors {
             return Err(Error::content(&entry.file, what));
         }
         entry.read()
+    }
+
+    /// The elements of tensor `name`, which must have these sizes and hold whole numbers from 0 to the largest `u32`.
+    ///
+    /// # Errors
+    /// [`Error::Content`] if it is missing, of other sizes, not of `U16`, `U32` or `I64`, or a number is another; [`Error::System`].
+    pub fn read_whole(&self, name: &str, dims: &[usize]) -> Result<Vec<u32>> {
+        let entry = self.entry(name, dims)?;
+        let number: fn(&[u8]) -> i64 = match entry.dtype {
+            Dtype::U16 => |b| u16::from_le_bytes([b[0], b[1]]).into(),
+            Dtype::U32 => |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]).into(),
+            Dtype::I64 => |b| i64::from_le_bytes(std::array::from_fn(|i| b[i])),
+            other => {
+                let what = format!("tensor {name} is of type {other:?}, expected U16, U32 or I64");
+                return Err(Error::content(&entry.file, what));
+            }
+        };
+        let bytes = entry.read()?;
+        let numbers = bytes.chunks_exact(entry.dtype.bitsize() / 8).map(|bytes| {
+            let number = number(bytes);
+            let wrong = || format!("tensor {name} holds {number}, expected 0 to {}", u32::MAX);
+            u32::try_from(number).map_err(|_| Error::content(&entry.file, wrong()))
+        });
+        numbers.collect()
     }
 
     fn entry(&self, name: &str, dims: &[usize]) -> Result<&Entry> {

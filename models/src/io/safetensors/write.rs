@@ -22,7 +22,7 @@ pub struct Piece<'a> {
 
 impl Piece<'_> {
     fn size(&self) -> usize {
-        self.dims.iter().product::<usize>() * self.dtype.bitsize() / 8
+        size(self.dtype, &self.dims)
     }
 }
 
@@ -131,19 +131,7 @@ fn write_file(pieces: &[Piece<'_>], save: Option<&str>, to: &mut dyn io::Write) 
     if let Some(save) = save {
         notes[SAVE] = json!(save);
     }
-    let (mut header, mut end) = (Map::from_iter([("__metadata__".to_owned(), notes)]), 0);
-    for piece in &order {
-        let start = end;
-        end += piece.size();
-        let entry = json!({"dtype": piece.dtype, "shape": piece.dims, "data_offsets": [start, end]});
-        if header.insert(piece.name.clone(), entry).is_some() {
-            return Err(io::Error::other(format!("two tensors are called {}", piece.name)));
-        }
-    }
-    let mut header = serde_json::to_vec(&header)?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-    to.write_all(&(header.len() as u64).to_le_bytes())?;
-    to.write_all(&header)?;
+    to.write_all(&head(notes, order.iter().map(|piece| (&*piece.name, piece.dtype, &*piece.dims)))?)?;
     for piece in order {
         let bytes = (piece.bytes)().map_err(io::Error::other)?;
         if bytes.len() != piece.size() {
@@ -157,6 +145,29 @@ fn write_file(pieces: &[Piece<'_>], save: Option<&str>, to: &mut dyn io::Write) 
         to.write_all(&bytes)?;
     }
     Ok(())
+}
+
+/// The header of a file of these tensors, one after another, and its length before it.
+pub(crate) fn head<'a>(
+    notes: Value,
+    tensors: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize])>,
+) -> io::Result<Vec<u8>> {
+    let (mut header, mut end) = (Map::from_iter([("__metadata__".to_owned(), notes)]), 0);
+    for (name, dtype, dims) in tensors {
+        let start = end;
+        end += size(dtype, dims);
+        let entry = json!({"dtype": dtype, "shape": dims, "data_offsets": [start, end]});
+        if header.insert(name.to_owned(), entry).is_some() {
+            return Err(io::Error::other(format!("two tensors are called {name}")));
+        }
+    }
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok([&(header.len() as u64).to_le_bytes()[..], &header].concat())
+}
+
+fn size(dtype: Dtype, dims: &[usize]) -> usize {
+    dims.iter().product::<usize>() * dtype.bitsize() / 8
 }
 
 /// Remove what an earlier save wrote under names that this one does not use.
