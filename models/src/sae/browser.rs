@@ -136,6 +136,40 @@ pub fn browser(
     rows: View<'_, f32, 2>,
     browse: &Browse,
 ) -> Result<Browser> {
+    looked_at(vocabulary, sae, contexts, rows, browse, |extents| Ok(choose(extents, browse.latents)))
+}
+
+/// [`browser`] of the latents that `which` names, of those that fire, which it is told by number. How many they are does not matter.
+///
+/// # Errors
+/// As [`browser`], and those of `which`.
+pub fn browser_of(
+    vocabulary: &impl Vocabulary,
+    sae: &Sae,
+    contexts: &Contexts,
+    rows: View<'_, f32, 2>,
+    browse: &Browse,
+    which: impl FnOnce(&[u32]) -> Result<Vec<u32>>,
+) -> Result<Browser> {
+    looked_at(vocabulary, sae, contexts, rows, browse, |extents| {
+        let (count, living) = choose(extents, extents.len());
+        let mut chosen = which(&living)?;
+        chosen.retain(|latent| living.binary_search(latent).is_ok());
+        chosen.sort_unstable();
+        chosen.dedup();
+        Ok((count, chosen))
+    })
+}
+
+/// What is to be known of the latents that `which` chooses by the extents of all; it says how many live.
+fn looked_at(
+    vocabulary: &impl Vocabulary,
+    sae: &Sae,
+    contexts: &Contexts,
+    rows: View<'_, f32, 2>,
+    browse: &Browse,
+    which: impl FnOnce(&[Extent]) -> Result<(usize, Vec<u32>)>,
+) -> Result<Browser> {
     let [total, _] = rows.dims();
     if total > contexts.rows() {
         let what = format!("{total} of them, but {} contexts give no more than {}", contexts.len(), contexts.rows());
@@ -144,7 +178,7 @@ pub fn browser(
     let firings = Firings { sae, rows, together: contexts.width() };
     let mut extents = vec![Extent::default(); sae.latents()];
     firings.each(|batch| collect::extend(&mut extents, batch))?;
-    let (living, chosen) = choose(&extents, browse.latents);
+    let (living, chosen) = which(&extents)?;
     let mut collector = Collector::new(contexts, *browse, &chosen, &extents);
     firings.each(|batch| {
         collector.add(batch);

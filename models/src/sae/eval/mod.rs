@@ -1,7 +1,7 @@
 //! What an autoencoder is good for, by the published measures: reconstruction and sparsity ([`Core`]), what a language model loses by it
 //! ([`Downstream`]), what few latents tell of a text ([`sparse_probing`]), whether a concept can be taken out ([`scr`], [`tpp`]),
 //! whether latents of words absorb those of letters ([`first_letters`]), and which directions are found twice ([`nearest_within`],
-//! [`Agreement`]), and whether words say where a latent fires ([`explain`], [`detection`], [`fuzzing`]). The definitions are SAEBench's (Karvonen et al. 2025) unless said otherwise; every variant of [`Sae`](super::Sae)
+//! [`Agreement`]), and whether words say where a latent fires ([`interpret()`], by [`explain`], [`detection`] and [`fuzzing`]). The definitions are SAEBench's (Karvonen et al. 2025) unless said otherwise; every variant of [`Sae`](super::Sae)
 //! goes through them, on any device.
 //!
 //! ```no_run
@@ -23,6 +23,7 @@ mod downstream;
 mod forward;
 mod inputs;
 mod interpret;
+mod interpreted;
 mod lasso;
 mod pooled;
 mod probe;
@@ -35,10 +36,11 @@ mod tasks;
 
 pub use self::core::Core;
 pub use absorption::{Absorption, Letter, Letters, Words, absorption};
-pub use concepts::{ABLATED, Classed, Crossed, Scr, ScrScore, Tpp, TppScore, scr, tpp};
+pub use concepts::{ABLATED, Classed, Crossed, Scr, ScrScore, Tpp, TppScore, scr, scr_task, tpp, tpp_task};
 pub use downstream::Downstream;
 pub use inputs::Inputs;
 pub use interpret::{Score, Shown, detection, explain, fuzzing};
+pub use interpreted::{Interpreted, interpret};
 pub use pooled::{Pooled, pool, pool_each};
 pub use probe::{Fit, Probe};
 pub use probing::{Labelled, Probing, SparseProbe, probe_task, probe_task_each, sparse_probing};
@@ -46,4 +48,4 @@ pub use similarity::{Agreement, Nearest, nearest_in, nearest_within};
 pub use sources::{Essay, Sources, Speech, brown, mails, speeches};
 pub use sparse::SparseRows;
 pub use spelling::{Spelling, Word, first_letters, words};
-pub use tasks::{Draw, Example, Task, binary, era, genres, labels, party, party_by_era, spam};
+pub use tasks::{Draw, Example, Task, binary, classed, crossed, era, genres, labels, party, party_by_era, spam};

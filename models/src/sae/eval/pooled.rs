@@ -1,4 +1,4 @@
-use super::SparseRows;
+use super::{Example, SparseRows, Task};
 use crate::io::{Error, Result};
 use crate::lm::{Hooks, LanguageModel, Site};
 use crate::sae::{Contexts, Sae, on_host, rows::Scaled};
@@ -132,6 +132,22 @@ pub fn pool_each(
         Ok(())
     })?;
     Ok(all)
+}
+
+/// [`pool`] of both parts of a task: the texts to fit on, and those to judge by.
+pub(super) fn pool_task(
+    lm: &LanguageModel,
+    site: Site,
+    sae: &Sae,
+    task: &Task,
+    length: usize,
+    mut tell: impl FnMut(usize),
+) -> Result<[Pooled; 2]> {
+    let mut read = |part: &[Example]| {
+        let texts: Vec<&str> = part.iter().map(|example| &*example.text).collect();
+        pool(lm, site, sae, &texts, length, &mut tell)
+    };
+    Ok([read(&task.train)?, read(&task.test)?])
 }
 
 /// Call `then` with the activations of a few texts, text by text and without the tokens that are left out, and with how many

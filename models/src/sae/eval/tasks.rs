@@ -173,6 +173,18 @@ pub fn spam(ham: &[String], spam: &[String], draw: &Draw) -> Result<Task> {
     draw.task("spam", &[("ham", ham), ("spam", spam)])
 }
 
+/// Genres of the Brown corpus, each pair of which is a task of two classes.
+const GENRES: [(&str, char); 8] = [
+    ("news", 'a'),
+    ("fiction", 'k'),
+    ("learned", 'j'),
+    ("romance", 'p'),
+    ("government", 'h'),
+    ("hobbies", 'e'),
+    ("religion", 'd'),
+    ("mystery", 'l'),
+];
+
 /// Seven tasks of two classes: party and era of speeches, four pairs of genres, and spam.
 ///
 /// # Errors
@@ -181,16 +193,30 @@ pub fn binary(sources: &Sources, draw: &Draw) -> Result<Vec<Task>> {
     let speeches = speeches(&sources.speeches, &sources.metadata)?;
     let essays = brown(&sources.brown)?;
     let mut all = vec![party(&speeches, draw)?, era(&speeches, 1900, draw)?];
-    for pair in [
-        [("news", 'a'), ("fiction", 'k')],
-        [("learned", 'j'), ("romance", 'p')],
-        [("government", 'h'), ("hobbies", 'e')],
-        [("religion", 'd'), ("mystery", 'l')],
-    ] {
-        all.push(genres(&essays, &pair, draw)?);
+    for pair in GENRES.chunks(2) {
+        all.push(genres(&essays, pair, draw)?);
     }
     all.push(spam(&mails(&sources.ham)?, &mails(&sources.spam)?, draw)?);
     Ok(all)
+}
+
+/// Two tasks of two concepts, for [`scr_task`](super::scr_task): party by era of speeches, before and after 1900 and 1933.
+///
+/// # Errors
+/// Those of the readers of [`Sources`], and of [`Draw::task`].
+pub fn crossed(sources: &Sources, draw: &Draw) -> Result<Vec<Task>> {
+    let speeches = speeches(&sources.speeches, &sources.metadata)?;
+    [1900, 1933].iter().map(|&year| party_by_era(&speeches, year, draw)).collect()
+}
+
+/// Two tasks of several classes, for [`tpp_task`](super::tpp_task): eight genres, and party by era of speeches.
+///
+/// # Errors
+/// Those of the readers of [`Sources`], and of [`Draw::task`].
+pub fn classed(sources: &Sources, draw: &Draw) -> Result<Vec<Task>> {
+    let speeches = speeches(&sources.speeches, &sources.metadata)?;
+    let genres = genres(&brown(&sources.brown)?, &GENRES, draw)?;
+    Ok(vec![Task { name: "genres".into(), ..genres }, party_by_era(&speeches, 1933, draw)?])
 }
 
 #[cfg(test)]

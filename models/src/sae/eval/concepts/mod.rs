@@ -12,8 +12,8 @@ use super::{Fit, Inputs, Labelled, Pooled, Probe};
 use crate::io::{Error, Result};
 use crate::sae::Sae;
 use rayon::prelude::*;
-pub use scr::{Crossed, Scr, ScrScore, scr};
-pub use tpp::{Classed, Tpp, TppScore, tpp};
+pub use scr::{Crossed, Scr, ScrScore, scr, scr_task};
+pub use tpp::{Classed, Tpp, TppScore, tpp, tpp_task};
 
 /// How many latents SAEBench ablates.
 pub const ABLATED: [usize; 7] = [2, 5, 10, 20, 50, 100, 500];

@@ -1,8 +1,10 @@
 use super::{Read, check, strongest};
 use crate::io::{Error, Result};
+use crate::lm::{LanguageModel, Site};
 use crate::sae::Sae;
+use crate::sae::eval::pooled::pool_task;
 use crate::sae::eval::probe::accuracy;
-use crate::sae::eval::{Fit, Inputs, Labelled, Pooled};
+use crate::sae::eval::{Fit, Inputs, Labelled, Pooled, Task, labels};
 use serde::{Deserialize, Serialize};
 
 /// Texts with two labels each.
@@ -93,6 +95,33 @@ pub fn scr(pair: &str, sae: &Sae, train: Crossed<'_>, test: Crossed<'_>, ns: &[u
         Ok(ScrScore { n, ablated, both, score: both[usize::from(base[1] < base[0])] })
     });
     Ok(Scr { pair: pair.into(), base, clean, scores: scores.collect::<Result<_>>()? })
+}
+
+/// [`scr`] of a task of four classes, twice the first concept and once the second, as [`labels`] tells them apart. Its texts are cut to
+/// `length` tokens. `tell` hears how many texts are read at a time; there are [`Task::len`] of them.
+///
+/// # Errors
+/// A task of other than four classes, and those of [`pool`](crate::sae::eval::pool) and [`scr`].
+pub fn scr_task(
+    lm: &LanguageModel,
+    site: Site,
+    sae: &Sae,
+    task: &Task,
+    length: usize,
+    ns: &[usize],
+    tell: impl FnMut(usize),
+) -> Result<Scr> {
+    if task.classes.len() != 4 {
+        let what = format!("{} has {} classes; two concepts make 4", task.name, task.classes.len());
+        return Err(Error::setting("task", what));
+    }
+    let texts = pool_task(lm, site, sae, task, length, tell)?;
+    let labels = [&task.train, &task.test].map(|part| labels(part));
+    let [train, test] = [0, 1].map(|part| {
+        let [one, other] = &labels[part];
+        Crossed { texts: &texts[part], labels: [one, other] }
+    });
+    scr(&task.name, sae, train, test, ns, Fit::default())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 use super::{Read, check, strongest};
 use crate::io::{Error, Result};
+use crate::lm::{LanguageModel, Site};
 use crate::sae::Sae;
+use crate::sae::eval::pooled::pool_task;
 use crate::sae::eval::probe::accuracy;
-use crate::sae::eval::{Fit, Labelled, Pooled};
+use crate::sae::eval::{Fit, Labelled, Pooled, Task};
 use serde::{Deserialize, Serialize};
 
 /// Targeted probe perturbation.
@@ -85,6 +87,27 @@ pub fn tpp(names: &[String], sae: &Sae, train: Classed<'_>, test: Classed<'_>, n
         scores.push(TppScore { n, intended, unintended, score: intended - unintended });
     }
     Ok(Tpp { classes: names.to_vec(), clean, scores })
+}
+
+/// [`tpp`] of a task, whose texts are cut to `length` tokens. `tell` hears how many texts are read at a time; there are [`Task::len`] of
+/// them.
+///
+/// # Errors
+/// Those of [`pool`](crate::sae::eval::pool) and [`tpp`].
+pub fn tpp_task(
+    lm: &LanguageModel,
+    site: Site,
+    sae: &Sae,
+    task: &Task,
+    length: usize,
+    ns: &[usize],
+    tell: impl FnMut(usize),
+) -> Result<Tpp> {
+    let texts = pool_task(lm, site, sae, task, length, tell)?;
+    let classes: [Vec<usize>; 2] =
+        [&task.train, &task.test].map(|part| part.iter().map(|example| example.class).collect());
+    let [train, test] = [0, 1].map(|part| Classed { texts: &texts[part], classes: &classes[part] });
+    tpp(&task.classes, sae, train, test, ns, Fit::default())
 }
 
 /// The mean of the shares of labelled and of other rows that are right.
