@@ -1,4 +1,5 @@
 //! The program `latens`, as a shell calls it, on a real language model.
+use latens::assets::{BROWN, SMOLLM2, SPEAKERS};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -142,6 +143,72 @@ fn checkpoints_are_converted_and_runs_resumed() {
         file.read("W_dec", &[96, 576]).unwrap()
     };
     assert!(weights(&back) == weights(&from));
+}
+
+/// An autoencoder after a few steps, and where it belongs.
+fn small(folder: &Folder) -> String {
+    train(folder, "run", &["--steps", "6", "--layer", "0", "--k", "8"]);
+    format!("{}/blocks.0.hook_resid_post-topk-0/sae", folder.path("run"))
+}
+
+const PLACE: [&str; 6] = ["--layer", "0", "--context", "32", "--device", "cpu"];
+
+fn json(file: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+#[test]
+fn concepts_are_taken_out() {
+    if text().is_none() || [&BROWN, &SPEAKERS].iter().any(|asset| asset.for_test().is_none()) {
+        return;
+    }
+    let folder = Folder::new("concepts");
+    let sae = small(&folder);
+    for (what, task) in [("scr", "party by era 1933"), ("tpp", "party")] {
+        let (figures, few) = (folder.path(what), ["--texts", "6,4", "--n", "2,20", "--only", task]);
+        let said = fine(&[&["sae", what, &sae, "--json", &figures][..], &PLACE, &few].concat());
+        assert!(said.lines().count() == 2 && said.contains(task) && said.contains(" 20: "), "{said}");
+        let figures = json(&figures);
+        let scores = figures[0]["scores"].as_array().unwrap();
+        assert!(scores.len() == 2 && scores[1]["n"] == 20, "{figures}");
+        assert!(refused(&["sae", what, &sae, "--n", "3,0"]).contains("--n"));
+    }
+    let said = refused(&["sae", "scr", &sae, "--only", "spam", "--texts", "6,4"]);
+    assert!(said.contains("--only") && said.contains("party by era 1900"), "{said}");
+    assert!(refused(&["sae", "tpp", &sae, "--texts", "6"]).contains("--texts"));
+    assert!(refused(&["sae", "tpp", &folder.path("nowhere"), "--texts", "6,4"]).contains("nowhere"));
+}
+
+/// A latent is put into words by the model itself, whose answers are kept, and given again without it.
+#[test]
+fn latents_are_explained() {
+    let Some(text) = text() else { return };
+    let folder = Folder::new("explain");
+    let sae = small(&folder);
+    let (answers, figures) = (folder.path("answers"), folder.path("explained.json"));
+    let replay = format!("replay={answers}");
+    let few = ["--text", &text, "--contexts", "6", "--texts", "4"];
+    let explain = |more: &[&str]| [&["sae", "explain", &sae][..], &PLACE, &few, more].concat();
+    let said = refused(&explain(&["--chat", &replay]));
+    assert!(said.contains("--chat") && said.contains("answers"), "{said}");
+    let model = SMOLLM2.locate(None).unwrap();
+    let asked = ["--chat", &replay, "--count", "1", "--seed", "3", "--json", &figures];
+    let said = fine(&explain(&[&asked[..], &["--judge", model.to_str().unwrap()]].concat()));
+    let found = &json(&figures)["explained"][0];
+    assert!(said.lines().count() == 1 && said.contains(found["explanation"].as_str().unwrap()), "{said}");
+    assert!(found["detection"]["balanced"].as_f64().is_some() && found["texts"][2] != 0, "{found}");
+    assert_eq!(fine(&explain(&asked)), said);
+    let latent = found["latent"].to_string();
+    assert_eq!(fine(&explain(&["--chat", &replay, "--seed", "3", "--latents", &latent])), said);
+    for (more, named) in [
+        (&["--latents", "96"][..], "--latents: 96 is not one of the 96 latents"),
+        (&["--count", "0"], "--count"),
+        (&["--latents", "1", "--count", "2"], "--count"),
+        (&["--chat", "nobody"], "expected model or replay=FILE"),
+    ] {
+        let said = refused(&explain(more));
+        assert!(said.contains(named), "{said}");
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use latens::lm::{LanguageModel, Site};
-use latens::sae::{Contexts, Corpus, Format};
-use latens::{Device, assets, io};
+use latens::sae::{Contexts, Corpus, Format, Sae};
+use latens::{Device, Tensor, assets, io};
+use serde_json::Value;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,23 @@ impl Point {
             Point::Attention => Site::attention(layer),
             Point::Mlp => Site::mlp(layer),
         }
+    }
+}
+
+/// Where an autoencoder belongs.
+#[derive(Args)]
+pub struct Place {
+    /// Layer whose activations it was trained on
+    #[arg(long, default_value_t = 15)]
+    pub layer: usize,
+    /// Where in the layer
+    #[arg(long, value_enum, default_value = "residual")]
+    pub point: Point,
+}
+
+impl Place {
+    pub fn site(&self) -> Site {
+        self.point.at(self.layer)
     }
 }
 
@@ -97,6 +115,58 @@ impl Reading {
         let each = self.context.saturating_sub(Contexts::SKIPPED).max(1);
         Corpus::read(&opened.lm, &opened.text, self.context, [tokens.div_ceil(each), held], self.seed)
     }
+}
+
+/// What is judged, and by what.
+#[derive(Args)]
+pub struct Judged {
+    /// Checkpoint of any layout that can be read
+    pub checkpoint: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
+    #[command(flatten)]
+    pub place: Place,
+    /// Contexts to judge by
+    #[arg(long, default_value_t = 64)]
+    pub contexts: usize,
+}
+
+impl Judged {
+    /// The model and the autoencoder.
+    pub fn open(&self) -> Done<(Opened, Sae)> {
+        let opened = self.reading.open()?;
+        let sae = Sae::load(&self.checkpoint, &opened.device)?;
+        let d = opened.lm.model.config().dim;
+        if sae.d() != d {
+            return Err(format!("the checkpoint is of width {}, the model of {d}", sae.d()).into());
+        }
+        Ok((opened, sae))
+    }
+
+    /// Text held out, and its activations.
+    pub fn read(&self, opened: &Opened) -> Done<(Contexts, Tensor<f32, 2>)> {
+        let model = &opened.lm.model;
+        let held = self.reading.corpus(opened, 0, self.contexts)?.held;
+        let mut rows = Tensor::zeros([held.rows(), model.config().dim], &opened.device)?;
+        let bar = progress("activations", held.rows());
+        held.activations(model, self.place.site(), 0, &mut rows, |rows| bar.inc(rows as u64))?;
+        bar.finish();
+        Ok((held, rows))
+    }
+}
+
+/// Write figures to a file, if one is asked for.
+pub fn write(figures: &Value, json: Option<&Path>) -> Done {
+    match json {
+        Some(path) => Ok(io::replace(path, format!("{figures:#}\n").as_bytes())?),
+        None => Ok(()),
+    }
+}
+
+/// Print figures, and write them to a file.
+pub fn tell(figures: &Value, json: Option<&Path>) -> Done {
+    println!("{figures:#}");
+    write(figures, json)
 }
 
 pub fn progress(what: &'static str, length: usize) -> ProgressBar {

@@ -1,7 +1,11 @@
 //! `latens`: the methods of the library from a shell.
 mod common;
+mod concepts;
 mod convert;
 mod eval;
+mod explain;
+mod page;
+mod probe;
 mod show;
 mod train;
 
@@ -28,15 +32,21 @@ enum Sae {
     /// Judge a checkpoint on text
     Eval(eval::Options),
     /// Sparse probing on real tasks: party and era of speeches, genres, spam
-    Probe(eval::Probe),
+    Probe(probe::Options),
+    /// Spurious correlation removal: whether the latents of a concept can be ablated so that a biased probe tells another
+    Scr(concepts::Options),
+    /// Targeted probe perturbation: whether the latents of a class can be ablated without harm to others
+    Tpp(concepts::Options),
     /// Whether latents of words absorb those of their first letters
-    Letters(eval::Letters),
+    Letters(probe::Letters),
     /// Whether two checkpoints have the same directions
     Agree(eval::Agree),
     /// Write a checkpoint in another layout
     Convert(convert::Options),
     /// Write a page to look at a checkpoint's latents
-    Report(eval::Page),
+    Report(page::Options),
+    /// Say in words what latents stand for, and judge the words by detection and fuzzing
+    Explain(explain::Options),
     /// Print what a checkpoint is, or what one latent does
     Show(show::Options),
 }
@@ -47,11 +57,14 @@ fn main() {
     let done = match sae {
         Sae::Train(options) => train::run(&options),
         Sae::Eval(options) => eval::run(&options),
-        Sae::Probe(options) => eval::probe(&options),
-        Sae::Letters(options) => eval::letters(&options),
+        Sae::Probe(options) => probe::run(&options),
+        Sae::Scr(options) => concepts::scr(&options),
+        Sae::Tpp(options) => concepts::tpp(&options),
+        Sae::Letters(options) => probe::letters(&options),
         Sae::Agree(options) => eval::agree(&options),
         Sae::Convert(options) => convert::run(&options),
-        Sae::Report(options) => eval::page(&options),
+        Sae::Report(options) => page::run(&options),
+        Sae::Explain(options) => explain::run(&options),
         Sae::Show(options) => show::run(&options),
     };
     if let Err(error) = done {

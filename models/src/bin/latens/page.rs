@@ -1,0 +1,67 @@
+use crate::common::{Done, Judged, name, progress};
+use crate::eval::Spliced;
+use clap::Args;
+use latens::sae::report::Report;
+use latens::sae::{Browse, Losses, Pca, browser, features, on_host, quality};
+use latens::{View, io};
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    judged: Judged,
+    #[command(flatten)]
+    spliced: Spliced,
+    /// Latents to browse, at most
+    #[arg(long, default_value_t = 6000)]
+    latents: usize,
+    /// The page
+    #[arg(long, default_value = "report.html")]
+    out: PathBuf,
+}
+
+fn mean(rows: View<'_, f32, 2>) -> io::Result<Vec<f32>> {
+    let [count, d] = rows.dims();
+    let mut sums = vec![0.0_f64; d];
+    for row in on_host(rows)?.chunks_exact(d.max(1)) {
+        sums.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
+    }
+    Ok(sums.into_iter().map(|sum| (sum / count.max(1) as f64) as f32).collect())
+}
+
+pub fn run(options: &Options) -> Done {
+    let judged = &options.judged;
+    let (opened, sae) = judged.open()?;
+    let (held, rows) = judged.read(&opened)?;
+    let quality = quality(&sae, rows.view())?;
+    let (site, spliced) = (judged.place.site(), options.spliced.of(&held));
+    let bar = progress("predictions", 4 * spliced.ids.len());
+    let told = |tokens: usize| bar.inc(tokens as u64);
+    let losses = Losses::measure(&opened.lm.model, site, &spliced, &sae, &mean(rows.view())?, told)?;
+    bar.finish();
+    /// Latents that are shown without a script.
+    const SHOWN: usize = 24;
+    let features = features(&opened.lm, &sae, &held, rows.view(), SHOWN)?;
+    let browse = Browse { latents: options.latents, seed: judged.reading.seed, ..Browse::default() };
+    let browser = browser(&opened.lm, &sae, &held, rows.view(), &browse)?;
+    let (k, host) = ((quality.l0.round() as usize).clamp(1, sae.d()), on_host(rows.view())?);
+    let page = Report {
+        title: "A sparse autoencoder on a language model",
+        settings: &[
+            ("checkpoint", judged.checkpoint.display().to_string()),
+            ("activations", format!("layer {} of {}", judged.place.layer, name(&opened.model))),
+            ("latents", sae.latents().to_string()),
+            ("tokens looked at", held.rows().to_string()),
+        ],
+        progress: &[],
+        quality: &quality,
+        fvu_pca: Pca::fit(&host, sae.d(), k)?.fvu(&host),
+        losses: &losses,
+        features: &features,
+        browser: Some(&browser),
+        steered: None,
+    };
+    io::replace(&options.out, page.html().as_bytes())?;
+    println!("{}", options.out.display());
+    Ok(())
+}
