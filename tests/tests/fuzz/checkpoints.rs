@@ -172,6 +172,43 @@ pub fn llama_scope() -> Vec<Seed> {
     vec![of(true), of(false)]
 }
 
+/// Latent caches of two ranges, in the types of both.
+pub fn caches() -> Vec<Seed> {
+    let of = |config: Value, narrow: bool, more: usize| {
+        let range = |places: &[[u16; 3]]| {
+            let places: Vec<u16> =
+                places.iter().copied().chain((0..more as u16).map(|at| [2, at, 0])).flatten().collect();
+            let count = places.len() / 3;
+            let values = if narrow { [0, 0x3c].repeat(count) } else { f32s(&vec![0.5; count]) };
+            let tokens = (0..3 * 400).flat_map(i64::to_le_bytes).collect();
+            let places: Vec<u8> = match narrow {
+                true => places.iter().flat_map(|place| place.to_le_bytes()).collect(),
+                false => places.iter().flat_map(|&place| u32::from(place).to_le_bytes()).collect(),
+            };
+            let [values_in, places_in] = if narrow { ["F16", "U16"] } else { ["F32", "U32"] };
+            let all = [
+                ("tokens".to_owned(), "I64", vec![3, 400], tokens),
+                ("locations".to_owned(), places_in, vec![count, 3], places),
+                ("activations".to_owned(), values_in, vec![count], values),
+            ];
+            tensors(&all, &[])
+        };
+        sound(vec![
+            ("0_1.safetensors", range(&[[0, 2, 1], [1, 2, 0]])),
+            ("2_4.safetensors", range(&[[0, 3, 0], [1, 2, 2]])),
+            ("config.json", words(config)),
+        ])
+    };
+    let ours = json!({"ctx_len": 400, "n_splits": 2, "latens": {"version": 1, "latents": 5}});
+    let mut all = vec![of(ours, false, 0), of(json!({"ctx_len": 400}), true, 0), of(json!({}), true, 300)];
+    all.extend(
+        headers()
+            .into_iter()
+            .map(|header| unsound(vec![("0_4.safetensors", header), ("config.json", words(json!({})))])),
+    );
+    all
+}
+
 pub fn sae_states() -> Vec<Seed> {
     let state = |variant, steps: usize| {
         let config = sae::Config { batch: 5, variant, ..sae::Config::new(D, N, 2, 9) };

@@ -69,6 +69,8 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "gemma_scope", factor: 24, room: ROOM, seeds: gemma, read: load },
     Target { name: "llama_scope", factor: 8, room: ROOM, seeds: llama_scope, read: load },
+    // A firing has 8 bytes at least: its place is read into 12, its value into 4, and both are kept in 16.
+    Target { name: "sae_cache", factor: 8, room: ROOM, seeds: caches, read: read_cache },
     // Counters are text in a file, and copied with it.
     Target {
         name: "sae_state",
@@ -106,6 +108,12 @@ pub const TARGETS: &[Target] = &[
 
 fn load(at: &Path) -> io::Result<()> {
     sae::Sae::load(at, &HOST).map(drop)
+}
+
+fn read_cache(at: &Path) -> io::Result<()> {
+    let cache = sae::Cache::open(at)?;
+    cache.tokens()?;
+    (0..cache.ranges().count()).try_for_each(|range| cache.range(range).map(drop))
 }
 
 fn read_gguf(at: &Path) -> io::Result<()> {
