@@ -212,6 +212,25 @@ fn latents_are_explained() {
 }
 
 #[test]
+fn firings_are_kept() {
+    let Some(text) = text() else { return };
+    let folder = Folder::new("cache");
+    let (sae, out) = (small(&folder), folder.path("cache"));
+    let cache = |more: &[&str]| {
+        [&["sae", "cache", &sae, "--out", &out, "--text", &text, "--contexts", "20"][..], &PLACE, more].concat()
+    };
+    let said = fine(&cache(&["--ranges", "3", "--half"]));
+    assert!(said.contains("96 latents on 20 contexts are in 3 files"), "{said}");
+    let kept = latens::sae::Cache::open(Path::new(&out)).unwrap();
+    assert_eq!((kept.latents(), kept.contexts()), (96, [20, 32]));
+    let fired: usize = (0..3).map(|range| kept.range(range).unwrap().len()).sum();
+    assert!(fired > 0 && fired <= 20 * 30 * 8, "{fired}");
+    assert!(refused(&cache(&["--ranges", "0"])).contains("--ranges"));
+    assert!(refused(&cache(&["--ranges", "97"])).contains("--ranges: 97"));
+    assert!(refused(&["sae", "cache", &folder.path("nowhere"), "--out", &out]).contains("nowhere"));
+}
+
+#[test]
 fn wrong_calls_say_what_is_wrong() {
     let folder = Folder::new("wrong");
     let nowhere = folder.path("nowhere");

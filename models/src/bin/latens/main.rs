@@ -1,4 +1,5 @@
 //! `latens`: the methods of the library from a shell.
+mod cache;
 mod common;
 mod concepts;
 mod convert;
@@ -47,6 +48,8 @@ enum Sae {
     Report(page::Options),
     /// Say in words what latents stand for, and judge the words by detection and fuzzing
     Explain(explain::Options),
+    /// Write where all latents fire, in files that explanation pipelines read
+    Cache(cache::Options),
     /// Print what a checkpoint is, or what one latent does
     Show(show::Options),
 }
@@ -65,6 +68,7 @@ fn main() {
         Sae::Convert(options) => convert::run(&options),
         Sae::Report(options) => page::run(&options),
         Sae::Explain(options) => explain::run(&options),
+        Sae::Cache(options) => cache::run(&options),
         Sae::Show(options) => show::run(&options),
     };
     if let Err(error) = done {
