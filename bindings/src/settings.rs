@@ -53,7 +53,7 @@ pub enum LatensSaeVariant {
 
 impl LatensSaeSettings {
     fn of(config: &Config) -> Self {
-        let revive = config.revive.unwrap_or(Revive { weight: 0.0, k: 1, after: u32::MAX });
+        let revive = config.revive.unwrap_or(Revive::new(0.0, 1, u32::MAX));
         Self {
             size: size_of::<Self>(),
             dim: config.d,
@@ -85,7 +85,7 @@ impl LatensSaeSettings {
             1 => Center::Median,
             _ => return Err(Error::Value { op, arg: "settings.center", want: "0 or 1" }.into()),
         };
-        let revive = Revive { weight: self.revive_weight, k: self.revive_k, after: self.revive_after };
+        let revive = Revive::new(self.revive_weight, self.revive_k, self.revive_after);
         let mut config = Config::new(self.dim, self.latents, self.k, self.steps);
         (config.variant, config.center, config.batch, config.rate) = (variant, center, self.batch, self.rate);
         (config.warm, config.decay, config.seed) = (self.warm, self.decay, self.seed);

@@ -34,7 +34,7 @@ pub fn rows(seed: u64) -> (Vec<f32>, Vec<f32>) {
 
 /// A run of a kind, of 300 steps.
 pub fn base(variant: Variant) -> Config {
-    let revive = Some(Revive { weight: 1.0 / 32.0, k: 8, after: 1024 });
+    let revive = Some(Revive::new(1.0 / 32.0, 8, 1024));
     Config { variant, batch: ROWS, rate: 1e-2, revive, seed: 3, ..Config::new(D, N, 4, 300) }
 }
 
@@ -57,7 +57,7 @@ pub fn all() -> Vec<(&'static str, Config, f32, f32)> {
         ("topk falling", Config { falling: Some(Falling { from: 12, steps: 200 }), ..base(Variant::TopK) }, 4.0, 0.15),
         ("topk not centred", Config { centred: false, ..base(Variant::TopK) }, 4.0, 0.15),
         ("topk multi", Config { multi: Some(Multi { times: 4, weight: 0.125 }), ..base(Variant::TopK) }, 4.0, 0.1),
-        ("batchtopk", Config { part: 0.5, ..base(Variant::BatchTopK) }, 4.5, 0.1),
+        ("batchtopk", Config { fraction: 0.5, ..base(Variant::BatchTopK) }, 4.5, 0.1),
         ("groupmax", base(Variant::GroupMax), 4.0, 0.25),
         ("switch", Config { revive: None, ..base(Variant::Switch(Switch { experts: 3, balance: 0.3 })) }, 4.0, 0.3),
         ("matryoshka", Config { prefixes: prefixes.clone(), ..base(Variant::BatchTopK) }, 4.0, 0.2),
@@ -88,6 +88,7 @@ fn ways() -> Vec<(&'static str, Config, f32, f32)> {
     let l1 = cost(0.5, Cost::Power(1.0));
     let jump = Jump { sparsity: cost(0.5, Cost::Count), width: 0.5, start: 0.3, log: true };
     let cosine = Some(Cosine { cycles: 2, lowest: 0.1 });
+    let by_length = |variant| Config { ranked_by_length: true, decoder: Decoder::Free, ..base(variant) };
     let by = |rule, rate| Config { rule, rate, ..base(Variant::TopK) };
     vec![
         ("adamw8", by(Rule::AdamW8, 1e-2), 4.0, 0.15),
@@ -102,6 +103,9 @@ fn ways() -> Vec<(&'static str, Config, f32, f32)> {
             16.0,
             0.2,
         ),
+        ("topk by budgets", Config { budgets: vec![1, 2], ..base(Variant::TopK) }, 4.0, 0.15),
+        ("topk by lengths", by_length(Variant::TopK), 4.0, 0.15),
+        ("batchtopk by lengths", Config { average: Some(0.9), ..by_length(Variant::BatchTopK) }, 4.5, 0.2),
         ("in parts", Config { parts: 4, clip: Some(1.0), ..base(Variant::TopK) }, 4.0, 0.1),
         (
             "gated, in parts",

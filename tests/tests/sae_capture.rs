@@ -13,7 +13,7 @@ fn rows() -> Vec<f32> {
 
 /// The rate rises, stays and falls within these steps, and latents die and are revived.
 fn config(variant: Variant, clip: Option<f32>) -> Config {
-    let revive = Some(Revive { weight: 1.0 / 8.0, k: 6, after: 32 });
+    let revive = Some(Revive::new(1.0 / 8.0, 6, 32));
     Config { variant, clip, revive, batch: 16, rate: 5e-3, warm: 10, decay: 20, seed: 5, ..Config::new(D, 40, 3, 40) }
 }
 

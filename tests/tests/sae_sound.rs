@@ -17,7 +17,7 @@ fn numbers(seed: u64) -> Vec<f32> {
 }
 
 fn config() -> Config {
-    let revive = Some(Revive { weight: 0.1, k: 4, after: 64 });
+    let revive = Some(Revive::new(0.1, 4, 64));
     Config { batch: BATCH, revive, data: "one text".into(), ..Config::new(D, 24, 3, 40) }
 }
 

@@ -28,7 +28,7 @@ fn rows() -> Vec<f32> {
 }
 
 fn config(steps: usize) -> Config {
-    let revive = Some(Revive { weight: 1.0 / 32.0, k: 8, after: 512 });
+    let revive = Some(Revive::new(1.0 / 32.0, 8, 512));
     Config { batch: 64, rate: 5e-3, revive, seed: 3, ..Config::new(D, 48, 4, steps) }
 }
 
@@ -102,7 +102,7 @@ fn it_learns() {
 #[test]
 fn dead_latents_move() {
     let with = |weight| {
-        let revive = Some(Revive { weight, k: 8, after: 64 });
+        let revive = Some(Revive::new(weight, 8, 64));
         let trainer = trained(Config { revive, ..config(300) }, &Device::Host);
         (trainer.progress().unwrap(), trainer.finish().unwrap().w_enc.to_vec().unwrap())
     };

@@ -2,11 +2,11 @@
 //! and wrong input leaves it as it was.
 use latens::io::Error;
 use latens::sae::{
-    Anneal, Config, Cosine, Cost, Decoder, Falling, Format, Gate, Jump, Multi, Normalise, Nudge, Origin, Rule, Sae,
-    Sparsity, Switch, Trainer, Transcode, Variant,
+    Anneal, Config, Cosine, Cost, Decoder, Falling, Format, Gate, Jump, Multi, Normalise, Nudge, Origin, Revive, Rule,
+    Sae, Sparsity, Switch, Trainer, Transcode, Variant,
 };
 use latens::{Device, Tensor};
-use latens_tests::kinds::{D, N, all, base, cost, rows, transcoder};
+use latens_tests::kinds::{D, N, ROWS, all, base, cost, rows, transcoder};
 use std::fs;
 use std::path::PathBuf;
 
@@ -128,20 +128,35 @@ fn rows_that_are_no_numbers_change_nothing() {
         let mut trainer = begin(&config);
         train(&mut trainer, 20);
         let before = state(&trainer, &folder);
-        let (mut x, y) = rows(12);
-        x[5 * D + 1] = f32::NAN;
-        let (x, y) = (host(x), host(y));
-        let done = match config.transcode {
-            Some(_) => trainer.step_to(x.view(), y.view()),
-            None => trainer.step(x.view()),
-        };
-        match done {
-            Err(Error::Number { step, what }) => {
-                assert!(step == 21 && what.contains("row 5"), "{name}: step {step}, {what}");
-            }
-            other => panic!("{name}: {other:?}"),
-        }
+        refused(&mut trainer, 5, false, 21, name);
         assert!(state(&trainer, &folder) == before, "{name}");
+        // At a look, in the last part of a step.
+        train(&mut trainer, 32);
+        let before = state(&trainer, &folder);
+        refused(&mut trainer, ROWS - 1, false, 33, name);
+        if config.transcode.is_some() {
+            refused(&mut trainer, 7, true, 33, name);
+        }
+        assert!(state(&trainer, &folder) == before, "{name} at a look");
+        train(&mut trainer, 33);
+    }
+}
+
+/// A step with a row that is no number, of what is read or of what is predicted.
+fn refused(trainer: &mut Trainer, row: usize, of_y: bool, step: usize, name: &str) {
+    let (mut x, mut y) = rows(12);
+    (if of_y { &mut y } else { &mut x })[row * D + 1] = f32::NAN;
+    let (x, y) = (host(x), host(y));
+    let done = match trainer.config().transcode {
+        Some(_) => trainer.step_to(x.view(), y.view()),
+        None => trainer.step(x.view()),
+    };
+    match done {
+        Err(Error::Number { step: at, what }) => {
+            assert!(at == step && what.contains(&format!("row {row}")), "{name}: step {at}, {what}");
+            assert!(!of_y || what.contains("of y"), "{name}: {what}");
+        }
+        other => panic!("{name}: {other:?}"),
     }
 }
 
@@ -160,7 +175,15 @@ fn a_factor_of_rows_is_folded_in() {
         };
         let factor = |rows: &[f32]| ((D as f64).sqrt() / length(rows)) as f32;
         let (read, predicted) = (factor(&x), factor(if config.transcode.is_some() { &y } else { &x }));
-        if config.average.is_none() && config.variant != Variant::BatchTopK {
+        let batch = config.variant == Variant::BatchTopK;
+        if config.average.is_none() && !config.ranked_by_length {
+            let of_factored = match snapshot.gate {
+                // Its threshold is of rows as they are.
+                Gate::Above { threshold, most } if batch => {
+                    Sae { gate: Gate::Above { threshold: threshold * predicted, most }, ..of_factored }
+                }
+                _ => of_factored,
+            };
             let factored = host(x.iter().map(|x| x * read).collect());
             let want = of_factored.reconstruct(factored.view()).unwrap().to_vec().unwrap();
             let got = snapshot.reconstruct(host(x).view()).unwrap().to_vec().unwrap();
@@ -262,8 +285,8 @@ fn settings_that_contradict_themselves_are_named() {
         ("variant.experts", Config { revive: None, ..switch(16) }),
         ("variant.switch", Config { revive: None, ..base(Variant::Switch(Switch { experts: 4, balance: -1.0 })) }),
         ("revive", switch(4)),
-        ("part", Config { part: 0.5, ..topk() }),
-        ("part", Config { part: 1.0, ..base(Variant::BatchTopK) }),
+        ("fraction", Config { fraction: 0.5, ..topk() }),
+        ("fraction", Config { fraction: 1.0, ..base(Variant::BatchTopK) }),
         ("falling", Config { falling: Some(Falling { from: 9, steps: 3 }), ..base(Variant::GroupMax) }),
         ("falling.from", Config { falling: Some(Falling { from: 3, steps: 3 }), ..topk() }),
         ("multi", Config { multi: Some(Multi { times: 4, weight: 1.0 }), ..base(Variant::BatchTopK) }),
@@ -285,6 +308,14 @@ fn settings_that_contradict_themselves_are_named() {
         ("variant.width", base(Variant::JumpReLU(Jump { width: 0.0, ..Jump::default() }))),
         ("rate", Config { rate: -1.0, ..topk() }),
         ("rate", Config { rate: f32::INFINITY, ..topk() }),
+        ("fraction", Config { fraction: 0.5, k: N, ..base(Variant::BatchTopK) }),
+        ("budgets", Config { budgets: vec![2, 4], ..topk() }),
+        ("budgets", Config { budgets: vec![2], ..base(Variant::BatchTopK) }),
+        ("ranked_by_length", Config { ranked_by_length: true, ..topk() }),
+        ("threshold_decay", Config { threshold_decay: 1.0, ..topk() }),
+        ("decoder", Config { decoder: Decoder::Unit, ..transcoder(false) }),
+        ("revive.weight", Config { revive: Some(Revive::new(-1.0, 4, 64)), ..topk() }),
+        ("beta1, beta2, eps", Config { eps: f32::INFINITY, ..topk() }),
         ("parts", Config { parts: 3, ..topk() }),
         ("normalise", Config { normalise: Normalise::Standard, ..transcoder(false) }),
         ("average", Config { average: Some(f32::NAN), ..topk() }),

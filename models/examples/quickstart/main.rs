@@ -180,7 +180,7 @@ fn settings(options: &Options, d: usize, data: String) -> Config {
     Config {
         rate: RATE,
         batch: BATCH.min(options.tokens),
-        revive: Some(Revive { weight: 1.0 / 32.0, k: options.k.saturating_mul(2), after }),
+        revive: Some(Revive::new(1.0 / 32.0, options.k.saturating_mul(2), after)),
         seed: options.seed,
         data,
         ..base

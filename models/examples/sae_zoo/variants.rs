@@ -43,7 +43,7 @@ impl Base {
         Config {
             batch: self.batch,
             rate: self.rate,
-            revive: Some(Revive { weight: 1.0 / 32.0, k: 2 * k, after }),
+            revive: Some(Revive::new(1.0 / 32.0, 2 * k, after)),
             seed: self.seed,
             ..Config::new(self.d, self.latents, k, self.steps)
         }

@@ -1,10 +1,24 @@
 //! The running mean of weights.
+use super::reconstructions::Ranked;
 use super::train::Trainer;
 use super::{Decoder, Own, Sae, moments};
 use crate::io::Result;
-use crate::{Tensor, ViewMut, add_into, copy_into, scale_into};
+use crate::{Tensor, ViewMut, add_into, copy_into, sae_bias, sae_encode_flat, scale_into};
 
 impl Trainer {
+    /// What BatchTopK would keep of the rows of this part with the mean of all weights.
+    pub(super) fn kept_by(&self, mean: &Sae) -> Result<Vec<f32>> {
+        let (config, x) = (&self.config, self.scratch.x.view());
+        let none = if config.centred { None } else { Some(Tensor::zeros([config.d], &mean.device())?) };
+        let center = none.as_ref().unwrap_or(&mean.b_dec).view();
+        let bias = sae_bias(mean.w_enc.view(), mean.b_enc.view(), center)?;
+        if config.ranked_by_length {
+            return Ok(Ranked::of(mean, config.sides, &bias)?.find(x, config, self.facts.step)?.values.to_vec()?);
+        }
+        let total = config.total(config.k_at(self.facts.step));
+        Ok(sae_encode_flat(x, mean.w_enc.view(), bias.view(), total)?.0.to_vec()?)
+    }
+
     /// After a step: `mean = decay mean + (1 - decay) weights`, with the decay of the mean of all weights so far as long as that is less.
     pub(super) fn average(&mut self) -> Result<()> {
         let (Some(decay), Some(mean)) = (self.config.average, &mut self.averaged) else { return Ok(()) };

@@ -61,8 +61,10 @@ impl Trainer {
         let center = match config.center {
             super::Center::Mean => mean,
             super::Center::Median => initial::median(&predicted, d),
+            super::Center::Zero => vec![0.0; d],
         };
-        let scale = (initial::variance(&sample, &vec![0.0; d]) / d as f64).sqrt() as f32;
+        // Of what biases are added to.
+        let scale = (initial::variance(&predicted, &vec![0.0; d]) / d as f64).sqrt() as f32;
         let unit = match config.units {
             Units::Deviation => (spread / d as f32).sqrt(),
             Units::AsTheyAre => 1.0,
@@ -80,9 +82,13 @@ impl Trainer {
             let b = Tensor::from_vec(sae.b_dec.to_vec()?, [d], device)?;
             sae.router = Some(Router { w: Tensor::from_vec(w, [experts, d], device)?, b });
         }
-        if config.bias != 0.0 {
-            sae.b_enc.write(&vec![config.bias * unit; config.latents])?;
+        let mut b_enc = vec![config.bias * unit; config.latents];
+        if config.centred_start {
+            let (w, read) = (sae.w_enc.to_vec()?, initial::mean(&sample, d));
+            let along = |row: &[f32]| row.iter().zip(&read).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum::<f64>();
+            b_enc.iter_mut().zip(w.chunks_exact(d)).for_each(|(b, row)| *b -= along(row) as f32);
         }
+        sae.b_enc.write(&b_enc)?;
         sae.own = Learned::own(&config, unit, device)?;
         if let Some(transcode) = config.transcode {
             sae.w_dec = Tensor::zeros([config.latents, d], device)?;

@@ -4,7 +4,7 @@ mod parts;
 
 use super::Variant;
 use crate::AdamW;
-pub use parts::{Center, Cosine, Decoder, Falling, Multi, Normalise, Nudge, Revive, Rule, Transcode, Units};
+pub use parts::{Center, Cosine, Decoder, Falling, Multi, Normalise, Nudge, Over, Revive, Rule, Transcode, Units};
 use serde::{Deserialize, Serialize};
 
 /// Everything that decides a training run: equal configurations and equal data give equal bytes.
@@ -17,7 +17,9 @@ pub struct Config {
     /// Latents kept per row (TopK), or per row on average (BatchTopK).
     pub k: usize,
     /// What of a latent more is kept per row on average, from 0 to below 1: BatchTopK only.
-    pub part: f32,
+    pub fraction: f32,
+    /// What BatchTopK's threshold keeps of itself at each sixteenth step; the rest is the weakest that was kept in that batch.
+    pub threshold_decay: f32,
     /// Which latents are active.
     pub variant: Variant,
     /// A `k` that falls.
@@ -31,6 +33,9 @@ pub struct Config {
     /// What the encoder's bias starts from, in the same. Below 0, fewer latents are active at first where a penalty makes them few: half of
     /// them are by 0, which costs time.
     pub bias: f32,
+    /// Whether it starts from `-W_enc` times the mean of what is read, beside that: values have mean 0 then, as they have where the encoder
+    /// is [centred](Self::centred) (sparsify's transcoders).
+    pub centred_start: bool,
     /// Matryoshka: rising numbers of latents, the last all of them, of which each beginning has to reconstruct the rows. The loss is the mean
     /// of theirs. None for one reconstruction.
     pub prefixes: Vec<usize>,
@@ -39,6 +44,12 @@ pub struct Config {
     pub prefix_weights: Vec<f32>,
     /// A second reconstruction: TopK only.
     pub multi: Option<Multi>,
+    /// Reconstructions from fewer of the strongest latents, each of which counts as much as that from `k`: rising numbers below `k`, TopK
+    /// only (Balagansky et al., *Train one sparse autoencoder across multiple sparsity budgets*, 2025).
+    pub budgets: Vec<usize>,
+    /// Whether latents are compared by their values times the lengths of their rows of the decoder, of any length: TopK and BatchTopK
+    /// only. The autoencoder that comes out has rows of length 1, and compares as any does (SAELens' `rescale_acts_by_decoder_norm`).
+    pub ranked_by_length: bool,
     /// Crosscoder: activations of so many layers or models lie side by side in a row. A row of the decoder is as long, for penalties, as its
     /// parts are together. 1 for one.
     pub sides: usize,
@@ -98,16 +109,20 @@ impl Config {
             d,
             latents,
             k,
-            part: 0.0,
+            fraction: 0.0,
+            threshold_decay: 0.9,
             variant: Variant::TopK,
             falling: None,
             centred: true,
             decoder: Decoder::Unit,
             units: Units::Deviation,
             bias: 0.0,
+            centred_start: false,
             prefixes: Vec::new(),
             prefix_weights: Vec::new(),
             multi: None,
+            budgets: Vec::new(),
+            ranked_by_length: false,
             sides: 1,
             transcode: None,
             batch: 1024,
@@ -124,7 +139,7 @@ impl Config {
             eps: 1e-8,
             clip: None,
             average: None,
-            revive: Some(Revive { weight: 1.0 / 32.0, k: (d / 2).max(1), after: 200_000 }),
+            revive: Some(Revive::new(1.0 / 32.0, (d / 2).max(1), 200_000)),
             nudge: None,
             center: Center::Mean,
             fired: 0.0,
@@ -170,7 +185,7 @@ impl Config {
 
     /// How many latents are kept in a whole part of a step, where `k` are per row.
     pub(super) fn total(&self, k: usize) -> usize {
-        k * self.rows() + (f64::from(self.part) * self.rows() as f64) as usize
+        k * self.rows() + (f64::from(self.fraction) * self.rows() as f64) as usize
     }
 }
 

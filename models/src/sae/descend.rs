@@ -2,14 +2,15 @@
 use super::gates::{Learned, carry_on, detached};
 use super::general::{Forward, Group};
 use super::gradient::{Sums, Weights};
+use super::reconstructions::Other;
 use super::scratch::{Scratch, codes};
 use super::step::paces;
 use super::train::Trainer;
 use super::variant::Jump;
-use super::{Config, Multi, Own, Units, Variant};
+use super::{Config, Own, Units, Variant};
 use crate::io::Result;
 use crate::{
-    Accumulate, Code, Push, Tensor, add_into, advance_into, copy_into, linear_backward_into, sae_bias_backward_into,
+    Accumulate, Push, Tensor, add_into, advance_into, copy_into, linear_backward_into, sae_bias_backward_into,
     sae_slopes, scale_into,
 };
 
@@ -46,7 +47,7 @@ impl Trainer {
         };
         let sums = &mut gathered.sums;
         let mut g = self.prefixes_backward(&mut forward, sums, squares, outside)?;
-        self.more_backward(forward.more.take(), &mut g)?;
+        self.others_backward(std::mem::take(&mut forward.others), &mut g)?;
         self.revived_backward(revived)?;
         if let (Some(nudge), Some(lengths)) = (self.config.nudge, &forward.lengths) {
             self.nudge(nudge, lengths, sums)?;
@@ -70,7 +71,7 @@ impl Trainer {
             linear_backward_into(x, w, g.view(), Accumulate::Add, None, Some(dw.view_mut()), None)?;
         }
         if self.last_part() && self.config.variant.sparsity().is_some_and(|sparsity| sparsity.anneal.is_some()) {
-            carry_on(&self.config, &mut self.facts, &forward.values()?);
+            carry_on(&self.config, &mut self.facts, &forward.penalised(&self.config)?);
         }
         Ok(())
     }
@@ -154,7 +155,7 @@ impl Trainer {
         }
         let Some(between) = &forward.between else {
             let mut dvalues = Tensor::empty([slots], &device)?;
-            return weights.backward(found, g, accumulate, &mut dvalues, false);
+            return weights.backward(given, g, accumulate, &mut dvalues, false);
         };
         let mut slopes = sae_slopes(given, g.view(), weights.w_dec)?;
         // The penalty of a gated run is on what was found.
@@ -173,18 +174,16 @@ impl Trainer {
         Ok(())
     }
 
-    /// The reconstruction from more latents.
-    fn more_backward(
-        &mut self,
-        more: Option<(Code<f32>, Tensor<f32, 2>)>,
-        of_recon: &mut Tensor<f32, 2>,
-    ) -> Result<()> {
-        let (Some((code, mut g)), Some(Multi { weight, .. })) = (more, self.config.multi) else { return Ok(()) };
-        scale_into(weight * self.slope(), g.view_mut())?;
-        add_into(g.view(), of_recon.view_mut())?;
-        let mut dvalues = Tensor::empty([code.view().shape().slots()], &g.device())?;
-        let mut weights = Weights::of(&self.config, &self.sae, &mut self.scratch);
-        weights.backward(code.view(), &g, Accumulate::Add, &mut dvalues, false)
+    /// The reconstructions from more latents, and from fewer.
+    fn others_backward(&mut self, others: Vec<Other>, of_recon: &mut Tensor<f32, 2>) -> Result<()> {
+        for Other { code, residual: mut g, weight } in others {
+            scale_into(weight * self.slope(), g.view_mut())?;
+            add_into(g.view(), of_recon.view_mut())?;
+            let mut dvalues = Tensor::empty([code.view().shape().slots()], &g.device())?;
+            let mut weights = Weights::of(&self.config, &self.sae, &mut self.scratch);
+            weights.backward(code.view(), &g, Accumulate::Add, &mut dvalues, false)?;
+        }
+        Ok(())
     }
 
     /// What dead latents made of the residual.
@@ -244,7 +243,9 @@ impl Trainer {
             }
             (Learned::Router { w, b }, _) => {
                 if let (Some(router), Some((dw, db))) = (&mut sae.router, &router) {
-                    w.step(&mut router.w, dw, &weights)?;
+                    // Chances are of `W (x - b)`: `W` is as small as rows are large.
+                    let now = self.config.adamw(self.facts.step, 1.0 / self.facts.scale);
+                    w.step_now(&mut router.w, dw, &now)?;
                     b.step(&mut router.b, db, &biases)?;
                 }
             }

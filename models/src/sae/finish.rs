@@ -14,9 +14,7 @@ impl Trainer {
     /// The gate that the autoencoder is to be used with: BatchTopK's is its threshold, as soon as there was a step.
     fn gate(&self) -> Gate {
         match (self.config.variant, self.facts.threshold) {
-            (Variant::BatchTopK, Some(threshold)) => {
-                Gate::Above { threshold, most: (8 * self.config.k).min(self.config.latents) }
-            }
+            (Variant::BatchTopK, Some(threshold)) => Gate::Above { threshold, most: self.config.latents },
             _ => self.sae.gate,
         }
     }
@@ -31,14 +29,14 @@ impl Trainer {
             Some(mean) => average::whole(mean.copy()?, self.config.decoder)?,
             None => self.sae.copy()?,
         };
-        given(sae, self.gate(), self.facts.normal)
+        given(sae, self.gate(), self.facts.normal, self.config.ranked_by_length)
     }
 
     /// Write a checkpoint of what [`snapshot`](Self::snapshot) is.
     ///
     /// # Errors
     /// As [`Sae::save`], and [`Error::Number`](crate::io::Error::Number) if a step left numbers that are not finite: nothing is written then.
-    pub fn save(&mut self, folder: &Path, format: Format, origin: &Origin) -> Result<()> {
+    pub fn save(&self, folder: &Path, format: Format, origin: &Origin) -> Result<()> {
         self.snapshot()?.save(folder, format, origin)
     }
 
@@ -48,16 +46,19 @@ impl Trainer {
     /// [`Error::Number`](crate::io::Error::Number) if a step left numbers that are not finite.
     pub fn finish(self) -> Result<Sae> {
         self.sound()?;
-        let (gate, normal) = (self.gate(), self.facts.normal);
+        let (gate, normal, ranked) = (self.gate(), self.facts.normal, self.config.ranked_by_length);
         let sae = match self.averaged {
             Some(mean) => average::whole(mean, self.config.decoder)?,
             None => self.sae,
         };
-        given(sae, gate, normal)
+        given(sae, gate, normal, ranked)
     }
 }
 
-fn given(mut sae: Sae, gate: Gate, [read, predicted]: [f32; 2]) -> Result<Sae> {
+fn given(mut sae: Sae, gate: Gate, [read, predicted]: [f32; 2], ranked: bool) -> Result<Sae> {
+    if ranked {
+        sae.lengths_into_values()?; // as they were compared
+    }
     sae.gate = gate;
     if [read, predicted] != [1.0; 2] {
         sae.fold(read, predicted)?;

@@ -1,5 +1,5 @@
 //! Factors taken into the weights of an autoencoder, which says the same afterwards.
-use super::{Gate, Own, Sae};
+use super::{Gate, Own, Rows, Sae};
 use crate::io::{Error, Result};
 use crate::{Tensor, copy_into, scale_into};
 
@@ -39,12 +39,15 @@ impl Sae {
     ///
     /// # Errors
     /// [`Error::Setting`] for a factor that is no number above 0; factors that differ where the input is
-    /// [centred](Self::centred).
+    /// [centred](Self::centred); and an autoencoder that [scales](Self::rows) its rows anyway.
     pub fn fold(&mut self, read: f32, predicted: f32) -> Result<()> {
         let sound = |factor: f32| factor.is_finite() && factor > 0.0;
         if !sound(read) || !sound(predicted) || (self.centred && read != predicted) {
             let what = format!("{read} and {predicted}, expected numbers above 0, and one number where b_dec is both");
             return Err(Error::setting("read, predicted", what));
+        }
+        if self.rows != Rows::AsTheyAre {
+            return Err(Error::setting("rows", format!("are scaled by the autoencoder itself ({:?})", self.rows)));
         }
         let (across, back) = (read / predicted, 1.0 / predicted);
         if across != 1.0 {
@@ -75,19 +78,36 @@ impl Sae {
     /// [`Error::Setting`] where latents are compared with one another, as the strongest of a row are, and lengths are not all the same: the
     /// active ones would be others.
     pub fn fold_lengths(&mut self) -> Result<()> {
-        let (n, d) = (self.latents(), self.d());
-        let mut w_dec = self.w_dec.to_vec()?;
-        let length = |row: &[f32]| row.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt() as f32;
-        let lengths: Vec<f32> =
-            w_dec.chunks_exact(d.max(1)).map(length).map(|l| if l > 0.0 { l } else { 1.0 }).collect();
+        let lengths = self.lengths()?;
         let [least, most] = [f32::min, f32::max].map(|of| lengths.iter().copied().reduce(of).unwrap_or(1.0));
         if !matches!(self.gate, Gate::Above { .. }) && most - least > 1e-4 * most {
             let what = format!("of {least} to {most}: latents are compared, and others would be the strongest");
             return Err(Error::setting("lengths", what));
         }
-        let mut w_enc = self.w_enc.to_vec()?;
-        for ((dec, enc), length) in w_dec.chunks_exact_mut(d.max(1)).zip(w_enc.chunks_exact_mut(d.max(1))).zip(&lengths)
+        self.lengths_into_values()?;
+        if let (None, Gate::Above { threshold, most }) = (&self.own, self.gate)
+            && threshold > 0.0
         {
+            // One threshold becomes one of each latent.
+            let of: Vec<f32> = lengths.iter().map(|length| threshold * length).collect();
+            self.own = Some(Own::Thresholds(Tensor::from_vec(of, [lengths.len()], &self.device())?));
+            self.gate = Gate::Above { threshold: 0.0, most };
+        }
+        Ok(())
+    }
+
+    /// Lengths of the rows of the decoder; 1 for a row of zeros.
+    fn lengths(&self) -> Result<Vec<f32>> {
+        let length = |row: &[f32]| row.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt() as f32;
+        let rows = self.w_dec.to_vec()?;
+        Ok(rows.chunks_exact(self.d().max(1)).map(length).map(|l| if l > 0.0 { l } else { 1.0 }).collect())
+    }
+
+    /// The same, but for a threshold of the gate, which values are compared with as they are then.
+    pub(super) fn lengths_into_values(&mut self) -> Result<()> {
+        let (d, lengths) = (self.d().max(1), self.lengths()?);
+        let (mut w_dec, mut w_enc) = (self.w_dec.to_vec()?, self.w_enc.to_vec()?);
+        for ((dec, enc), length) in w_dec.chunks_exact_mut(d).zip(w_enc.chunks_exact_mut(d)).zip(&lengths) {
             dec.iter_mut().for_each(|w| *w /= length);
             enc.iter_mut().for_each(|w| *w *= length);
         }
@@ -98,17 +118,10 @@ impl Sae {
             of.write(&all)
         };
         each(&mut self.b_enc)?;
-        match (&mut self.own, self.gate) {
-            (Some(Own::Thresholds(of) | Own::Magnitudes { b_mag: of, .. }), _) => each(of)?,
-            (None, Gate::Above { threshold, most }) if threshold > 0.0 => {
-                // One threshold becomes one of each latent.
-                let of = lengths.iter().map(|length| threshold * length).collect();
-                self.own = Some(Own::Thresholds(Tensor::from_vec(of, [n], &self.device())?));
-                self.gate = Gate::Above { threshold: 0.0, most };
-            }
-            _ => {}
+        match &mut self.own {
+            Some(Own::Thresholds(of) | Own::Magnitudes { b_mag: of, .. }) => Ok(each(of)?),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -140,9 +140,9 @@ fn power(config: &Config, anneal: Anneal, from: f32, step: usize) -> f32 {
     anneal.power(from, anneal.turn(step, config.steps))
 }
 
-/// What a change of the power multiplies the penalty by, so that it goes on as it was: known from sums over what was active in the
-/// ten steps before the change.
-pub(super) fn carry_on(config: &Config, facts: &mut Facts, values: &[f32]) {
+/// What a change of the power multiplies the penalty by, so that it goes on as it was: known from sums of powers of what it is on, in
+/// the ten steps before the change.
+pub(super) fn carry_on(config: &Config, facts: &mut Facts, penalised: &[f32]) {
     const STEPS: usize = 10;
     let Some(Sparsity { cost: Cost::Power(from), anneal: Some(anneal), .. }) = config.variant.sparsity() else {
         return;
@@ -154,10 +154,10 @@ pub(super) fn carry_on(config: &Config, facts: &mut Facts, values: &[f32]) {
         facts.powers = Some([0.0; 2]);
     }
     let ps = [turn, anneal.turn(step + ahead, config.steps)].map(|turn| f64::from(anneal.power(*from, turn)));
-    let (unit, sums) = (facts.unit, facts.powers.get_or_insert([0.0; 2]));
-    for &value in values.iter().filter(|&&value| value > 0.0) {
+    let sums = facts.powers.get_or_insert([0.0; 2]);
+    for &value in penalised.iter().filter(|&&value| value > 0.0) {
         for (sum, p) in sums.iter_mut().zip(ps) {
-            *sum += f64::from(value / unit).powf(p);
+            *sum += f64::from(value).powf(p);
         }
     }
     if ahead == 1 {

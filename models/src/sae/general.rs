@@ -9,9 +9,10 @@
 //! than `g` lie together: each is decoded once, from what the ones before left over, and its gradient comes from the sum of all
 //! residuals from there on.
 use super::gates::{self, Between, detached};
+use super::reconstructions::{Other, Ranked, others};
 use super::router::{Routes, strongest_of_expert};
 use super::train::Trainer;
-use super::{Config, Decoder, Multi, Rule, Sae, Switch, Variant, groups};
+use super::{Config, Decoder, Rule, Sae, Switch, Variant, groups};
 use crate::io::{Error, Result};
 use crate::{
     Code, Codes, Tensor, View, add_into, copy_into, linear, sae_bias_into, sae_decode, sae_encode, sae_encode_flat,
@@ -39,8 +40,8 @@ pub(super) struct Forward {
     pub groups: Vec<Group>,
     /// Of each prefix, what it leaves over.
     pub residuals: Vec<Tensor<f32, 2>>,
-    /// Of the reconstruction from more latents.
-    pub more: Option<(Code<f32>, Tensor<f32, 2>)>,
+    /// Of reconstructions from more latents, or from fewer.
+    pub others: Vec<Other>,
     /// Of the reconstruction from what the gate found.
     pub found: Option<Tensor<f32, 2>>,
     pub between: Option<Between>,
@@ -58,11 +59,26 @@ impl Forward {
         }
     }
 
-    /// What the decoder was given, group by group.
-    pub fn values(&self) -> Result<Vec<f32>> {
+    /// What the encoder found, group by group.
+    pub fn found(&self) -> Result<Vec<f32>> {
         let mut all = Vec::new();
         for group in &self.groups {
-            all.extend(group.given.as_ref().unwrap_or(&group.found.values).to_vec()?);
+            all.extend(group.found.values.to_vec()?);
+        }
+        Ok(all)
+    }
+
+    /// What the penalty is on: what the decoder was given, or, of a gated run, what the gate found; times what it weighs.
+    pub fn penalised(&self, config: &Config) -> Result<Vec<f32>> {
+        let Some(Between { weight: Some(weight), .. }) = &self.between else { return Ok(Vec::new()) };
+        let (weight, mut all) = (weight.to_vec()?, Vec::new());
+        for group in &self.groups {
+            let values = match (&group.given, detached(config)) {
+                (Some(given), None) => given.to_vec()?,
+                _ => group.found.values.to_vec()?,
+            };
+            let named = group.found.latents.to_vec()?.into_iter().zip(values);
+            all.extend(named.map(|(latent, value)| weight.get(latent as usize).map_or(0.0, |weight| weight * value)));
         }
         Ok(all)
     }
@@ -73,10 +89,12 @@ impl Trainer {
     pub(super) fn plain(&self) -> bool {
         let c = &self.config;
         matches!(c.variant, Variant::TopK | Variant::BatchTopK)
-            && (c.part, c.falling, c.centred, c.decoder) == (0.0, None, true, Decoder::Unit)
+            && (c.fraction, c.falling, c.centred, c.decoder) == (0.0, None, true, Decoder::Unit)
             && c.prefixes.is_empty()
             && (c.multi, c.transcode) == (None, None)
             && (c.parts, c.rule) == (1, Rule::AdamW)
+            && !c.ranked_by_length
+            && c.budgets.is_empty()
     }
 
     /// Encode, decode, and note who fired. `target` is what is to be predicted, if it is not what is read.
@@ -96,12 +114,20 @@ impl Trainer {
             }
             None => None,
         };
-        let found = self.find(between.as_ref(), routes.as_ref().map(|(routes, _)| routes))?;
+        let ranked = match self.config.ranked_by_length {
+            true => Some(Ranked::of(&self.sae, self.config.sides, &self.scratch.bias)?),
+            false => None,
+        };
+        let found = match &ranked {
+            Some(ranked) => ranked.find(self.scratch.x.view(), &self.config, self.facts.step)?,
+            None => self.find(between.as_ref(), routes.as_ref().map(|(routes, _)| routes))?,
+        };
         let (config, sae, s) = (&self.config, &self.sae, &mut self.scratch);
-        let given = match (&between, &routes) {
-            (Some(between), _) => Some(sae_gate(found.view(), config.latents, between.gate())?),
-            (None, Some((routes, _))) => Some(routes.scaled(&found)?),
-            (None, None) => None,
+        let given = match (&between, &routes, &ranked) {
+            (Some(between), ..) => Some(sae_gate(found.view(), config.latents, between.gate())?),
+            (None, Some((routes, _)), _) => Some(routes.scaled(&found)?),
+            (None, None, Some(ranked)) => Some(ranked.values(&found)?),
+            (None, None, None) => None,
         };
         let active = active(given.as_ref().unwrap_or(&found.values))?;
         let active = active as f32 / config.rows() as f32;
@@ -118,15 +144,7 @@ impl Trainer {
         };
         let target = skipped.as_ref().map(Tensor::view).or(target).unwrap_or(s.x.view());
         let residuals = decode(&groups, sae, target, &mut s.error, &mut self.since, config)?;
-        let more = match config.multi {
-            Some(Multi { times, .. }) => {
-                let (values, latents) = sae_encode(s.x.view(), sae.w_enc.view(), s.bias.view(), times * config.k)?;
-                let code = Code::fixed(values, latents)?;
-                let decoded = sae_decode(code.view(), sae.w_dec.view(), Some(sae.b_dec.view()), Some(target))?;
-                decoded.residual.map(|residual| (code, residual))
-            }
-            None => None,
-        };
+        let others = others(config, sae, [s.x.view(), target], &s.bias, &groups[0].found)?;
         let found = match detached(config) {
             Some(_) => {
                 let code = groups[0].found.view();
@@ -134,7 +152,7 @@ impl Trainer {
             }
             None => None,
         };
-        Ok(Forward { groups, residuals, more, found, between, lengths, routes })
+        Ok(Forward { groups, residuals, others, found, between, lengths, routes })
     }
 
     /// What stands for `b_dec` in the encoder, if it does not read without.
@@ -268,7 +286,7 @@ fn on_host(of: &Tensor<f32, 1>) -> Result<std::borrow::Cow<'_, [f32]>> {
 }
 
 /// Lengths of the rows of a decoder; of rows that have sides, the sum of theirs.
-fn lengths_of(w_dec: &Tensor<f32, 2>, sides: usize) -> Result<Vec<f32>> {
+pub(super) fn lengths_of(w_dec: &Tensor<f32, 2>, sides: usize) -> Result<Vec<f32>> {
     let [_, d] = w_dec.dims();
     let copy;
     let all = match w_dec.host() {

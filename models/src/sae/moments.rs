@@ -68,6 +68,14 @@ impl<const R: usize> Moments<R> {
         Ok(())
     }
 
+    /// [`step`](Self::step) at a rate that no schedule was laid down for.
+    pub fn step_now(&mut self, w: &mut Tensor<f32, R>, g: &Tensor<f32, R>, now: &AdamW) -> Result<()> {
+        let device = w.device();
+        let rates = Tensor::from_vec(now.row()?.to_vec(), [1, AdamW::ROW], &device)?;
+        let at = Tensor::zeros([1], &device)?;
+        self.step(w, g, &Pace { rates: rates.view(), at: at.view(), now: *now })
+    }
+
     /// The mean of gradients, where it is kept as it is.
     #[cfg(test)]
     pub fn mean(&self) -> &Tensor<f32, R> {

@@ -28,10 +28,10 @@ impl Trainer {
         }
         self.begin_step()?;
         self.read(x)?;
-        let silent = self.silent()?;
+        let before = self.before();
         let forward = self.general_forward(None)?;
         let found = self.fvu().and_then(|fvu| Ok((fvu, self.lost(&forward, through)?)));
-        let (fvu, (loss, gradient)) = self.or_restore(found, silent)?;
+        let (fvu, (loss, gradient)) = self.or_restore(found, before)?;
         if self.facts.step.is_multiple_of(LOOK) {
             self.look(fvu, Some(&forward))?;
             self.plan_rates()?;
@@ -58,8 +58,11 @@ impl Trainer {
         if got != want {
             return Err(Error::setting("through", format!("gave a gradient {got:?}, expected {want:?}")));
         }
-        if !loss.is_finite() {
-            return Err(Error::Number { step: self.seen, what: format!("the loss of the reconstruction is {loss}") });
+        if !loss.is_finite() || !gradient.to_vec()?.iter().all(|slope| slope.is_finite()) {
+            return Err(Error::Number {
+                step: self.seen,
+                what: format!("the loss of the reconstruction is {loss}, or its gradient is not finite"),
+            });
         }
         if by != 1.0 {
             scale_into(1.0 / by, gradient.view_mut())?;

@@ -36,9 +36,10 @@ impl Trainer {
         let limit = self.config.revive.map_or(u32::MAX, |revive| revive.after);
         let limit = limit.min(self.facts.tokens.min(u64::from(u32::MAX)) as u32).max(1);
         let dead = self.since.to_vec()?.into_iter().filter(|&since| since >= limit).count();
-        let l0 = match self.active {
-            Some(active) => active,
-            None => {
+        let l0 = match (self.active, self.seen) {
+            (Some(active), _) => active,
+            (None, 0) => self.course.last().map_or(0.0, |last| last.l0), // of a state that was read
+            (None, _) => {
                 let active = self.scratch.values.to_vec()?.into_iter().filter(|&v| v > 0.0).count();
                 active as f32 / self.config.batch as f32
             }
@@ -69,6 +70,9 @@ impl Trainer {
 
     /// FVU of the rows that went through last, which must be a number.
     pub(super) fn fvu(&self) -> Result<f32> {
+        if self.seen == 0 {
+            return Ok(self.course.last().map_or(self.facts.left, |last| last.fvu)); // of a state that was read
+        }
         let error = self.scratch.error.to_vec()?;
         let squares: f64 = self.earlier.iter().chain(&error).map(|&e| f64::from(e)).sum();
         let rows = self.earlier.len() + error.len();
@@ -97,7 +101,11 @@ impl Trainer {
             (Some(at), _) => format!("row {} of x holds {}", first + at / d, x[at]),
             (None, Some(row)) => {
                 let (at, error) = (first + row, error[row]);
-                format!("the squared error of row {at} is {error}: training diverged, a lower rate may help")
+                let why = match self.config.transcode {
+                    Some(_) => "that row of y is not finite, or training diverged",
+                    None => "training diverged",
+                };
+                format!("the squared error of row {at} is {error}: {why}, a lower rate may help")
             }
             (None, None) => "the sum of squared errors is beyond f32: training diverged, a lower rate may help".into(),
         };

@@ -3,7 +3,7 @@
 use super::moments::{self, Moments, Pace};
 use super::scratch::{Scratch, codes};
 use super::train::{Facts, Trainer};
-use super::{Config, Decoder, Revive};
+use super::{Config, Decoder, Over, Revive};
 use crate::{
     Accumulate, Against, Result, Tensor, advance_into, decoder_step_scheduled_into, sae_backward_into,
     sae_bias_backward_into, sae_bias_into, sae_decode_into, sae_encode_flat_into, sae_encode_into,
@@ -60,18 +60,23 @@ impl Trainer {
         let (e, error) = (s.residual.view(), s.aux_error.view_mut());
         let against = Against { x: e, residual: s.aux_residual.view_mut(), error };
         sae_decode_into(code, sae.w_dec.view(), None, s.recon.view_mut(), Some(against), s.workspace.view_mut())?;
-        let share = (self.facts.dead as f32 / revive.k as f32).min(1.0);
-        let weight = revive.weight * share / self.facts.left;
+        let share = if revive.share { (self.facts.dead as f32 / revive.k as f32).min(1.0) } else { 1.0 };
+        let left = match revive.over {
+            Over::Left => self.facts.left,
+            Over::Loss => 1.0,
+        };
+        let weight = revive.weight * share / left;
         scale_into(-2.0 * weight / (rows as f32 * norm), s.aux_residual.view_mut())?;
         Ok(k)
     }
 
     /// Gradients of all weights, from the residuals.
     fn backward(&mut self, revived: Option<usize>) -> Result<()> {
+        let norm = self.norm();
         let (sae, s) = (&self.sae, &mut self.scratch);
         let x = s.x.view();
         let [rows, k] = [self.config.batch, self.config.k];
-        scale_into(-2.0 / (rows as f32 * self.facts.variance), s.residual.view_mut())?;
+        scale_into(-2.0 / (rows as f32 * norm), s.residual.view_mut())?;
         let (w_dec, b_dec) = (sae.w_dec.view(), Some(sae.b_dec.view()));
         let code = codes(&s.values, &s.latents, s.offsets.as_ref(), [rows, k])?;
         let (dw_dec, dw_enc, db_enc) = (s.dw_dec.view_mut(), s.dw_enc.view_mut(), s.db_enc.view_mut());

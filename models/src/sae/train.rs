@@ -8,7 +8,7 @@
 //! constant `e`; `share` is the number of dead latents over those used, at most 1, and `left` the last known FVU, by
 //! which the second term is relative to what there is to explain. `variance` is that of the sample the trainer began
 //! with. Biases live on the scale of the activations, weights do not: their rate is multiplied by that scale, which
-//! makes training the same for activations and for a multiple of them. Inputs are not normalised.
+//! makes training the same for activations and for a multiple of them. Inputs are normalised only where a setting says so.
 //!
 //! Dead latents, `left` and BatchTopK's threshold are looked at every sixteenth step, so that on a GPU the host waits
 //! then only. Between looks nothing of a step depends on the host, not even its rates, which are laid down for sixteen
@@ -25,8 +25,6 @@ use crate::{Device, Tensor, View, sae_dead_into};
 
 /// Steps between two looks at what only the host decides.
 pub(super) const LOOK: usize = 16;
-/// How much of BatchTopK's threshold a look keeps.
-const KEEP: f32 = 0.9;
 
 /// An autoencoder in training, and all that its next step depends on.
 pub struct Trainer {
@@ -56,6 +54,13 @@ pub struct Trainer {
     pub(super) ahead: Record,
     pub(super) records: bool,
     pub(super) back: Record,
+}
+
+/// What is taken back where a step is refused.
+pub(super) struct Before {
+    since: Vec<u32>,
+    dead: Vec<u32>,
+    facts: Facts,
 }
 
 /// The numbers of a trainer that are not tensors.
@@ -136,9 +141,9 @@ impl Trainer {
 
     fn step_on(&mut self, x: View<'_, f32, 2>, y: Option<View<'_, f32, 2>>) -> Result<()> {
         self.begin_step()?;
-        let silent = self.silent()?;
+        let before = self.before();
         let done = if self.plain() { self.plain_step(x) } else { self.general_step(x, y) };
-        self.or_restore(done, silent)?;
+        self.or_restore(done, before)?;
         self.end_step()
     }
 
@@ -156,15 +161,19 @@ impl Trainer {
         Ok(())
     }
 
-    /// Counters of silence before a step, on the host, where a step may be refused.
-    pub(super) fn silent(&self) -> Result<Option<Vec<u32>>> {
-        Ok(self.since.host().map(<[u32]>::to_vec))
+    /// What a step changes before it may be refused, on the host.
+    pub(super) fn before(&self) -> Option<Before> {
+        let (since, dead) = (self.since.host()?.to_vec(), self.dead.host()?.to_vec());
+        Some(Before { since, dead, facts: self.facts })
     }
 
-    /// A step that is refused leaves them as they were.
-    pub(super) fn or_restore<T>(&mut self, done: Result<T>, silent: Option<Vec<u32>>) -> Result<T> {
-        if let (Err(_), Some(silent)) = (&done, &silent) {
-            self.since.write(silent)?;
+    /// A step that is refused leaves all as it was.
+    pub(super) fn or_restore<T>(&mut self, done: Result<T>, before: Option<Before>) -> Result<T> {
+        if let (Err(_), Some(Before { since, dead, facts })) = (&done, before) {
+            self.since.write(&since)?;
+            self.dead.write(&dead)?;
+            self.scratch.count.write(&[facts.dead as u32])?;
+            self.facts = facts;
         }
         done
     }
@@ -246,11 +255,16 @@ impl Trainer {
             self.facts.dead = self.scratch.count.to_vec()?[0] as usize;
         }
         if self.config.variant == Variant::BatchTopK {
-            let kept = forward.map_or(Ok(self.scratch.values.to_vec()?), Forward::values)?;
+            let kept = match (&self.averaged, forward) {
+                // The weights that are kept in the end have a threshold of their own.
+                (Some(mean), _) => self.kept_by(mean)?,
+                (None, Some(forward)) => forward.found()?,
+                (None, None) => self.scratch.values.to_vec()?,
+            };
             let weakest = kept.into_iter().filter(|&v| v > 0.0).fold(f32::INFINITY, f32::min);
             if weakest.is_finite() {
-                let before = self.facts.threshold.unwrap_or(weakest);
-                self.facts.threshold = Some(KEEP * before + (1.0 - KEEP) * weakest);
+                let (keep, before) = (self.config.threshold_decay, self.facts.threshold.unwrap_or(weakest));
+                self.facts.threshold = Some(keep * before + (1.0 - keep) * weakest);
             }
         }
         Ok(())

@@ -60,6 +60,7 @@ pub enum Cost {
 /// p-annealing: the power falls in steps of equal size, and the factor changes with it so that the penalty goes on as it was
 /// (dictionary_learning).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Anneal {
     /// The last power.
     pub to: f32,
@@ -107,16 +108,16 @@ pub struct Switch {
 }
 
 impl Default for Sparsity {
-    /// L1 of weight 5 with the decoder's lengths, warmed up over 1000 steps: SAELens' for ReLU.
+    /// L1 of weight 5.
     fn default() -> Self {
-        Self { weight: 5.0, cost: Cost::Power(1.0), warm: 1000, by_length: true, anneal: None }
+        Self { weight: 5.0, cost: Cost::Power(1.0), warm: 0, by_length: false, anneal: None }
     }
 }
 
 impl Default for Jump {
     /// SAELens': the number of active latents, weight 1, thresholds from 0.01 with a rectangle of 0.05, learned as logarithms.
     fn default() -> Self {
-        let sparsity = Sparsity { weight: 1.0, cost: Cost::Count, by_length: false, ..Sparsity::default() };
+        let sparsity = Sparsity { weight: 1.0, cost: Cost::Count, ..Sparsity::default() };
         Self { sparsity, width: 0.05, start: 0.01, log: true }
     }
 }

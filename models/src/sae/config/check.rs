@@ -1,5 +1,5 @@
 //! Settings that contradict themselves.
-use super::{Config, Cosine, Falling, Multi, Normalise, Nudge, Revive, Rule};
+use super::{Config, Cosine, Decoder, Falling, Multi, Normalise, Nudge, Revive, Rule};
 use crate::io::{Error, Result};
 use crate::sae::{Switch, Variant};
 
@@ -20,12 +20,12 @@ impl Config {
                 Err(Error::setting("latents", format!("{latents} are more than can be numbered")))
             }
             Config { beta1, beta2, eps, .. }
-                if !(0.0..1.0).contains(beta1) || !(0.0..1.0).contains(beta2) || eps.is_nan() || *eps < 0.0 =>
+                if !(0.0..1.0).contains(beta1) || !(0.0..1.0).contains(beta2) || !eps.is_finite() || *eps < 0.0 =>
             {
                 wrong("beta1, beta2, eps", "the first two must be from 0 to below 1, and eps at least 0")
             }
-            Config { revive: Some(Revive { weight, .. }), .. } if !weight.is_finite() => {
-                wrong("revive.weight", "must be a number")
+            Config { revive: Some(Revive { weight, .. }), .. } if !(weight.is_finite() && *weight >= 0.0) => {
+                wrong("revive.weight", "must be a number of at least 0")
             }
             Config { rate, .. } if !(rate.is_finite() && *rate >= 0.0) => {
                 wrong("rate", "must be a number of at least 0")
@@ -42,10 +42,38 @@ impl Config {
         let wrong = |name, wanted: String| Err(Error::setting(name, wanted));
         self.variant.check()?;
         match self {
-            Config { part, variant, .. }
-                if !(0.0..1.0).contains(part) || (*part > 0.0 && *variant != Variant::BatchTopK) =>
+            Config { fraction, variant, k, latents, .. }
+                if !(0.0..1.0).contains(fraction)
+                    || (*fraction > 0.0 && (*variant != Variant::BatchTopK || k == latents)) =>
             {
-                wrong("part", "must be from 0 to below 1, and 0 but for batchtopk".into())
+                wrong("fraction", "must be from 0 to below 1, and 0 but for batchtopk of fewer than all latents".into())
+            }
+            Config { threshold_decay, .. } if !(0.0..1.0).contains(threshold_decay) => {
+                wrong("threshold_decay", format!("is {threshold_decay}, expected at least 0 and less than 1"))
+            }
+            Config { budgets, variant, k, falling, .. }
+                if !budgets.is_empty()
+                    && (*variant != Variant::TopK
+                        || falling.is_some()
+                        || budgets[0] == 0
+                        || !budgets.is_sorted_by(|a, b| a < b)
+                        || budgets.last() >= Some(k)) =>
+            {
+                wrong(
+                    "budgets",
+                    format!("{budgets:?} do not rise from above 0 to below {k}, of topk with the same k always"),
+                )
+            }
+            Config { ranked_by_length: true, variant, decoder, multi, budgets, .. }
+                if !matches!(variant, Variant::TopK | Variant::BatchTopK)
+                    || *decoder != Decoder::Free
+                    || multi.is_some()
+                    || !budgets.is_empty() =>
+            {
+                wrong(
+                    "ranked_by_length",
+                    "is for topk and batchtopk with a free decoder, and no other reconstructions".into(),
+                )
             }
             Config { variant: Variant::GroupMax, k, latents, .. } if latents % k != 0 => {
                 wrong("k", format!("{k} groups do not divide {latents} latents"))
@@ -72,7 +100,9 @@ impl Config {
             }
             Config { multi: Some(_), variant, .. } if *variant != Variant::TopK => wrong("multi", "is for topk".into()),
             Config { multi: Some(Multi { times, weight }), k, latents, .. }
-                if *times < 2 || !weight.is_finite() || k.checked_mul(*times).is_none_or(|all| all > *latents) =>
+                if *times < 2
+                    || !(weight.is_finite() && *weight >= 0.0)
+                    || k.checked_mul(*times).is_none_or(|all| all > *latents) =>
             {
                 wrong(
                     "multi",
@@ -86,9 +116,12 @@ impl Config {
                 wrong("nudge", "is for jumprelu".into())
             }
             Config { nudge: Some(Nudge { weight, after }), batch, .. }
-                if !weight.is_finite() || (*after as usize) < *batch =>
+                if !(weight.is_finite() && *weight >= 0.0) || (*after as usize) < *batch =>
             {
-                wrong("nudge", format!("weight must be a number and after at least {batch}, the rows of a step"))
+                wrong(
+                    "nudge",
+                    format!("weight must be a number of at least 0 and after at least {batch}, the rows of a step"),
+                )
             }
             _ => self.check_sizes(),
         }
@@ -100,6 +133,12 @@ impl Config {
         match self {
             Config { transcode: Some(_), centred: true, .. } => {
                 wrong("centred", "must be false of a transcoder: b_dec is of the rows that are predicted".into())
+            }
+            Config { transcode: Some(_), decoder: Decoder::Unit, .. } => {
+                wrong("decoder", "must be free of a transcoder: it begins with zeros, which have no length".into())
+            }
+            Config { normalise: Normalise::Standard, d: 1, .. } => {
+                wrong("normalise", "a row of one number has no deviation".into())
             }
             Config { parts, batch, .. } if *parts == 0 || batch % parts != 0 => {
                 wrong("parts", format!("{parts} do not divide the {batch} rows of a step"))
@@ -136,7 +175,8 @@ impl Config {
                 wrong("prefix_weights", format!("expected {} numbers, one for each prefix", prefixes.len()))
             }
             Config { d, k, batch, latents, revive, .. } => {
-                let widest = revive.map_or(0, |revive| revive.k.min(*latents)).max(*d).max(*k);
+                let most = self.falling.map_or(0, |falling| falling.from).max(*k);
+                let widest = revive.map_or(0, |revive| revive.k.min(*latents)).max(*d).max(most);
                 match batch.checked_mul(widest) {
                     Some(slots) if slots <= u32::MAX as usize => Ok(()),
                     _ => Err(Error::setting("batch", format!("{batch} rows of {widest} numbers are more than 2^32"))),

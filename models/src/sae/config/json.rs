@@ -1,5 +1,5 @@
 //! Settings as text.
-use super::{Config, Rule};
+use super::{Config, Decoder, Rule};
 use crate::io::{Error, Result};
 use serde_json::{Map, Value};
 
@@ -10,7 +10,8 @@ const K: usize = 32;
 
 impl Config {
     /// Settings from JSON: an object of [`Config`]'s fields. `d`, `latents` and `steps` must be there; what else is not, is as
-    /// [`Config::new`] has it, with `k` 32 or all latents, if they are fewer, and the rate that suits the [`Rule`]. Variants are `"topk"`, `"batchtopk"`, `"groupmax"`, or an
+    /// [`Config::new`] has it, with `k` 32 or all latents, if they are fewer, and the rate that suits the [`Rule`]; a transcoder has a
+    /// free decoder and an encoder that is not centred, and dead latents are revived of TopK, BatchTopK and GroupMax only. Variants are `"topk"`, `"batchtopk"`, `"groupmax"`, or an
     /// object: `{"relu": {"weight": 5, "cost": {"power": 1}}}`.
     ///
     /// # Errors
@@ -26,6 +27,16 @@ impl Config {
         if let Some(rule) = given.get("rule") {
             let rule: Rule = serde_json::from_value(rule.clone()).map_err(|error| wrong(format!("rule: {error}")))?;
             usual.rate = rule.rate(latents);
+        }
+        // What the others of these settings ask for.
+        if given.get("transcode").is_some_and(|transcode| !transcode.is_null()) {
+            (usual.centred, usual.decoder) = (false, Decoder::Free);
+        }
+        if given.get("ranked_by_length") == Some(&Value::Bool(true)) {
+            usual.decoder = Decoder::Free;
+        }
+        if given.get("variant").is_some_and(Value::is_object) {
+            usual.revive = None; // penalties keep latents alive, or kill them, by themselves; experts are not revived
         }
         let usual = serde_json::to_value(usual).map_err(|error| wrong(error.to_string()))?;
         let Value::Object(mut all) = usual else { return Err(wrong("is no object".into())) };
@@ -68,7 +79,7 @@ mod tests {
         assert_eq!(Config::from_json(&config.to_json()).unwrap(), config);
         let short = r#"{"d": 8, "latents": 16, "steps": 20, "variant": {"relu": {"weight": 3, "cost": {"power": 1}}}}"#;
         let sparsity = Sparsity { weight: 3.0, cost: Cost::Power(1.0), warm: 0, by_length: false, anneal: None };
-        let want = Config { variant: Variant::ReLU(sparsity), ..Config::new(8, 16, 16, 20) };
+        let want = Config { variant: Variant::ReLU(sparsity), revive: None, ..Config::new(8, 16, 16, 20) };
         assert_eq!(Config::from_json(short).unwrap(), want);
     }
 

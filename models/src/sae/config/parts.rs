@@ -10,17 +10,49 @@ pub enum Center {
     Mean,
     /// The point with the least sum of distances to the sample, which outliers do not move.
     Median,
+    /// 0.
+    Zero,
 }
 
 /// The auxiliary loss that revives dead latents: they reconstruct what the living ones left over.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Revive {
     /// Its weight beside the main loss.
     pub weight: f32,
     /// Dead latents used per row, at most.
     pub k: usize,
-    /// Tokens without firing after which a latent counts as dead.
+    /// Tokens without firing after which a latent counts as dead. [`Config::new`](super::Config::new) has 200 thousand, for short runs;
+    /// OpenAI, sparsify and dictionary_learning have ten million.
     pub after: u32,
+    /// What the loss is divided by.
+    #[serde(default)]
+    pub over: Over,
+    /// Whether the loss counts less, by the number of dead latents over [`k`](Self::k), while there are fewer than that.
+    #[serde(default = "yes")]
+    pub share: bool,
+}
+
+/// What the loss of dead latents is divided by, beside what the main loss is divided by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Over {
+    /// What there is to explain: the FVU at the last look (OpenAI; dictionary_learning, of the batch itself).
+    #[default]
+    Left,
+    /// Nothing more (sparsify, SAELens).
+    Loss,
+}
+
+impl Revive {
+    /// Over what is left, with the share of dead latents.
+    pub fn new(weight: f32, k: usize, after: u32) -> Self {
+        Self { weight, k, after, over: Over::Left, share: true }
+    }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Rows of the decoder.
@@ -45,6 +77,7 @@ pub enum Units {
 
 /// A second reconstruction from more of the strongest latents, so that what comes next is worth something too (sparsify).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Multi {
     /// From so many times `k` latents.
     pub times: usize,
@@ -53,8 +86,9 @@ pub struct Multi {
 }
 
 /// Dead latents are drawn towards their thresholds: `weight / d` times `threshold - z` for each row and dead latent, by the length of the
-/// decoder's row (Anthropic's pre-activation loss).
+/// decoder's row (Anthropic's pre-activation loss). That length is taken as it is: the decoder has no gradient of it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Nudge {
     /// The factor.
     pub weight: f32,
@@ -64,6 +98,7 @@ pub struct Nudge {
 
 /// A transcoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Transcode {
     /// Whether what is read reaches what is predicted through a matrix as well, beside the latents (skip transcoder).
     pub skip: bool,
@@ -71,6 +106,7 @@ pub struct Transcode {
 
 /// `k` falls to what it is to be, along a line (dictionary_learning, Llama Scope).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Falling {
     /// What it begins with.
     pub from: usize,

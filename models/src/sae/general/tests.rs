@@ -1,222 +1,17 @@
-//! Gradients of every variant against differences of a loss that is written down anew here, in `f64`.
+//! Gradients of every variant against differences of a loss that is written down anew, in `f64`.
+mod loss;
+
 use crate::sae::train::Trainer;
 use crate::sae::{
-    Config, Cost, Decoder, Gated, Jump, Multi, Normalise, Nudge, Own, Sparsity, Switch, Transcode, Units, Variant,
+    Anneal, Config, Cost, Decoder, Gated, Jump, Multi, Normalise, Nudge, Over, Own, Revive, Sparsity, Switch,
+    Transcode, Units, Variant,
 };
 use crate::{Device, Philox, Tensor};
+use loss::{Learned, Loss, wide};
 
 const D: usize = 6;
 const N: usize = 12;
 const ROWS: usize = 10;
-
-/// All that is learned, in `f64`.
-#[derive(Clone, Default)]
-struct Learned {
-    w_enc: Vec<f64>,
-    w_dec: Vec<f64>,
-    b_enc: Vec<f64>,
-    b_dec: Vec<f64>,
-    r_mag: Vec<f64>,
-    b_mag: Vec<f64>,
-    skip: Vec<f64>,
-    thresholds: Vec<f64>,
-    router: Vec<f64>,
-    router_b: Vec<f64>,
-}
-
-fn wide(of: &[f32]) -> Vec<f64> {
-    of.iter().map(|&x| x.into()).collect()
-}
-
-impl Learned {
-    fn of(trainer: &Trainer) -> Self {
-        let sae = &trainer.sae;
-        let mut all = Self {
-            w_enc: wide(&sae.w_enc.to_vec().unwrap()),
-            w_dec: wide(&sae.w_dec.to_vec().unwrap()),
-            b_enc: wide(&sae.b_enc.to_vec().unwrap()),
-            b_dec: wide(&sae.b_dec.to_vec().unwrap()),
-            ..Self::default()
-        };
-        match &sae.own {
-            Some(Own::Magnitudes { r_mag, b_mag }) => {
-                (all.r_mag, all.b_mag) = (wide(&r_mag.to_vec().unwrap()), wide(&b_mag.to_vec().unwrap()));
-            }
-            Some(Own::Thresholds(thresholds)) => all.thresholds = wide(&thresholds.to_vec().unwrap()),
-            None => {}
-        }
-        if let Some(router) = &sae.router {
-            (all.router, all.router_b) = (wide(&router.w.to_vec().unwrap()), wide(&router.b.to_vec().unwrap()));
-        }
-        if let Some(skip) = &sae.skip {
-            all.skip = wide(&skip.to_vec().unwrap());
-        }
-        all
-    }
-
-    fn part(&mut self, name: &str) -> &mut Vec<f64> {
-        match name {
-            "w_enc" => &mut self.w_enc,
-            "w_dec" => &mut self.w_dec,
-            "b_enc" => &mut self.b_enc,
-            "b_dec" => &mut self.b_dec,
-            "r_mag" => &mut self.r_mag,
-            "b_mag" => &mut self.b_mag,
-            "router" => &mut self.router,
-            "router_b" => &mut self.router_b,
-            _ => &mut self.skip,
-        }
-    }
-}
-
-/// The loss of a batch as the documentation says it, but for dead latents.
-struct Loss<'a> {
-    config: &'a Config,
-    x: &'a [f64],
-    target: &'a [f64],
-    unit: f64,
-    norm: f64,
-    /// The decoder that a detached reconstruction uses.
-    fixed: &'a Learned,
-}
-
-impl Loss<'_> {
-    fn z(&self, p: &Learned) -> Vec<f64> {
-        let mut z = Vec::new();
-        for x in self.x.chunks_exact(D) {
-            for j in 0..N {
-                let of = |i: usize| p.w_enc[j * D + i] * (x[i] - if self.config.centred { p.b_dec[i] } else { 0.0 });
-                z.push(p.b_enc[j] + (0..D).map(of).sum::<f64>());
-            }
-        }
-        z
-    }
-
-    /// The `k` largest positive ones of some places.
-    fn largest(z: &[f64], places: std::ops::Range<usize>, k: usize, y: &mut [f64]) {
-        let mut order: Vec<usize> = places.filter(|&at| z[at] > 0.0).collect();
-        order.sort_by(|&a, &b| z[b].total_cmp(&z[a]));
-        order.into_iter().take(k).for_each(|at| y[at] = z[at]);
-    }
-
-    /// The chances of experts for a row.
-    fn chances(&self, p: &Learned, row: usize) -> Vec<f64> {
-        let x = &self.x[row * D..][..D];
-        let logit = |w: &[f64]| (0..D).map(|i| w[i] * (x[i] - p.router_b[i])).sum::<f64>().exp();
-        let all: Vec<f64> = p.router.chunks_exact(D).map(logit).collect();
-        let sum: f64 = all.iter().sum();
-        all.into_iter().map(|one| one / sum).collect()
-    }
-
-    fn expert(chances: &[f64]) -> usize {
-        (0..chances.len()).max_by(|&a, &b| chances[a].total_cmp(&chances[b])).unwrap()
-    }
-
-    /// What keeps experts busy: the shares are no function of what is learned.
-    fn balance(&self, p: &Learned, experts: usize) -> f64 {
-        let mut sum = 0.0;
-        for expert in 0..experts {
-            let share = (0..ROWS).filter(|&row| Self::expert(&self.chances(self.fixed, row)) == expert).count();
-            let mean = (0..ROWS).map(|row| self.chances(p, row)[expert]).sum::<f64>() / ROWS as f64;
-            sum += share as f64 / ROWS as f64 * mean;
-        }
-        experts as f64 * sum / D as f64
-    }
-
-    fn y(&self, p: &Learned, z: &[f64], k: usize) -> Vec<f64> {
-        let mut y = vec![0.0; z.len()];
-        match self.config.variant {
-            Variant::TopK => (0..ROWS).for_each(|r| Self::largest(z, r * N..(r + 1) * N, k, &mut y)),
-            Variant::BatchTopK => Self::largest(z, 0..z.len(), self.config.total(k), &mut y),
-            Variant::GroupMax => {
-                (0..ROWS * k).for_each(|g| Self::largest(z, g * (N / k)..(g + 1) * (N / k), 1, &mut y));
-            }
-            Variant::Switch(Switch { experts, .. }) => {
-                for row in 0..ROWS {
-                    let chances = self.chances(p, row);
-                    let (expert, each) = (Self::expert(&chances), N / experts);
-                    let first = row * N + expert * each;
-                    Self::largest(z, first..first + each, k, &mut y);
-                    y[row * N..(row + 1) * N].iter_mut().for_each(|y| *y *= chances[expert]);
-                }
-            }
-            _ => {}
-        }
-        for at in 0..z.len() {
-            let j = at % N;
-            match self.config.variant {
-                Variant::ReLU(_) => y[at] = z[at].max(0.0),
-                Variant::JumpReLU(_) if z[at] > p.thresholds[j] => y[at] = z[at],
-                Variant::Gated(_) if z[at] > 0.0 => {
-                    y[at] = (p.r_mag[j].exp() * (z[at] - p.b_enc[j]) + p.b_mag[j]).max(0.0);
-                }
-                _ => {}
-            }
-        }
-        y
-    }
-
-    /// What a decoder leaves over of a row, from the first so many latents.
-    fn error(&self, p: &Learned, skip: &[f64], row: usize, y: &[f64], prefix: usize) -> [f64; D] {
-        std::array::from_fn(|i| {
-            let more: f64 = (0..skip.len() / D).map(|c| skip[i * D + c] * self.x[row * D + c]).sum();
-            let made: f64 = (0..prefix).map(|j| y[row * N + j] * p.w_dec[j * D + i]).sum();
-            self.target[row * D + i] - p.b_dec[i] - made - more
-        })
-    }
-
-    fn squares(&self, p: &Learned, skip: &[f64], y: &[f64], prefix: usize) -> f64 {
-        let all = (0..ROWS).flat_map(|row| self.error(p, skip, row, y, prefix));
-        all.map(|e| e * e).sum::<f64>() / (ROWS as f64 * self.norm)
-    }
-
-    fn cost(&self, sparsity: &Sparsity, p: &Learned, y: &[f64]) -> f64 {
-        let mut sum = 0.0;
-        for (at, &y) in y.iter().enumerate().filter(|(_, y)| **y > 0.0) {
-            let row = &p.w_dec[at % N * D..][..D];
-            let length = |side: &[f64]| side.iter().map(|w| w * w).sum::<f64>().sqrt();
-            let by = if sparsity.by_length { row.chunks(D / self.config.sides).map(length).sum() } else { 1.0 };
-            let a = by * y / self.unit;
-            sum += match sparsity.cost {
-                Cost::Power(power) => a.powf(power.into()),
-                Cost::Tanh(c) => (f64::from(c) * a).tanh(),
-                Cost::Count | Cost::Target(_) => 0.0, // has no slope but that of thresholds
-            };
-        }
-        f64::from(sparsity.weight) * sum / (ROWS * D) as f64
-    }
-
-    fn loss(&self, p: &Learned) -> f64 {
-        let (config, z) = (self.config, self.z(p));
-        let y = self.y(p, &z, config.k);
-        let all = [N];
-        let prefixes = if config.prefixes.is_empty() { &all[..] } else { &config.prefixes };
-        let mut loss = 0.0;
-        for (at, &prefix) in prefixes.iter().enumerate() {
-            let weight = config.prefix_weights.get(at).map_or(1.0 / prefixes.len() as f64, |&weight| weight.into());
-            loss += weight * self.squares(p, &p.skip, &y, prefix);
-        }
-        if let Some(Multi { times, weight }) = config.multi {
-            loss += f64::from(weight) * self.squares(p, &p.skip, &self.y(p, &z, times * config.k), N);
-        }
-        if let Variant::Switch(Switch { experts, balance }) = config.variant {
-            loss += f64::from(balance) * self.balance(p, experts);
-        }
-        let found: Vec<f64> = z.iter().map(|z| z.max(0.0)).collect();
-        match &config.variant {
-            Variant::Gated(Gated { detached, sparsity }) => {
-                // What a detached reconstruction takes of the encoder's centre is learned, what it adds at the end is not.
-                let mut decoder = p.clone();
-                if *detached {
-                    (decoder.w_dec, decoder.b_dec) = (self.fixed.w_dec.clone(), self.fixed.b_dec.clone());
-                }
-                loss += self.squares(&decoder, &p.skip, &found, N) + self.cost(sparsity, p, &found);
-            }
-            variant => loss += variant.sparsity().map_or(0.0, |sparsity| self.cost(sparsity, p, &y)),
-        }
-        loss
-    }
-}
 
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut draw = Philox::new(seed);
@@ -274,9 +69,15 @@ fn configs() -> Vec<Config> {
         base(Variant::GroupMax),
         Config { k: 2, ..base(Variant::Switch(Switch { experts: 3, balance: 0.7 })) },
         Config { centred: false, ..base(Variant::TopK) },
-        Config { part: 0.5, ..base(Variant::BatchTopK) },
+        Config { fraction: 0.5, ..base(Variant::BatchTopK) },
         Config { multi: Some(Multi { times: 3, weight: 0.125 }), ..base(Variant::TopK) },
         Config { prefixes: prefixes.clone(), ..base(Variant::BatchTopK) },
+        Config { budgets: vec![1, 2], ..base(Variant::TopK) },
+        Config { ranked_by_length: true, ..free(Variant::TopK) },
+        Config { ranked_by_length: true, fraction: 0.5, ..free(Variant::BatchTopK) },
+        revived(Over::Left, true, 4),
+        revived(Over::Loss, false, 20),
+        Config { parts: 2, ..revived(Over::Loss, true, 3) },
         Config { prefixes: prefixes.clone(), prefix_weights: vec![1.0, 0.5, 2.0], ..base(Variant::TopK) },
         base(Variant::ReLU(penalty(Cost::Power(1.0), false))),
         free(Variant::ReLU(penalty(Cost::Power(1.0), true))),
@@ -304,11 +105,59 @@ fn configs() -> Vec<Config> {
     ]
 }
 
+/// Where all latents that no row has are dead.
+fn revived(over: Over, share: bool, k: usize) -> Config {
+    let revive = Revive { over, share, ..Revive::new(0.5, k, ROWS as u32) };
+    Config { k: 1, revive: Some(revive), ..base(Variant::TopK) }
+}
+
 fn step(trainer: &mut Trainer, x: &[f32], y: &[f32]) {
     let [x, y] = [x, y].map(|of| Tensor::from_vec(of.to_vec(), [ROWS, D], &Device::Host).unwrap());
     match trainer.config.transcode {
         Some(_) => trainer.step_to(x.view(), y.view()).unwrap(),
         None => trainer.step(x.view()).unwrap(),
+    }
+}
+
+/// Latents that were dead in the first step, and what their loss weighed.
+fn dead(trainer: &Trainer) -> (Vec<usize>, f64) {
+    let Some(Revive { weight, k, over, share, .. }) = trainer.config.revive else { return (Vec::new(), 0.0) };
+    let list = trainer.dead.to_vec().unwrap();
+    let dead: Vec<usize> = list[..trainer.facts.dead].iter().map(|&latent| latent as usize).collect();
+    let share = if share { (dead.len() as f64 / k as f64).min(1.0) } else { 1.0 };
+    let left = if over == Over::Left { f64::from(trainer.facts.left) } else { 1.0 };
+    (dead, f64::from(weight) * share / left)
+}
+
+/// When its power changes, the penalty goes on as it was.
+#[test]
+fn penalties_go_on() {
+    let anneal = Some(Anneal { to: 0.5, from_step: 12, turns: 1 });
+    let of = |by_length| Sparsity { anneal, ..penalty(Cost::Power(1.0), by_length) };
+    let free = |variant| Config { decoder: Decoder::Free, steps: 14, ..base(variant) };
+    for config in [
+        free(Variant::ReLU(of(false))),
+        free(Variant::ReLU(of(true))),
+        free(Variant::Gated(Gated { detached: true, sparsity: of(true) })),
+        Config { parts: 2, ..free(Variant::Gated(Gated { detached: false, sparsity: of(false) })) },
+    ] {
+        let (mut trainer, x, y) = trainer(&config, &Device::Host);
+        let p = Learned::of(&trainer);
+        (0..12).for_each(|_| step(&mut trainer, &x, &y));
+        let x = wide(&x);
+        let unit = f64::from(trainer.facts.unit);
+        let loss = Loss { config: &config, x: &x, target: &x, unit, norm: 1.0, fixed: &p, dead: (Vec::new(), 0.0) };
+        let z = loss.z(&p);
+        let on: Vec<f64> = match config.variant {
+            Variant::Gated(_) => z.iter().map(|z| z.max(0.0)).collect(),
+            _ => loss.y(&p, &z, 0),
+        };
+        let cost =
+            |power| loss.cost(&Sparsity { cost: Cost::Power(power), ..*config.variant.sparsity().unwrap() }, &p, &on);
+        let (want, kept) = (cost(1.0) / cost(0.5), f64::from(trainer.facts.kept));
+        let exact = config.parts == 1; // else the last part speaks for all
+        assert!((kept / want - 1.0).abs() < if exact { 1e-4 } else { 0.2 }, "{kept} for {want}: {config:?}");
+        assert!(kept != 1.0);
     }
 }
 
@@ -322,7 +171,9 @@ fn gradients_are_those_of_the_loss() {
         let normal = |(of, which): (&Vec<f32>, usize)| of.iter().map(|x| x * trainer.facts.normal[which]).collect();
         let [x, target] = parts.map(|part| wide(&Vec::<f32>::from_iter::<Vec<f32>>(normal(part))));
         let (unit, norm) = (f64::from(trainer.facts.unit), f64::from(trainer.norm()));
-        let loss = Loss { config: &config, x: &x, target: &target, unit, norm, fixed: &before };
+        let dead = dead(&trainer);
+        assert!(config.revive.is_none() || !dead.0.is_empty(), "none is dead of {config:?}");
+        let loss = Loss { config: &config, x: &x, target: &target, unit, norm, fixed: &before, dead };
         let mut gradients = vec![
             ("w_enc", trainer.scratch.dw_enc.to_vec().unwrap()),
             ("w_dec", trainer.scratch.dw_dec.to_vec().unwrap()),
@@ -370,7 +221,8 @@ fn thresholds_learn_through_the_rectangle() {
         step(&mut trainer, &x, &y);
         let x = wide(&x);
         let (unit, norm) = (f64::from(trainer.facts.unit), f64::from(trainer.norm()));
-        let loss = Loss { config: &config, x: &x, target: &x, unit, norm, fixed: &p };
+        let dead = (Vec::new(), 0.0);
+        let loss = Loss { config: &config, x: &x, target: &x, unit, norm, fixed: &p, dead };
         let (z, width) = (loss.z(&p), f64::from(jump.width) * unit);
         let y = loss.y(&p, &z, 0);
         let active = y.iter().filter(|&&y| y > 0.0).count() as f64 / ROWS as f64;
