@@ -188,25 +188,26 @@ fn latents_are_explained() {
     let (answers, figures) = (folder.path("answers"), folder.path("explained.json"));
     let replay = format!("replay={answers}");
     let few = ["--text", &text, "--contexts", "6", "--texts", "4"];
-    let explain = |more: &[&str]| [&["sae", "explain", &sae][..], &PLACE, &few, more].concat();
-    let said = refused(&explain(&["--chat", &replay]));
+    let explain =
+        |run: fn(&[&str]) -> String, more: &[&str]| run(&[&["sae", "explain", &sae][..], &PLACE, &few, more].concat());
+    let said = explain(refused, &["--chat", &replay]);
     assert!(said.contains("--chat") && said.contains("answers"), "{said}");
     let model = SMOLLM2.locate(None).unwrap();
     let asked = ["--chat", &replay, "--count", "1", "--seed", "3", "--json", &figures];
-    let said = fine(&explain(&[&asked[..], &["--judge", model.to_str().unwrap()]].concat()));
+    let said = explain(fine, &[&asked[..], &["--judge", model.to_str().unwrap()]].concat());
     let found = &json(&figures)["explained"][0];
     assert!(said.lines().count() == 1 && said.contains(found["explanation"].as_str().unwrap()), "{said}");
     assert!(found["detection"]["balanced"].as_f64().is_some() && found["texts"][2] != 0, "{found}");
-    assert_eq!(fine(&explain(&asked)), said);
+    assert_eq!(explain(fine, &asked), said);
     let latent = found["latent"].to_string();
-    assert_eq!(fine(&explain(&["--chat", &replay, "--seed", "3", "--latents", &latent])), said);
+    assert_eq!(explain(fine, &["--chat", &replay, "--seed", "3", "--latents", &latent]), said);
     for (more, named) in [
         (&["--latents", "96"][..], "--latents: 96 is not one of the 96 latents"),
         (&["--count", "0"], "--count"),
         (&["--latents", "1", "--count", "2"], "--count"),
         (&["--chat", "nobody"], "expected model or replay=FILE"),
     ] {
-        let said = refused(&explain(more));
+        let said = explain(refused, more);
         assert!(said.contains(named), "{said}");
     }
 }
@@ -216,17 +217,17 @@ fn firings_are_kept() {
     let Some(text) = text() else { return };
     let folder = Folder::new("cache");
     let (sae, out) = (small(&folder), folder.path("cache"));
-    let cache = |more: &[&str]| {
-        [&["sae", "cache", &sae, "--out", &out, "--text", &text, "--contexts", "20"][..], &PLACE, more].concat()
+    let cache = |run: fn(&[&str]) -> String, more: &[&str]| {
+        run(&[&["sae", "cache", &sae, "--out", &out, "--text", &text, "--contexts", "20"][..], &PLACE, more].concat())
     };
-    let said = fine(&cache(&["--ranges", "3", "--half"]));
+    let said = cache(fine, &["--ranges", "3", "--half"]);
     assert!(said.contains("96 latents on 20 contexts are in 3 files"), "{said}");
     let kept = latens::sae::Cache::open(Path::new(&out)).unwrap();
     assert_eq!((kept.latents(), kept.contexts()), (96, [20, 32]));
     let fired: usize = (0..3).map(|range| kept.range(range).unwrap().len()).sum();
     assert!(fired > 0 && fired <= 20 * 30 * 8, "{fired}");
-    assert!(refused(&cache(&["--ranges", "0"])).contains("--ranges"));
-    assert!(refused(&cache(&["--ranges", "97"])).contains("--ranges: 97"));
+    assert!(cache(refused, &["--ranges", "0"]).contains("--ranges"));
+    assert!(cache(refused, &["--ranges", "97"]).contains("--ranges: 97"));
     assert!(refused(&["sae", "cache", &folder.path("nowhere"), "--out", &out]).contains("nowhere"));
 }
 

@@ -240,12 +240,12 @@ impl Made {
                 .map(|(part, (dtype, dims, bytes))| (*part, TensorView::new(*dtype, dims.clone(), bytes).unwrap()));
             fs::write(at.join(name), safetensors::serialize(views, None).unwrap()).unwrap();
         }
-        let read = || {
+        let read = || -> latens::io::Result<Vec<Vec<Fired>>> {
             let cache = Cache::open(&at)?;
             cache.tokens()?;
             (0..cache.latents()).map(|latent| cache.firings(latent)).collect()
         };
-        let done = read().map_err(|error: latens::io::Error| error.to_string());
+        let done = read().map_err(|error| error.to_string());
         fs::remove_dir_all(at).unwrap();
         done
     }
