@@ -77,7 +77,8 @@ fn configs() -> Vec<Config> {
         Config { ranked_by_length: true, fraction: 0.5, ..free(Variant::BatchTopK) },
         revived(Over::Left, true, 4),
         revived(Over::Loss, false, 20),
-        Config { parts: 2, ..revived(Over::Loss, true, 3) },
+        // Of which the first part knows, that is.
+        Config { parts: 2, revive: Some(Revive::new(0.5, 3, ROWS as u32 / 2)), ..revived(Over::Left, true, 3) },
         Config { prefixes: prefixes.clone(), prefix_weights: vec![1.0, 0.5, 2.0], ..base(Variant::TopK) },
         base(Variant::ReLU(penalty(Cost::Power(1.0), false))),
         free(Variant::ReLU(penalty(Cost::Power(1.0), true))),
