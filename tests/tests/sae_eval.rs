@@ -2,7 +2,7 @@
 use latens::assets::{BROWN, HAM, SMOLLM2, SPAM, SPEAKERS, SPEECHES};
 use latens::lm::{Chat, LanguageModel, Local, Message, Site};
 use latens::sae::eval::{
-    Core, Downstream, Draw, Sources, binary, brown, era, mails, party_by_era, probe_task, speeches, words,
+    Core, Downstream, Draw, Sources, Task, binary, brown, classed, crossed, era, mails, probe_task, speeches, words,
 };
 use latens::sae::{Config, Contexts, Gate, Sae, Trainer};
 use latens::{Device, Tensor};
@@ -104,6 +104,7 @@ fn every_task_can_be_drawn() {
     for task in &tasks {
         assert_eq!((task.train.len(), task.test.len(), task.classes.len()), (400, 200, 2), "{}", task.name);
     }
-    let crossed = party_by_era(&speeches(&sources.speeches, &sources.metadata).unwrap(), 1933, &draw).unwrap();
-    assert_eq!((crossed.classes.len(), crossed.len()), (4, 1200));
+    let sizes = |tasks: Vec<Task>| tasks.iter().map(|task| (task.classes.len(), task.len())).collect::<Vec<_>>();
+    assert_eq!(sizes(crossed(&sources, &draw).unwrap()), [(4, 1200); 2]);
+    assert_eq!(sizes(classed(&sources, &draw).unwrap()), [(8, 2400), (4, 1200)]);
 }
