@@ -43,14 +43,11 @@ pub fn tpp(options: &Options) -> Done {
     let all = tasked.each(&tasks, |lm, sae, task, tell| {
         Ok((task.name.clone(), tpp_task(lm, site, sae, task, length, &options.n, tell)?))
     })?;
-    println!(
-        "{:<24}{:>8}{:>8}  score by latents ablated (lost by their class - by others)",
-        "task", "classes", "clean"
-    );
+    println!("{:<24}{:>8}{:>8}  score by latents ablated (lost by their class, by others)", "task", "classes", "clean");
     for (task, Tpp { classes, clean, scores }) in &all {
         print!("{task:<24}{:>8}{:>8.3} ", classes.len(), clean.iter().sum::<f64>() / clean.len() as f64);
         for found in scores {
-            print!(" {}: {:.3} ({:.3} - {:.3})", found.n, found.score, found.intended, found.unintended);
+            print!(" {}: {:.3} ({:.3}, {:.3})", found.n, found.score, found.intended, found.unintended);
         }
         println!();
     }

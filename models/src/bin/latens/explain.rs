@@ -3,7 +3,7 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use latens::io::{self, Error};
 use latens::lm::{Chat, LanguageModel, Local, Message, Replay};
-use latens::sae::eval::{Interpreted, interpret};
+use latens::sae::eval::{Interpreted, Score, interpret};
 use latens::sae::{Browse, Browser, Sae, browser_of};
 use latens::{Philox, assets};
 use serde_json::json;
@@ -138,10 +138,9 @@ pub fn run(options: &Options) -> Done {
         match found {
             None => println!("{latent:>8}  fires in too few contexts to be judged"),
             Some(Interpreted { explanation, detection, fuzzing, .. }) => {
-                println!(
-                    "{latent:>8}  detection {:.3}  fuzzing {:.3}  {explanation}",
-                    detection.balanced, fuzzing.balanced
-                );
+                // Of a judge that cannot answer, all is wrong.
+                let told = |score: &Score| format!("{:.3} ({:.2} answered)", score.balanced, score.answered);
+                println!("{latent:>8}  detection {}  fuzzing {}  {explanation}", told(detection), told(fuzzing));
             }
         }
     }
