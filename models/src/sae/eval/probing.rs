@@ -134,7 +134,7 @@ pub fn sparse_probing(task: &str, train: Labelled<'_>, test: Labelled<'_>, ks: &
 /// time; there are [`Task::len`] of them.
 ///
 /// # Errors
-/// A task of other than two classes, and those of [`pool`] and [`sparse_probing`].
+/// A task of other than two classes, and those of [`pool`](super::pool) and [`sparse_probing`].
 pub fn probe_task(
     lm: &LanguageModel,
     site: Site,
