@@ -56,7 +56,7 @@ impl Point {
     /// Those of a layer with attention and a feed-forward half.
     pub(super) const HALVES: &'static [Self] = &[Self::Attention, Self::Mlp, Self::Residual];
     /// The same, and what is only read.
-    pub(super) const PASSED: &'static [Self] = &[Self::Attention, Self::MlpInput, Self::Mlp, Self::Residual];
+    pub(crate) const PASSED: &'static [Self] = &[Self::Attention, Self::MlpInput, Self::Mlp, Self::Residual];
     /// Those of a layer that is one mixer.
     pub(super) const MIXER: &'static [Self] = &[Self::Mixer, Self::Residual];
 }

@@ -1,6 +1,7 @@
+use super::Kept;
+use crate::Tensor;
 use crate::io::{Error, Result};
-use crate::lm::{Decoder, Hooks, LanguageModel, Site};
-use crate::{Tensor, copy_into};
+use crate::lm::{Decoder, LanguageModel, Site};
 use rayon::prelude::*;
 use std::{
     fs,
@@ -120,7 +121,8 @@ impl Contexts {
 
     /// Tokens at the beginning of a context whose activations are left out. Attention rests on the first when it has
     /// nothing to look at, and on the second too where that is a rare word: such an activation is a hundred times as long
-    /// as the others and says nothing, but one in a thousand is most of the variance.
+    /// as the others and says nothing, but one in a thousand is most of the variance. [`Exclude`](super::Exclude) leaves
+    /// out others.
     pub const SKIPPED: usize = 2;
 
     /// Activations that they give: one for each token of a context but the first [`SKIPPED`](Self::SKIPPED).
@@ -139,7 +141,7 @@ impl Contexts {
     }
 
     /// Write the activations at `site` of rows `start..` to `rows`, as far as there are any, and `tell` how many at a
-    /// time. `start` begins a context.
+    /// time.
     ///
     /// # Errors
     /// Those of the model.
@@ -149,24 +151,9 @@ impl Contexts {
         site: Site,
         start: usize,
         rows: &mut Tensor<f32, 2>,
-        mut tell: impl FnMut(usize),
+        tell: impl FnMut(usize),
     ) -> Result<()> {
-        const BATCH: usize = 8;
-        let (length, width) = (self.length, self.width());
-        let first = start / width;
-        let last = self.len().min(first + rows.dims()[0] / width);
-        for context in (first..last).step_by(BATCH) {
-            let count = BATCH.min(last - context);
-            let ids = model.ids(self.ids[context * length..(context + count) * length].to_vec(), count)?;
-            let x = model.activations(&ids, site, &mut Hooks::new())?;
-            for c in 0..count {
-                let at = (context - first + c) * width;
-                let from = x.view().narrow(0, c * length + Self::SKIPPED, (c + 1) * length)?;
-                copy_into(from, rows.view_mut().narrow(0, at, at + width)?)?;
-            }
-            tell(count * width);
-        }
-        Ok(())
+        Kept::usual(self).activations(model, site, start, rows, tell)
     }
 }
 

@@ -1,54 +1,28 @@
 //! Activations on the disk, for many autoencoders that are trained on the same: one pass of the model writes those of several places.
-use super::Contexts;
+mod note;
+mod write;
+
+use super::{Contexts, Kept};
 use crate::Tensor;
-use crate::io::named::{Incoming, Outgoing};
-use crate::io::{self, Claim, Error, Result};
-use crate::lm::{Decoder, Hooks, Point, Site};
-use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
-use std::fs;
+use crate::io::named::Incoming;
+use crate::io::{Error, Result};
+use crate::lm::{Decoder, Site};
+use note::Note;
 use std::path::{Path, PathBuf};
 
 /// A folder of activations: `shards.json`, and for each place a folder with files `00000.safetensors` and so on, each a tensor
-/// `activations` `[rows, d]` of f32. Rows are those of [`Contexts::activations`], in their order.
+/// `activations` `[rows, d]` of f32; of a file without rows there is none. Rows are those of [`Contexts::activations`] or
+/// [`Kept::activations`], in their order.
 #[derive(Debug)]
 pub struct Shards {
     folder: PathBuf,
     note: Note,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Note {
-    version: u32,
-    /// Width of a row.
-    d: usize,
-    rows: usize,
-    /// Rows of a file; the last has what is left.
-    each: usize,
-    /// Names of the places, in TransformerLens' words.
-    sites: Vec<String>,
-    /// What the rows are of.
-    data: String,
+    /// Rows before each file and at last all, where files have different numbers of them.
+    before: Vec<usize>,
 }
 
 const NOTE: &str = "shards.json";
 const TENSOR: &str = "activations";
-const VERSION: u32 = 1;
-
-/// What TransformerLens calls a place.
-///
-/// # Errors
-/// A place that it has no name for.
-pub fn hook_name(site: Site) -> Result<String> {
-    let point = match site.point {
-        Point::Residual => "hook_resid_post",
-        Point::Attention => "hook_attn_out",
-        Point::MlpInput => "ln2.hook_normalized",
-        Point::Mlp => "hook_mlp_out",
-        Point::Mixer => return Err(Error::setting("site", "a mixer has no name in TransformerLens' words")),
-    };
-    Ok(format!("blocks.{}.{point}", site.layer))
-}
 
 impl Shards {
     /// Run `model` over `contexts` and write what it has at `sites`, so many contexts to a file; `tell` how many rows at a time. What is
@@ -64,49 +38,26 @@ impl Shards {
         sites: &[Site],
         each: usize,
         data: &str,
-        mut tell: impl FnMut(usize),
+        tell: impl FnMut(usize),
     ) -> Result<Self> {
-        let Some(last) = sites.iter().max() else { return Err(Error::setting("sites", "there must be at least one")) };
-        if each == 0 || contexts.is_empty() {
-            return Err(Error::setting("contexts", "there must be at least one, and one in a file"));
-        }
-        let _claim = Claim::of(folder)?;
-        let per = contexts.rows() / contexts.len();
-        let note = Note {
-            version: VERSION,
-            d: model.config().dim,
-            rows: contexts.rows(),
-            each: each * per,
-            sites: sites.iter().map(|&site| hook_name(site)).collect::<Result<_>>()?,
-            data: format!("{data}; contexts {}", contexts.sha256()),
-        };
-        match fs::read(folder.join(NOTE)) {
-            Ok(_) => Self::open(folder)?.is(&note)?,
-            Err(_) => io::replace(&folder.join(NOTE), format!("{:#}\n", serde_json::json!(note)).as_bytes())?,
-        }
-        for site in &note.sites {
-            let path = folder.join(site);
-            fs::create_dir_all(&path).map_err(Error::system(&path, "make folder"))?;
-        }
-        let shards = Self { folder: folder.to_owned(), note };
-        for (at, first) in (0..contexts.len()).step_by(each).enumerate() {
-            let count = each.min(contexts.len() - first);
-            if (0..sites.len()).all(|site| shards.path(site, at).is_file()) {
-                tell(count * per);
-                continue;
-            }
-            let part = Contexts {
-                length: contexts.length,
-                ids: contexts.ids[first * contexts.length..][..count * contexts.length].to_vec(),
-            };
-            let all = all_sites(model, &part, sites, *last, &mut tell)?;
-            for (site, rows) in all.into_iter().enumerate() {
-                let mut file = Outgoing::default();
-                file.put(TENSOR, &[count * per, shards.note.d], rows);
-                io::replace(&shards.path(site, at), &file.bytes()?)?;
-            }
-        }
-        Ok(shards)
+        Self::write_kept(folder, model, &Kept::usual(contexts), sites, each, data, tell)
+    }
+
+    /// The same of the tokens that are kept. All places have the same rows: where [lengths](super::Exclude::longest) decide, a token is
+    /// left out if its activation is too long at any of them, and `tell` counts it still.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_kept(
+        folder: &Path,
+        model: &Decoder,
+        kept: &Kept<'_>,
+        sites: &[Site],
+        each: usize,
+        data: &str,
+        tell: impl FnMut(usize),
+    ) -> Result<Self> {
+        write::write(folder, model, kept, sites, each, data, tell)
     }
 
     /// What [`write`](Self::write) left.
@@ -114,30 +65,20 @@ impl Shards {
     /// # Errors
     /// [`Error::System`] or [`Error::Content`] if it is not there, or not that.
     pub fn open(folder: &Path) -> Result<Self> {
-        let path = folder.join(NOTE);
-        let text = fs::read(&path).map_err(Error::system(&path, "read"))?;
-        let note: Note = serde_json::from_slice(&text).map_err(|error| Error::content(&path, error.to_string()))?;
-        if note.version != VERSION || note.d == 0 || note.each == 0 || note.rows == 0 {
-            let what = format!(
-                "is of version {} with {} rows of {}, expected version {VERSION} and some rows",
-                note.version, note.rows, note.d
-            );
-            return Err(Error::content(&path, what));
-        }
-        if note.sites.iter().any(|site| site.contains(['/', '\\']) || site.starts_with('.')) {
-            return Err(Error::content(&path, "names a place outside of its folder"));
-        }
-        Ok(Self { folder: folder.to_owned(), note })
+        Self::of(folder, Note::read(&folder.join(NOTE))?)
     }
 
-    fn is(&self, wanted: &Note) -> Result<()> {
-        match self.note == *wanted {
-            true => Ok(()),
-            false => {
-                let what = format!("holds other activations: {:?}, now {wanted:?}", self.note);
-                Err(Error::content(&self.folder.join(NOTE), what))
-            }
+    /// What `note` says of `folder`.
+    fn of(folder: &Path, note: Note) -> Result<Self> {
+        if note.rows == 0 {
+            let what = "is not finished: the call that began it goes on";
+            return Err(Error::content(&folder.join(NOTE), what));
         }
+        let mut before = vec![0];
+        for rows in note.chosen.iter().flat_map(|chosen| &chosen.files) {
+            before.push(before[before.len() - 1] + rows);
+        }
+        Ok(Self { folder: folder.to_owned(), note, before })
     }
 
     /// Width of a row.
@@ -173,9 +114,7 @@ impl Shards {
         }
         let (end, mut at) = (note.rows.min(start.saturating_add(room)), start);
         while at < end {
-            let shard = at / note.each;
-            let first = shard * note.each;
-            let count = note.each.min(note.rows - first);
+            let (shard, first, count) = self.file_of(at);
             let numbers = Incoming::open(&self.path(site, shard))?.take(TENSOR, &[count, d])?;
             let to = end.min(first + count);
             let part =
@@ -184,6 +123,18 @@ impl Shards {
             at = to;
         }
         Ok(())
+    }
+
+    /// The file of a row, its first row and its rows.
+    fn file_of(&self, row: usize) -> (usize, usize, usize) {
+        let note = &self.note;
+        if note.chosen.is_none() {
+            let shard = row / note.each;
+            let first = shard * note.each;
+            return (shard, first, note.each.min(note.rows - first));
+        }
+        let shard = self.before.partition_point(|&before| before <= row) - 1;
+        (shard, self.before[shard], self.before[shard + 1] - self.before[shard])
     }
 
     /// The first so many rows of a place on the host, for what a trainer begins with.
@@ -197,36 +148,11 @@ impl Shards {
     }
 
     fn path(&self, site: usize, shard: usize) -> PathBuf {
-        self.folder.join(&self.note.sites[site]).join(format!("{shard:05}.safetensors"))
+        file(&self.folder, &self.note.sites[site], shard)
     }
 }
 
-/// The activations of several places in one pass.
-pub(super) fn all_sites(
-    model: &Decoder,
-    contexts: &Contexts,
-    sites: &[Site],
-    last: Site,
-    tell: &mut impl FnMut(usize),
-) -> Result<Vec<Vec<f32>>> {
-    const BATCH: usize = 8;
-    let (length, d) = (contexts.length, model.config().dim);
-    let all: Vec<RefCell<Vec<f32>>> = sites.iter().map(|_| RefCell::default()).collect();
-    for ids in contexts.ids.chunks(BATCH * length) {
-        let batch = ids.len() / length;
-        let mut hooks = Hooks::new();
-        for (&site, to) in sites.iter().zip(&all) {
-            hooks = hooks.at(site, move |x| {
-                let (x, mut to) = (x.to_vec()?, to.borrow_mut());
-                for context in x.chunks_exact(length * d) {
-                    to.extend_from_slice(&context[Contexts::SKIPPED * d..]);
-                }
-                Ok(())
-            });
-        }
-        model.activations(&model.ids(ids.to_vec(), batch)?, last, &mut hooks)?;
-        drop(hooks);
-        tell(batch * (length - Contexts::SKIPPED));
-    }
-    Ok(all.into_iter().map(RefCell::into_inner).collect())
+/// Where the rows of a place are.
+fn file(folder: &Path, site: &str, shard: usize) -> PathBuf {
+    folder.join(site).join(format!("{shard:05}.safetensors"))
 }
