@@ -231,6 +231,77 @@ fn firings_are_kept() {
     assert!(refused(&["sae", "cache", &folder.path("nowhere"), "--out", &out]).contains("nowhere"));
 }
 
+/// What is left out never reaches a trainer: from the disk and on the fly the same bytes.
+#[test]
+fn tokens_are_left_out() {
+    if text().is_none() {
+        return;
+    }
+    let folder = Folder::new("exclude");
+    let usual =
+        ["--steps", "6", "--k", "4", "--site", "blocks.*.hook_mlp_out", "--site", "*.1.*", "--layers-every", "15"];
+    let some = [&usual[..], &["--exclude-first", "1", "--exclude-ids", "28,30", "--exclude-special"]].concat();
+    let kept = folder.path("kept");
+    let said = train(&folder, "disk", &[&some[..], &["--activations", &kept]].concat());
+    assert_eq!(said.lines().count(), 2, "{said}");
+    train(&folder, "fly", &some);
+    train(&folder, "usual", &usual);
+    for layer in [0, 15] {
+        let run = format!("blocks.{layer}.hook_mlp_out-topk-0");
+        assert!(bytes(&folder, "disk", &run) == bytes(&folder, "fly", &run), "{run}");
+        assert!(bytes(&folder, "disk", &run) != bytes(&folder, "usual", &run), "{run}");
+    }
+    let note: Value = serde_json::from_slice(&fs::read(Path::new(&kept).join("shards.json")).unwrap()).unwrap();
+    let ids = note["chosen"]["exclude"]["ids"].as_array().unwrap();
+    // The tokenizer's own are the first 17 of SmolLM2's.
+    assert!(ids.len() == 19 && ids[16] == 16 && ids[17] == 28 && note["version"] == 2, "{note}");
+    // 10 contexts of 31 tokens, without commas and stops.
+    assert!((250..310).contains(&note["rows"].as_u64().unwrap()), "{note}");
+
+    let long = folder.path("long-kept");
+    let one = ["--steps", "6", "--k", "4", "--layer", "15", "--exclude-first", "0", "--exclude-longer", "5"];
+    train(&folder, "long", &[&one[..], &["--activations", &long]].concat());
+    let note: Value = serde_json::from_slice(&fs::read(Path::new(&long).join("shards.json")).unwrap()).unwrap();
+    // The first token of each context is a sink.
+    assert!((290..=310).contains(&note["rows"].as_u64().unwrap()), "{note}");
+}
+
+/// Transcoders of layers beside autoencoders of places, on one run of the model.
+#[test]
+fn transcoders_are_trained() {
+    let Some(text) = text() else { return };
+    let folder = Folder::new("transcode");
+    let config = |name: &str, what: &str| {
+        let path = folder.path(name);
+        fs::write(&path, what).unwrap();
+        path
+    };
+    let across = config("across.json", r#"{"transcode": {"skip": false}, "centred": false, "decoder": "free"}"#);
+    let skip = config("skip.json", r#"{"transcode": {"skip": true}, "centred": false, "decoder": "free"}"#);
+    let plain = config("plain.json", "{}");
+    let few = ["--steps", "6", "--k", "4", "--layer", "1,0", "--config"];
+    let both = format!("{across},{plain}");
+    let said = train(&folder, "both", &[&few[..], &[&both]].concat());
+    assert_eq!(said.lines().count(), 4, "{said}");
+    let kept = folder.path("kept");
+    train(&folder, "alone", &[&few[..], &[&across, "--activations", &kept, "--point", "mlp-input"]].concat());
+    for layer in [0, 1] {
+        let run = format!("blocks.{layer}.ln2.hook_normalized-across-0");
+        assert!(bytes(&folder, "both", &run) == bytes(&folder, "alone", &run), "{run}");
+    }
+    assert!(!bytes(&folder, "both", "blocks.0.hook_resid_post-plain-0").is_empty());
+    let said = train(&folder, "skip", &[&few[..], &[&skip, "--format", "sparsify"]].concat());
+    let shown = fine(&["sae", "show", said.lines().next().unwrap()]);
+    assert!(shown.contains("latents    96"), "{shown}");
+    let out = folder.path("refused");
+    let with = |more: &[&str]| {
+        let usual = ["sae", "train", "--text", &text, "--out", &out, "--steps", "6", "--k", "4", "--config", &skip];
+        refused(&[&usual[..], &SMALL, more].concat())
+    };
+    assert!(with(&[]).contains("SAELens' layout has no place for a matrix beside latents"));
+    assert!(with(&["--format", "sparsify", "--point", "mlp"]).contains("reads mlp-input and predicts mlp"));
+}
+
 #[test]
 fn wrong_calls_say_what_is_wrong() {
     let folder = Folder::new("wrong");
@@ -248,6 +319,17 @@ fn wrong_calls_say_what_is_wrong() {
     assert!(with(&["--layer", "30", "--tokens", "300", "--batch", "64"]).contains("30 was asked for"));
     assert!(with(&["--weight", "3"]).contains("topk has no penalty"));
     assert!(with(&["--rate", "nan"]).contains("rate"));
+    assert!(with(&["--exclude-first", "128"]).contains("the first 128 tokens of contexts of 128, expected fewer"));
+    assert!(with(&["--exclude-ids", "3,49152"]).contains("49152 is no token, expected numbers below 49152"));
+    assert!(with(&["--exclude-longer", "5"]).contains("--activations"));
+    let kept = folder.path("kept");
+    assert!(with(&["--exclude-longer", "1", "--activations", &kept]).contains("expected a finite number above 1"));
+    let said = with(&["--site", "blocks.*.hook_resid_post", "--site", "blocks.30.*"]);
+    assert!(said.contains("--site: blocks.30.* names no place") && said.contains("hook_mlp_out"), "{said}");
+    assert!(with(&["--site", "*.3.*", "--layers-every", "2"]).contains("no place that is named"));
+    assert!(with(&["--site", "*.3.*", "--layer", "3"]).contains("cannot be used with"));
+    assert!(with(&["--layers-every", "0"]).contains("--layers-every"));
+    assert!(with(&["--variant", "relu", "--format", "sparsify"]).contains("topk and groupmax only"));
     let config = folder.path("bad.json");
     fs::write(&config, r#"{"variant": "topk", "prefixes": [64, 32, 4608]}"#).unwrap();
     let said = with(&["--config", &config]);

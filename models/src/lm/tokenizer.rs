@@ -4,7 +4,7 @@ use crate::io::gguf::{Gguf, Value};
 use crate::io::{Error, Result, short};
 use serde::Serialize;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use tokenizers::DecoderWrapper;
@@ -128,6 +128,14 @@ impl Tokenizer {
     /// The token that ends a text, if there is one.
     pub fn end(&self) -> Option<u32> {
         self.end
+    }
+
+    /// The ids of the tokens that stand for no text: those that its file calls special, and those that begin and end a text.
+    pub fn special(&self) -> Vec<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        let special = added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id);
+        let all: BTreeSet<u32> = special.chain(self.begin).chain(self.end).collect();
+        all.into_iter().collect()
     }
 
     /// The id of a token by its name, as in `<|im_start|>`.
@@ -316,5 +324,20 @@ mod tests {
         assert_eq!(of(3).encode("a").unwrap(), [0]);
         let said = Tokenizer::new(b"{}", Path::new("tokenizer.json")).err().unwrap().to_string();
         assert!(said.contains("its tokenizer: "), "{said}");
+    }
+    #[test]
+    fn special_tokens_stand_for_no_text() {
+        let added = |id: u32, content: &str, special: bool| {
+            json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": special})
+        };
+        let json = json!({
+            "version": "1.0", "added_tokens": [added(2, "<s>", true), added(3, "<user>", false)],
+            "model": {"type": "WordLevel", "unk_token": "b", "vocab": {"a": 0, "b": 1}},
+        });
+        let mut tokenizer = Tokenizer::new(json.to_string().as_bytes(), Path::new("tokenizer.json")).unwrap();
+        assert_eq!(tokenizer.special(), [2]);
+        tokenizer.end = Some(1);
+        assert_eq!(tokenizer.special(), [1, 2]);
     }
 }

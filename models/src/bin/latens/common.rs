@@ -37,6 +37,8 @@ pub enum Point {
     Residual,
     /// What attention adds
     Attention,
+    /// What the MLP reads: the residual after its norm
+    MlpInput,
     /// What the MLP adds
     Mlp,
 }
@@ -46,6 +48,7 @@ impl Point {
         match self {
             Point::Residual => Site::residual(layer),
             Point::Attention => Site::attention(layer),
+            Point::MlpInput => Site::mlp_input(layer),
             Point::Mlp => Site::mlp(layer),
         }
     }
@@ -110,10 +113,9 @@ impl Reading {
         Ok(Opened { lm: LanguageModel::open(&model, &device)?, device, model, text })
     }
 
-    /// So many tokens to train on, and contexts to judge by.
-    pub fn corpus(&self, opened: &Opened, tokens: usize, held: usize) -> io::Result<Corpus> {
-        let each = self.context.saturating_sub(Contexts::SKIPPED).max(1);
-        Corpus::read(&opened.lm, &opened.text, self.context, [tokens.div_ceil(each), held], self.seed)
+    /// So many contexts to train on, and to judge by.
+    pub fn corpus(&self, opened: &Opened, contexts: [usize; 2]) -> io::Result<Corpus> {
+        Corpus::read(&opened.lm, &opened.text, self.context, contexts, self.seed)
     }
 }
 
@@ -146,7 +148,7 @@ impl Judged {
     /// Text held out, and its activations.
     pub fn read(&self, opened: &Opened) -> Done<(Contexts, Tensor<f32, 2>)> {
         let model = &opened.lm.model;
-        let held = self.reading.corpus(opened, 0, self.contexts)?.held;
+        let held = self.reading.corpus(opened, [0, self.contexts])?.held;
         let mut rows = Tensor::zeros([held.rows(), model.config().dim], &opened.device)?;
         let bar = progress("activations", held.rows());
         held.activations(model, self.place.site(), 0, &mut rows, |rows| bar.inc(rows as u64))?;

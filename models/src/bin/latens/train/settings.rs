@@ -1,0 +1,91 @@
+//! Settings from files and options.
+use super::Options;
+use crate::common::{Done, Layout};
+use latens::sae::{Config, Gated, Jump, Sparsity, Variant};
+use serde_json::Value;
+
+impl Options {
+    /// Names and settings of the autoencoders of a place, without seeds, for so many activations of width `d`.
+    pub fn settings(&self, d: usize, rows: usize) -> Done<Vec<(String, Config)>> {
+        let batch = self.batch.min(rows);
+        let steps = self.steps.unwrap_or((5 * rows / batch.max(1)).max(1));
+        let mut all = Vec::new();
+        for path in &self.config {
+            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let mut given: Value =
+                serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+            let Value::Object(fields) = &mut given else {
+                return Err(format!("{}: is no object", path.display()).into());
+            };
+            for (name, value) in
+                [("d", d), ("latents", self.latents), ("k", self.k), ("steps", steps), ("batch", batch)]
+            {
+                fields.entry(name).or_insert(value.into());
+            }
+            if let Some(rate) = self.rate {
+                fields.entry("rate").or_insert(rate.into());
+            }
+            let config =
+                Config::from_json(&given.to_string()).map_err(|error| format!("{}: {error}", path.display()))?;
+            if config.d != d || config.batch != batch {
+                let what = format!("d {} and batch {}, expected {d} and {batch}", config.d, config.batch);
+                return Err(format!("{}: {what}, which all have in common", path.display()).into());
+            }
+            let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            all.push((stem, config));
+        }
+        if all.is_empty() {
+            let mut config =
+                Config { variant: self.variant(steps)?, batch, ..Config::new(d, self.latents, self.k, steps) };
+            config.rate = self.rate.unwrap_or(config.rate);
+            config.check()?;
+            all.push((self.variant.clone(), config));
+        }
+        all.iter().try_for_each(|(_, config)| fits(self.format, config))?;
+        Ok(all)
+    }
+
+    fn variant(&self, steps: usize) -> Done<Variant> {
+        let sparsity = |usual: Sparsity| Sparsity {
+            weight: self.weight.unwrap_or(usual.weight),
+            warm: usual.warm.min(steps / 10),
+            by_length: false,
+            ..usual
+        };
+        if self.weight.is_some() && matches!(&*self.variant, "topk" | "batchtopk" | "groupmax") {
+            return Err(format!("--weight: {} has no penalty", self.variant).into());
+        }
+        Ok(match &*self.variant {
+            "batchtopk" => Variant::BatchTopK,
+            "groupmax" => Variant::GroupMax,
+            "relu" => Variant::ReLU(sparsity(Sparsity::default())),
+            "jumprelu" => {
+                let usual = Jump::default();
+                Variant::JumpReLU(Jump { sparsity: sparsity(usual.sparsity), ..usual })
+            }
+            "gated" => {
+                let usual = Gated::default();
+                Variant::Gated(Gated { sparsity: sparsity(usual.sparsity), ..usual })
+            }
+            _ => Variant::TopK,
+        })
+    }
+}
+
+/// That a layout has a place for what comes out: better said before training than after it.
+fn fits(layout: Layout, config: &Config) -> Done {
+    let skip = config.transcode.is_some_and(|transcode| transcode.skip);
+    match (layout, config.variant) {
+        (Layout::Saelens, Variant::GroupMax) => {
+            Err("--format: SAELens' layout has no place for groups of latents, sparsify's has".into())
+        }
+        (Layout::Saelens, Variant::TopK | Variant::Switch(_)) if skip => {
+            Err("--format: SAELens' layout has no place for a matrix beside latents that are counted, sparsify's has"
+                .into())
+        }
+        (Layout::Sparsify, variant) if !matches!(variant, Variant::TopK | Variant::GroupMax) => {
+            Err("--format: sparsify's layout has a place for topk and groupmax only".into())
+        }
+        _ => Ok(()),
+    }
+}
