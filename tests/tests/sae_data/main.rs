@@ -1,5 +1,7 @@
-//! What trainers are given: rows of the tokens that are kept, the same from files and from the model.
+//! What trainers are given: rows of the tokens that are kept, the same from files and from the model, and files that a full disk leaves whole.
 mod exclude;
+#[cfg(unix)]
+mod full;
 mod longest;
 
 use latens::lm::{Config, Decoder, Hooks, Site};
