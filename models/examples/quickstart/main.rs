@@ -101,7 +101,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!("{data}");
     let (sae, buffer, course) = train(options, settings(options, lm.model.config().dim, data), &mut source, &device)?;
     let (hook, begin) = (format!("blocks.{}.hook_resid_post", options.layer), lm.tokenizer.begin().is_some());
-    let origin = Origin { model: name(&model), hook, context: CONTEXT, begin };
+    let origin = Origin { model: name(&model), hook, context: CONTEXT, begin, ..Origin::default() };
     let checkpoint = options.out.join("sae");
     sae.save(&checkpoint, Format::SaeLens, &origin)?;
 

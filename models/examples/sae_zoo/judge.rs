@@ -2,7 +2,8 @@
 use crate::variants::Reads;
 use latens::io;
 use latens::lm::{LanguageModel, Point, Site};
-use latens::sae::{Contexts, Sae, Splice, on_host, quality, spliced_loss};
+use latens::sae::eval::Core;
+use latens::sae::{Contexts, Sae, Splice, quality, spliced_loss};
 use latens::{Tensor, View, copy_into};
 
 /// Contexts whose next tokens are predicted with spliced activations.
@@ -56,31 +57,12 @@ impl Judged {
                 let quality = quality(sae, side_by_side(&views)?.view())?;
                 Ok(Self { fvu: quality.fvu, l0: quality.l0, dead: quality.dead, recovered: None })
             }
-            Reads::Mlp => predicted(sae, views[0], views[1]),
+            Reads::Mlp => {
+                let core = Core::measure_to(sae, views[0], views[1], |_| {})?;
+                Ok(Self { fvu: core.fvu, l0: core.l0, dead: core.dead, recovered: None })
+            }
         }
     }
-}
-
-/// How well a transcoder predicts.
-fn predicted(sae: &Sae, x: View<'_, f32, 2>, y: View<'_, f32, 2>) -> io::Result<Judged> {
-    let (code, d) = (sae.encode(x)?, sae.d());
-    let (made, wanted) = (sae.reconstruct_with(x, &code)?.to_vec()?, on_host(y)?);
-    let rows = (wanted.len() / d).max(1) as f64;
-    let mut mean = vec![0.0; d];
-    wanted.chunks_exact(d).for_each(|row| mean.iter_mut().zip(row).for_each(|(m, &y)| *m += f64::from(y) / rows));
-    let squares = |of: &dyn Fn(usize) -> f64| (0..wanted.len()).map(|at| of(at) * of(at)).sum::<f64>();
-    let left = squares(&|at| f64::from(wanted[at] - made[at]));
-    let spread = squares(&|at| f64::from(wanted[at]) - mean[at % d]);
-    let mut fired = vec![false; sae.latents()];
-    let mut active = 0_usize;
-    for (latent, value) in code.latents.to_vec()?.into_iter().zip(code.values.to_vec()?) {
-        if let (Some(fired), true) = (fired.get_mut(latent as usize), value > 0.0) {
-            *fired = true;
-            active += 1;
-        }
-    }
-    let dead = fired.iter().filter(|&&fired| !fired).count() as f64 / fired.len().max(1) as f64;
-    Ok(Judged { fvu: left / spread, l0: active as f64 / rows, dead, recovered: None })
 }
 
 /// Rows of several places as one.

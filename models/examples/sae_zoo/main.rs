@@ -224,17 +224,18 @@ impl Zoo<'_> {
             "steps_per_s": steps as f64 / seconds.max(1e-9), "seconds": seconds, "steps": steps, "peak_rss_mb": peak(),
             "last": course.last().map(|last| json!({"fvu": last.fvu, "l0": last.l0})),
         });
-        self.keep(run, &sae, folder, reads[0])?;
+        self.keep(run, &sae, folder, &reads)?;
         io::replace(&folder.join("figures.json"), format!("{figures:#}\n").as_bytes())?;
         let _ = std::fs::remove_file(&state);
         Ok(figures)
     }
 
     /// Write a checkpoint in the layout that has a place for it.
-    fn keep(&self, run: &Run, sae: &latens::sae::Sae, folder: &Path, site: usize) -> Result<(), Box<dyn Error>> {
+    fn keep(&self, run: &Run, sae: &latens::sae::Sae, folder: &Path, reads: &[usize]) -> Result<(), Box<dyn Error>> {
         let begin = self.lm.tokenizer.begin().is_some();
-        let hook = self.shards.sites()[site].clone();
-        let origin = Origin { model: self.model.clone(), hook, context: CONTEXT, begin };
+        let hook = self.shards.sites()[reads[0]].clone();
+        let predicted = if run.reads == Reads::Mlp { self.shards.sites()[reads[1]].clone() } else { String::new() };
+        let origin = Origin { model: self.model.clone(), hook, predicted, context: CONTEXT, begin };
         let format = match (run.reads, run.kind) {
             (Reads::Mlp, _) | (_, "groupmax") => Format::Sparsify,
             _ => Format::SaeLens,

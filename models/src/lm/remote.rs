@@ -42,6 +42,12 @@ impl Remote {
         if !(secure || url.starts_with("http://")) || url.contains(char::is_whitespace) {
             return Err(Error::setting("url", format!("{url:?} is no address that begins with http:// or https://")));
         }
+        if url.contains('@') {
+            return Err(Error::setting(
+                "url",
+                "holds a name or a password, which would be told in errors: there is the key",
+            ));
+        }
         if secure && !cfg!(feature = "https") {
             return Err(Error::setting("url", format!("{url}: https needs the feature `https`")));
         }
@@ -96,7 +102,7 @@ impl Chat for Remote {
                     None => Err(self.wrong("choices[0].message.content is missing, or no text")),
                 };
             }
-            if !matches!(status, 429 | 502 | 503 | 504) || again == TRIES {
+            if !matches!(status, 429 | 500 | 502 | 503 | 504) || again == TRIES {
                 let text: String = String::from_utf8_lossy(&text).chars().take(TOLD).collect();
                 return Err(self.wrong(format!("answers with status {status}: {text}")));
             }
@@ -199,6 +205,8 @@ mod tests {
         };
         assert!(said("ftp://x", "m", None).contains("begins with http"));
         assert!(said("http://a b", "m", None).contains("no address"));
+        let with_password = said("http://me:secret@a", "m", None);
+        assert!(with_password.contains("password") && !with_password.contains("secret"));
         assert!(said("http://a", "", None).contains("name"));
         assert!(said("http://a", "m", Some("a\r\nb")).contains("header"));
         assert_eq!(said("https://a", "m", None).contains("feature"), !cfg!(feature = "https"));

@@ -64,6 +64,8 @@ pub struct Sae {
     pub skip: Option<Tensor<f32, 2>>,
     /// What is done to rows before the encoder, and undone behind the decoder.
     pub rows: Rows,
+    /// Whether it is a transcoder: what it makes stands for other rows than those that it reads.
+    pub predicts: bool,
 }
 
 impl Sae {
@@ -85,6 +87,7 @@ impl Sae {
             router: None,
             skip: None,
             rows: Rows::AsTheyAre,
+            predicts: false,
         })
     }
 
@@ -101,6 +104,18 @@ impl Sae {
     /// Where it lives.
     pub fn device(&self) -> Device {
         self.w_enc.device()
+    }
+
+    /// Refuse a transcoder where what it makes would be compared with what it reads.
+    #[cfg(feature = "lm")]
+    pub(super) fn reconstructs(&self) -> Result<()> {
+        match self.predicts {
+            false => Ok(()),
+            true => Err(Error::setting(
+                "sae",
+                "is a transcoder, which does not make the rows that it reads: see Core::measure_to",
+            )),
+        }
     }
 
     /// Its bias with the centre and thresholds folded in, `b_enc - W_enc b_dec - thresholds`: what encoding many batches shares.

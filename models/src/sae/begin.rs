@@ -75,6 +75,7 @@ impl Trainer {
         }
         let mut sae = Sae::tied(directions, center, initial_gate(&config), device)?;
         (sae.centred, sae.rows) = (config.centred, config.normalise.rows());
+        sae.predicts = config.transcode.is_some();
         if let Variant::Switch(Switch { experts, .. }) = config.variant {
             // Small, so that no expert is far ahead at first; the draw is another than that of the directions.
             let mut w = initial::directions(experts, d, &mut Philox::new(!config.seed))?;

@@ -15,7 +15,7 @@ use super::{Contexts, Sae};
 use crate::io::{Error, Result};
 use crate::lm::LanguageModel;
 use crate::{Tensor, View};
-use collect::{Collector, Extent};
+use collect::{Collector, Extent, Gathered};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bars of a latent's histogram.
@@ -84,6 +84,8 @@ pub struct Latent {
     pub aligned: Option<f32>,
     /// The latents whose directions have the largest cosines with its own, and those; ties by number.
     pub neighbours: Vec<(u32, f32)>,
+    /// The contexts in which it fires at all, in rising order.
+    pub contexts: Vec<u32>,
     /// Where it fires most strongly, each in another context; ties in the order of rows.
     pub top: Vec<Excerpt>,
     /// Where its value lies in each fifth of the way from 0 to the largest, drawn by chance: from weak to strong.
@@ -190,7 +192,7 @@ fn looked_at(
     let parts = chosen.iter().zip(collector.finish()).zip(lenses).zip(neighbours);
     let latents = parts.map(|(((&latent, gathered), lens), neighbours)| {
         let Extent { count, strongest } = extents[latent as usize];
-        let (histogram, top, intervals) = (gathered.histogram, gathered.top, gathered.intervals);
+        let Gathered { contexts, histogram, top, intervals } = gathered;
         let Lens { promoted, suppressed, sharpness } = lens;
         let aligned = aligned[latent as usize];
         Latent {
@@ -203,6 +205,7 @@ fn looked_at(
             sharpness,
             aligned,
             neighbours,
+            contexts,
             top,
             intervals,
         }

@@ -153,7 +153,7 @@ impl Config {
         let part = |done: usize, whole: usize| if done >= whole { 1.0 } else { done as f32 / whole as f32 };
         let rise = part(step + 1, self.warm);
         let fall = part(self.steps.saturating_sub(step), self.decay);
-        let middle = self.steps.saturating_sub(self.warm + self.decay);
+        let middle = self.steps.saturating_sub(self.warm.saturating_add(self.decay));
         let bent = self.cosine.map_or(1.0, |cosine| cosine.at(step.saturating_sub(self.warm), middle));
         self.rate * rise.min(fall) * bent
     }

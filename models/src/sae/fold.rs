@@ -31,6 +31,7 @@ impl Sae {
             router,
             skip: self.skip.as_ref().map(copied).transpose()?,
             rows: self.rows,
+            predicts: self.predicts,
         })
     }
 

@@ -28,8 +28,9 @@ const ROWS: usize = 2048;
 /// Judge `sae` on `rows`.
 ///
 /// # Errors
-/// If they have another width or live elsewhere.
+/// If they have another width or live elsewhere, and for a transcoder.
 pub fn quality(sae: &Sae, rows: View<'_, f32, 2>) -> Result<Quality> {
+    sae.reconstructs()?;
     let ([total, d], n, bias) = (rows.dims(), sae.latents(), sae.bias()?);
     let host = on_host(rows)?;
     let variance = initial::variance(&host, &initial::mean(&host, d)) * total as f64;
@@ -144,7 +145,10 @@ pub(super) fn replace(x: &mut Tensor<f32, 2>, contexts: usize, splice: Splice<'_
     let ([rows, d], device) = (x.dims(), x.device());
     let mut other = match splice {
         Splice::Clean => return Ok(()),
-        Splice::Sae(sae) => sae.reconstruct(x.view())?,
+        Splice::Sae(sae) => {
+            sae.reconstructs()?;
+            sae.reconstruct(x.view())?
+        }
         Splice::Zero => Tensor::zeros([rows, d], &device)?,
         Splice::Mean(mean) => Tensor::from_vec(mean.repeat(rows), [rows, d], &device)?,
     };

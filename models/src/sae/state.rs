@@ -146,6 +146,7 @@ impl Trainer {
             router: None,
             skip: None,
             rows: note.config.normalise.rows(),
+            predicts: note.config.transcode.is_some(),
         };
         let learned = take_learned(&mut weights, &note.config, &mut sae, device)?;
         let mut w_skip = None;

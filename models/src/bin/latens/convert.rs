@@ -13,17 +13,22 @@ pub struct Options {
     /// Whose layout to write
     #[arg(long, value_enum, default_value = "saelens")]
     format: Layout,
-    /// Name of the language model, for the checkpoint to say
-    #[arg(long, default_value = "")]
-    model: String,
-    /// Place in it, in TransformerLens' words
-    #[arg(long, default_value = "")]
-    hook: String,
+    /// Name of the language model, for the checkpoint to say [default: what it said]
+    #[arg(long)]
+    model: Option<String>,
+    /// Place in it, in TransformerLens' words [default: what it said]
+    #[arg(long)]
+    hook: Option<String>,
 }
 
 pub fn run(options: &Options) -> Done {
     let sae = Sae::load(&options.from, &Device::Host)?;
-    let origin = Origin { model: options.model.clone(), hook: options.hook.clone(), ..Origin::default() };
+    let said = Origin::of(&options.from)?;
+    let origin = Origin {
+        model: options.model.clone().unwrap_or(said.model),
+        hook: options.hook.clone().unwrap_or(said.hook),
+        ..said
+    };
     sae.save(&options.to, options.format.format(), &origin)?;
     println!("{} latents of width {} are in {}", sae.latents(), sae.d(), options.to.display());
     Ok(())

@@ -55,8 +55,11 @@ fn describe(sae: &Sae) -> Done {
     println!("input      {rows}{}", if sae.centred { ", less b_dec" } else { "" });
     println!("skip       {}", if sae.skip.is_some() { "a matrix beside the latents" } else { "none" });
     for (name, weights) in [("encoder", &sae.w_enc), ("decoder", &sae.w_dec)] {
-        let lengths: Vec<f32> =
-            weights.to_vec()?.chunks_exact(sae.d()).map(|row| row.iter().map(|w| w * w).sum::<f32>().sqrt()).collect();
+        let lengths: Vec<f32> = weights
+            .to_vec()?
+            .chunks_exact(sae.d().max(1))
+            .map(|row| row.iter().map(|w| w * w).sum::<f32>().sqrt())
+            .collect();
         println!("{name}    lengths of rows {}", range(&lengths));
     }
     println!("b_enc      {}", range(&sae.b_enc.to_vec()?));

@@ -87,6 +87,9 @@ pub struct Options {
     /// Continue interrupted runs from their states in the output folder
     #[arg(long)]
     resume: bool,
+    /// Begin again where the output folder has states of runs
+    #[arg(long, conflicts_with = "resume")]
+    anew: bool,
     /// Folder for states, numbers and checkpoints
     #[arg(long, default_value = "latens-sae")]
     out: PathBuf,
@@ -117,13 +120,16 @@ pub fn run(options: &Options) -> Done {
         None => Source::Kept { model, kept: &kept, sites: wanted.sites.clone() },
     };
     let data = shards.as_ref().map_or_else(|| format!("{data}; {}", kept.data()), |shards| shards.data().to_owned());
+    // What decides their order.
+    let data = format!("{data}; seed {}, {} in memory at once", options.reading.seed, options.room);
     if source.size().1 < contexts * (context - exclude.first) {
         wanted = options.wanted(model.config().layers, &options.settings(d, source.size().1)?)?;
     }
     let mut runs = runs::begin(options, &wanted, &data, &source, &opened)?;
     let begun = runs.iter().map(|run| run.trainer.steps()).min().unwrap_or(0);
     let batch = wanted.runs[0].2.batch;
-    let mut stream = Stream::new(source, options.room, batch, options.seeds[0], begun as u64, &opened.device)?;
+    let seed = options.reading.seed; // the same rows for every autoencoder, with whatever others it is trained
+    let mut stream = Stream::new(source, options.room, batch, seed, begun as u64, &opened.device)?;
     loop {
         let at = stream.at() as usize;
         if runs.iter().all(|run| run.trainer.steps() == run.trainer.config().steps) {

@@ -39,6 +39,7 @@ pub struct Collector<'a> {
 /// One latent while rows pass. Keys are numbers of which the smallest are kept, and rows, which settle ties.
 struct Gathering {
     strongest: f32,
+    contexts: Vec<u32>,
     histogram: [u32; BINS],
     top: Few<(u32, u32), Excerpt>,
     intervals: [Few<(u32, u32), Excerpt>; INTERVALS],
@@ -47,6 +48,7 @@ struct Gathering {
 /// One latent when all rows have passed.
 #[derive(Debug, PartialEq)]
 pub struct Gathered {
+    pub contexts: Vec<u32>,
     pub histogram: [u32; BINS],
     pub top: Vec<Excerpt>,
     pub intervals: [Vec<Excerpt>; INTERVALS],
@@ -61,6 +63,7 @@ impl<'a> Collector<'a> {
         }
         let gathering = chosen.iter().map(|&latent| Gathering {
             strongest: extents[latent as usize].strongest,
+            contexts: Vec::new(),
             histogram: [0; BINS],
             top: Few::new(browse.strongest),
             intervals: std::array::from_fn(|_| Few::new(browse.interval)),
@@ -75,6 +78,7 @@ impl<'a> Collector<'a> {
             let gathering = &mut self.gathering[place as usize];
             let context = |firing: &Firing| self.contexts.token(firing.row as usize).0;
             for of_context in group.chunk_by(|a, b| context(a) == context(b)) {
+                gathering.contexts.push(context(&of_context[0]) as u32);
                 gathering.add(self.contexts, self.seed, of_context);
             }
         }
@@ -82,7 +86,11 @@ impl<'a> Collector<'a> {
 
     /// In the order of the chosen.
     pub fn finish(self) -> impl Iterator<Item = Gathered> {
-        self.gathering.into_iter().map(|of| Gathered {
+        self.gathering.into_iter().map(|mut of| Gathered {
+            contexts: {
+                of.contexts.sort_unstable(); // of batches in any order
+                of.contexts
+            },
             histogram: of.histogram,
             top: of.top.finish(),
             intervals: of.intervals.map(Few::finish),

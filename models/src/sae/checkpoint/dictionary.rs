@@ -48,6 +48,7 @@ pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
         router: None,
         skip: None,
         rows: Rows::AsTheyAre,
+        predicts: false,
     };
     match &class[..] {
         "GatedAutoEncoder" => {

@@ -26,6 +26,7 @@ pub(super) fn load(mut file: Incoming) -> Result<Plain> {
         router: None,
         skip: None,
         rows: Rows::AsTheyAre,
+        predicts: false,
     };
     if file.has("affine_skip_connection") {
         plain.skip = Some(transpose(&file.take("affine_skip_connection", &[d, d])?, d, d));

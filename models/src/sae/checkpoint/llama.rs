@@ -51,6 +51,7 @@ pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
         router: None,
         skip: None,
         rows: Rows::AsTheyAre,
+        predicts: false,
     };
     // After the lengths, for the threshold is of what they were multiplied with.
     if config.value["sparsity_include_decoder_norm"].as_bool() == Some(true) {

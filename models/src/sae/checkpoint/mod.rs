@@ -22,6 +22,7 @@ mod dictionary;
 mod gemma;
 mod llama;
 mod openai;
+mod origin;
 mod plain;
 mod saelens;
 mod settings;
@@ -50,9 +51,11 @@ pub struct Origin {
     pub model: String,
     /// The place in it, in TransformerLens' words: `blocks.15.hook_resid_post`.
     pub hook: String,
-    /// Tokens per context.
+    /// The place that a transcoder predicts, alike.
+    pub predicted: String,
+    /// Tokens per context; 0 if it is not known.
     pub context: usize,
-    /// Whether each begins with the tokenizer's token for the beginning of a text.
+    /// Whether each begins with the tokenizer's token for the beginning of a text. Of no known contexts, nothing is said of it.
     pub begin: bool,
 }
 

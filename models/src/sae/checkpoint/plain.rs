@@ -17,6 +17,7 @@ pub(super) struct Plain {
     /// `[d, d]`, what is added of the input.
     pub skip: Option<Vec<f32>>,
     pub rows: Rows,
+    pub predicts: bool,
 }
 
 /// See [`Own`].
@@ -52,6 +53,7 @@ impl Plain {
             },
             skip: self.skip.map(|skip| Tensor::from_vec(skip, [d, d], device)).transpose()?,
             rows: self.rows,
+            predicts: self.predicts,
         })
     }
 

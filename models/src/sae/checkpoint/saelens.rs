@@ -18,8 +18,9 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
         return Err(Error::setting("format", what));
     }
     let gated = matches!(sae.own, Some(Own::Magnitudes { .. }));
-    if sae.skip.is_some() && (sae.centred || gated || !matches!(sae.gate, Gate::Above { .. })) {
-        let what = "SAELens' layout has a matrix beside the latents for transcoders by a rectifier or thresholds only";
+    let transcodes = sae.predicts || sae.skip.is_some();
+    if transcodes && (sae.centred || gated || !matches!(sae.gate, Gate::Above { .. })) {
+        let what = "SAELens' layout has transcoders by a rectifier or thresholds only";
         return Err(Error::setting("format", what));
     }
     let rows = ROWS.iter().find(|(_, rows)| *rows == sae.rows).map(|(name, _)| name);
@@ -32,13 +33,7 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
         "apply_b_dec_to_input": sae.centred,
         "normalize_activations": rows,
         "reshape_activations": "none",
-        "metadata": {
-            "sae_lens_version": "6.0.0",
-            "model_name": origin.model,
-            "hook_name": origin.hook,
-            "context_size": origin.context,
-            "prepend_bos": origin.begin,
-        },
+        "metadata": origin.metadata(),
     });
     match (sae.gate, &sae.own) {
         (Gate::Strongest(k), _) => {
@@ -55,18 +50,20 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
         (Gate::Above { most, .. }, own) => {
             config["architecture"] = match own {
                 Some(Own::Magnitudes { .. }) => "gated",
-                _ => match (all_positive(sae), sae.skip.is_some()) {
-                    (true, false) => "standard",
-                    (true, true) => "skip_transcoder",
-                    (false, false) => "jumprelu",
-                    (false, true) => "jumprelu_skip_transcoder",
+                _ => match (all_positive(sae), transcodes, sae.skip.is_some()) {
+                    (true, false, _) => "standard",
+                    (true, true, false) => "transcoder",
+                    (true, true, true) => "skip_transcoder",
+                    (false, false, _) => "jumprelu",
+                    (false, true, false) => "jumprelu_transcoder",
+                    (false, true, true) => "jumprelu_skip_transcoder",
                 },
             }
             .into();
             config["metadata"][ROOM] = most.into();
         }
     }
-    if sae.skip.is_some() {
+    if transcodes {
         config["d_out"] = sae.d().into();
     }
     Ok(config)
@@ -130,8 +127,13 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
     }
     let centred = !transcoder && config.value["apply_b_dec_to_input"] != Value::Bool(false);
     let skip = if said.ends_with("skip_transcoder") { Some(weights.take("W_skip", &[d, d])?) } else { None };
-    let mut plain =
-        Plain { dims: [n, d], w_enc, w_dec, b_enc, b_dec, centred, gate, own: None, router: None, skip, rows };
+    if skip.is_some() && rows != Rows::AsTheyAre {
+        return config.wrong(
+            "has a matrix beside the latents of scaled rows, of which it does not say what it multiplies".into(),
+        );
+    }
+    let (own, router, dims, predicts) = (None, None, [n, d], transcoder);
+    let mut plain = Plain { dims, w_enc, w_dec, b_enc, b_dec, centred, gate, own, router, skip, rows, predicts };
     match architecture {
         "jumprelu" => plain.own = Some(PlainOwn::Thresholds(super::thresholds(&mut weights, n)?)),
         "gated" => {

@@ -7,6 +7,8 @@ use crate::sae::Rows;
 use serde_json::{Value, json};
 
 pub(super) const WEIGHTS: &str = "sae.safetensors";
+/// Says in our files whether what is read is what is made.
+const PREDICTS: &str = "latens_predicts";
 
 pub(super) fn config(sae: &Sae) -> Result<Value> {
     let (activation, k) = match sae.gate {
@@ -20,6 +22,12 @@ pub(super) fn config(sae: &Sae) -> Result<Value> {
         let what = "sparsify's layout has no place for values of the latents' own, experts, or scaled rows";
         return Err(Error::setting("format", what));
     }
+    if sae.predicts && sae.centred {
+        return Err(Error::setting(
+            "format",
+            "sparsify's layout has no place for a transcoder that takes b_dec away first",
+        ));
+    }
     let (n, d) = (sae.latents(), sae.d());
     Ok(json!({
         "activation": activation,
@@ -29,8 +37,9 @@ pub(super) fn config(sae: &Sae) -> Result<Value> {
         "k": k,
         "multi_topk": false,
         "skip_connection": sae.skip.is_some(),
-        // What it calls so reads its input as it is.
+        // What it calls so reads its input as it is, which others do, too.
         "transcode": !sae.centred,
+        "metadata": {(PREDICTS): sae.predicts},
         "d_in": d,
     }))
 }
@@ -73,6 +82,7 @@ pub(super) fn load(config: &Settings, mut weights: Incoming) -> Result<Plain> {
         router: None,
         skip: if config.is_on("skip_connection") { Some(weights.take("W_skip", &[d, d])?) } else { None },
         rows: Rows::AsTheyAre,
+        predicts: config.is_on("transcode") && config.value["metadata"][PREDICTS] != Value::Bool(false),
     };
     weights.finish()?;
     Ok(plain)

@@ -1,6 +1,6 @@
 use super::super::initial;
 use super::Downstream;
-use crate::io::Result;
+use crate::io::{Error, Result};
 use crate::lm::{Decoder, Site};
 use crate::sae::{Contexts, Gate, Sae, on_host};
 use crate::{Tensor, View};
@@ -84,17 +84,35 @@ impl Core {
     /// Judge `sae` on `rows`; `tell` hears how many are done at a time. Of no rows, figures that divide by them are 0 or NaN.
     ///
     /// # Errors
-    /// Rows of another width or on another device.
-    pub fn measure(sae: &Sae, rows: View<'_, f32, 2>, mut tell: impl FnMut(usize)) -> Result<Self> {
+    /// Rows of another width or on another device, and a transcoder: see [`measure_to`](Self::measure_to).
+    pub fn measure(sae: &Sae, rows: View<'_, f32, 2>, tell: impl FnMut(usize)) -> Result<Self> {
+        sae.reconstructs()?;
+        Self::measure_to(sae, rows, rows, tell)
+    }
+
+    /// How well `rows` are predicted from `read`, row by row: of a transcoder. `x` of the formulas is a row of `rows`.
+    ///
+    /// # Errors
+    /// Rows of another width or number, or on another device.
+    pub fn measure_to(
+        sae: &Sae,
+        read: View<'_, f32, 2>,
+        rows: View<'_, f32, 2>,
+        mut tell: impl FnMut(usize),
+    ) -> Result<Self> {
         const ROWS: usize = 2048;
         let ([total, d], n, bias) = (rows.dims(), sae.latents(), sae.bias()?);
+        if read.dims() != rows.dims() || d != sae.d() {
+            let what = format!("{:?} and {:?}, expected the same, of width {}", read.dims(), rows.dims(), sae.d());
+            return Err(Error::setting("read, rows", what));
+        }
         let host = on_host(rows)?;
         let mean = initial::mean(&host, d);
         let (mut sums, mut active, mut size, mut cut, mut fired) =
             (Sums::default(), 0_usize, 0.0, 0_usize, vec![0_usize; n]);
         for start in (0..total).step_by(ROWS) {
             let end = total.min(start + ROWS);
-            let x = rows.narrow(0, start, end)?;
+            let x = read.narrow(0, start, end)?;
             let (code, counts) = sae.encode_counted(x, &bias)?;
             if let (Gate::Above { most, .. }, Some(counts)) = (sae.gate, counts) {
                 cut += counts.to_vec()?.into_iter().filter(|&count| count as usize > most).count();

@@ -41,19 +41,18 @@ impl Shown {
         Self { tokens: excerpt.tokens.iter().map(text).collect(), values: excerpt.values.clone() }
     }
 
-    /// Where a latent fires, from weak to strong, one from each interval in turn.
+    /// Where a latent fires: by intervals from weak to strong, and then where most strongly.
     pub fn active(browser: &Browser, latent: &Latent) -> Vec<Self> {
         let all = latent.intervals.iter().flatten().chain(&latent.top);
         all.map(|excerpt| Self::of(browser, excerpt)).collect()
     }
 
-    /// So many texts of other latents, drawn by chance, in which this one is not known to fire.
+    /// So many texts of other latents, drawn by chance, of contexts in which this one does not fire.
     pub fn silent(browser: &Browser, latent: &Latent, count: usize, seed: u64) -> Vec<Self> {
-        let own: Vec<usize> =
-            latent.intervals.iter().flatten().chain(&latent.top).map(|excerpt| excerpt.context).collect();
+        let own = |excerpt: &Excerpt| latent.contexts.binary_search(&(excerpt.context as u32)).is_ok();
         let others = browser.latents.iter().filter(|other| other.latent != latent.latent);
         let mut all: Vec<&Excerpt> =
-            others.flat_map(|other| other.top.iter()).filter(|excerpt| !own.contains(&excerpt.context)).collect();
+            others.flat_map(|other| other.top.iter()).filter(|excerpt| !own(excerpt)).collect();
         let mut draw = Philox::new(seed);
         let count = count.min(all.len());
         for at in 0..count {
@@ -80,7 +79,7 @@ impl Shown {
     /// Whether a token counts in this text.
     fn counts(&self, at: usize) -> bool {
         let most = self.values.iter().copied().fold(0.0, f32::max);
-        most > 0.0 && self.values[at] >= MARKED * most
+        most > 0.0 && self.values.get(at).is_some_and(|&value| value >= MARKED * most)
     }
 }
 

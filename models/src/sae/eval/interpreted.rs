@@ -91,6 +91,7 @@ mod tests {
             sharpness: 0.0,
             aligned: None,
             neighbours: vec![],
+            contexts: top.iter().map(|excerpt| excerpt.context as u32).collect(),
             top,
             intervals,
         }

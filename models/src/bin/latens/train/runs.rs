@@ -30,6 +30,13 @@ pub fn begin(options: &Options, wanted: &Wanted, data: &str, source: &Source<'_>
         };
         for &seed in &options.seeds {
             let folder = options.out.join(format!("{hook}-{stem}-{seed}"));
+            if runs.iter().any(|run: &Run| run.folder == folder) {
+                return Err(format!("{}: two runs would write there", folder.display()).into());
+            }
+            if folder.join(STATE).is_file() && !options.resume && !options.anew {
+                let what = "has the state of a run: --resume continues it, --anew begins again";
+                return Err(format!("{}: {what}", folder.display()).into());
+            }
             std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
             let config = Config { seed, data: format!("{what} of {data}"), ..config.clone() };
             let state = folder.join(STATE);
@@ -90,7 +97,9 @@ impl Run {
         self.bar.finish();
         let begin = opened.lm.tokenizer.begin().is_some();
         let hook = hook_name(sites[self.reads.from])?;
-        let origin = Origin { model: name(&opened.model), hook, context: options.reading.context, begin };
+        let predicted = self.reads.to.map_or(Ok(String::new()), |to| hook_name(sites[to]))?;
+        let context = options.reading.context;
+        let origin = Origin { model: name(&opened.model), hook, predicted, context, begin };
         let config = self.trainer.config().to_json();
         self.trainer.finish()?.save(&self.folder.join("sae"), options.format.format(), &origin)?;
         io::replace(&self.folder.join("config.json"), format!("{config}\n").as_bytes())?;

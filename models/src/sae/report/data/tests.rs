@@ -18,6 +18,7 @@ fn latent(latent: u32, top: Vec<Excerpt>) -> Latent {
         sharpness: f32::NAN,
         aligned: None,
         neighbours: vec![(9, 0.5)],
+        contexts: top.iter().map(|excerpt| excerpt.context as u32).collect(),
         top,
         intervals: std::array::from_fn(|_| vec![]),
     }
