@@ -2,7 +2,7 @@
 use latens::assets::{BROWN, SMOLLM2, SPEAKERS};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::{fs, str};
 
 fn latens(arguments: &[&str]) -> Output {
@@ -276,8 +276,11 @@ fn transcoders_are_trained() {
         fs::write(&path, what).unwrap();
         path
     };
-    let across = config("across.json", r#"{"transcode": {"skip": false}, "centred": false, "decoder": "free"}"#);
-    let skip = config("skip.json", r#"{"transcode": {"skip": true}, "centred": false, "decoder": "free"}"#);
+    let across = config(
+        "across.json",
+        r#"{"transcode": {"skip": false}, "variant": {"relu": {"weight": 0.1, "cost": {"power": 1}}}}"#,
+    );
+    let skip = config("skip.json", r#"{"transcode": {"skip": true}}"#);
     let plain = config("plain.json", "{}");
     let few = ["--steps", "6", "--k", "4", "--layer", "1,0", "--config"];
     let both = format!("{across},{plain}");
@@ -290,16 +293,50 @@ fn transcoders_are_trained() {
         assert!(bytes(&folder, "both", &run) == bytes(&folder, "alone", &run), "{run}");
     }
     assert!(!bytes(&folder, "both", "blocks.0.hook_resid_post-plain-0").is_empty());
-    let said = train(&folder, "skip", &[&few[..], &[&skip, "--format", "sparsify"]].concat());
+    let said = train(&folder, "skip", &[&few[..], &[&skip]].concat());
     let shown = fine(&["sae", "show", said.lines().next().unwrap()]);
     assert!(shown.contains("latents    96"), "{shown}");
+    let eval = ["sae", "eval", said.lines().next().unwrap(), "--text", &text, "--contexts", "4", "--context", "32"];
+    assert!(refused(&eval).contains("is a transcoder"));
     let out = folder.path("refused");
     let with = |more: &[&str]| {
         let usual = ["sae", "train", "--text", &text, "--out", &out, "--steps", "6", "--k", "4", "--config", &skip];
         refused(&[&usual[..], &SMALL, more].concat())
     };
-    assert!(with(&[]).contains("SAELens' layout has no place for a matrix beside latents"));
+    assert!(with(&["--format", "saelens"]).contains("SAELens' layout has transcoders by a rectifier"));
     assert!(with(&["--format", "sparsify", "--point", "mlp"]).contains("reads mlp-input and predicts mlp"));
+}
+
+/// Killed on the way and resumed with fewer seeds, which changes nothing for those that are left; nobody writes over it unasked.
+#[test]
+fn interrupted_runs_go_on() {
+    let Some(text) = text() else { return };
+    let folder = Folder::new("resumed");
+    let run = "blocks.0.hook_resid_post-topk-1";
+    let few = ["--layer", "0", "--k", "4", "--steps", "320"];
+    train(&folder, "whole", &[&few[..], &["--seeds", "1"]].concat());
+    let out = folder.path("parts");
+    let arguments = [&["sae", "train", "--out", &out, "--text", &text][..], &SMALL, &few].concat();
+    let mut first = Command::new(env!("CARGO_BIN_EXE_latens"));
+    let first = first.args(&arguments).args(["--seeds", "0,1"]).stderr(Stdio::null()).stdout(Stdio::null());
+    let mut first = first.spawn().unwrap();
+    let state = Path::new(&out).join(run).join("state.safetensors");
+    while !state.is_file() && first.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let done = Path::new(&out).join(run).join("sae").is_dir();
+    let said = refused(&[&arguments[..], &["--seeds", "1"]].concat());
+    assert!(said.contains("--resume") && said.contains(run), "{said}");
+    let room = arguments.iter().position(|&argument| argument == "--room").unwrap();
+    let mut other = [&arguments[..], &["--seeds", "1", "--resume"]].concat();
+    other[room + 1] = "900";
+    let said = refused(&other);
+    assert!(said.contains("other data"), "{said}");
+    train(&folder, "parts", &[&few[..], &["--seeds", "1", "--resume"]].concat());
+    assert!(bytes(&folder, "whole", run) == bytes(&folder, "parts", run), "it had ended: {done}");
+    assert!(refused(&[&arguments[..], &["--seeds", "5,5"]].concat()).contains("two runs"));
 }
 
 #[test]

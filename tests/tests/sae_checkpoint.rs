@@ -55,6 +55,7 @@ fn sae(gate: Gate) -> Sae {
 
 fn origin() -> Origin {
     Origin {
+        predicted: String::new(),
         model: "SmolLM2-135M-Instruct".into(),
         hook: "blocks.15.hook_resid_post".into(),
         context: 128,

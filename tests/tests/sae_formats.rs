@@ -1,4 +1,5 @@
 //! Checkpoints of other libraries: written by Python as these write them, read here, and encoded to what they would make of some rows.
+use latens::sae::eval::Core;
 use latens::sae::{Format, Own, Rows, Sae, quality};
 use latens::{Device, Tensor};
 use std::path::{Path, PathBuf};
@@ -94,8 +95,10 @@ fn every_layout_is_read() {
         near(&format!("{name} recon"), &recon, &want.recon);
         let active = want.features.iter().filter(|&&f| f > 0.0).count();
         assert!(active > 0 && active < want.features.len(), "{name}: {active} active");
-        let judged = quality(&sae, want.x.view()).unwrap();
+        let judged = Core::measure_to(&sae, want.x.view(), want.x.view(), |_| {}).unwrap();
         assert!((judged.l0 - active as f64 / want.x.dims()[0] as f64).abs() < 1e-9, "{name}: {}", judged.l0);
+        assert_eq!(sae.predicts, name.contains("transcoder") || name == "sparsify_skip", "{name}");
+        assert_eq!(quality(&sae, want.x.view()).is_err(), sae.predicts, "{name}");
         println!("{name}: {active} active, as there");
     }
 }
@@ -114,6 +117,7 @@ fn all_are_written_again() {
         let x = expected(name).x;
         assert!(run(&again, &x) == run(&sae, &x), "{name}");
         assert!((again.gate, again.centred, again.rows) == (sae.gate, sae.centred, sae.rows), "{name}");
+        assert_eq!(again.predicts, sae.predicts, "{name}");
         let kept = |sae: &Sae| match &sae.own {
             None => vec![],
             Some(Own::Thresholds(one)) => one.to_vec().unwrap(),

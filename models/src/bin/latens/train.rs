@@ -12,9 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// Activations that training begins with.
 const SAMPLE: usize = 8192;
-/// Steps between two saved states, and between two lines of numbers.
-const SAVE: usize = 100;
-const TELL: usize = 10;
 
 #[derive(Args)]
 pub struct Options {
@@ -81,15 +78,21 @@ pub struct Options {
     /// Keep activations in this folder, and read them from there the next time [default: the model runs when they are wanted]
     #[arg(long)]
     activations: Option<PathBuf>,
-    /// Whose layout checkpoints have
-    #[arg(long, value_enum, default_value = "saelens")]
-    format: Layout,
+    /// Whose layout checkpoints have [default: SAELens', or sparsify's where only that has a place for them]
+    #[arg(long, value_enum)]
+    format: Option<Layout>,
     /// Continue interrupted runs from their states in the output folder
     #[arg(long)]
     resume: bool,
     /// Begin again where the output folder has states of runs
     #[arg(long, conflicts_with = "resume")]
     anew: bool,
+    /// Steps between two states on the disk
+    #[arg(long, default_value = "100")]
+    save_every: NonZeroUsize,
+    /// Steps between two entries of the numbers
+    #[arg(long, default_value = "10")]
+    tell_every: NonZeroUsize,
     /// Folder for states, numbers and checkpoints
     #[arg(long, default_value = "latens-sae")]
     out: PathBuf,
@@ -128,8 +131,11 @@ pub fn run(options: &Options) -> Done {
     let mut runs = runs::begin(options, &wanted, &data, &source, &opened)?;
     let begun = runs.iter().map(|run| run.trainer.steps()).min().unwrap_or(0);
     let batch = wanted.runs[0].2.batch;
+    // Whole contexts, as the model gives them: so files give the same batches.
+    let each = context - exclude.first;
+    let room = (options.room / each).max(1) * each;
     let seed = options.reading.seed; // the same rows for every autoencoder, with whatever others it is trained
-    let mut stream = Stream::new(source, options.room, batch, seed, begun as u64, &opened.device)?;
+    let mut stream = Stream::new(source, room, batch, seed, begun as u64, &opened.device)?;
     loop {
         let at = stream.at() as usize;
         if runs.iter().all(|run| run.trainer.steps() == run.trainer.config().steps) {
@@ -139,7 +145,7 @@ pub fn run(options: &Options) -> Done {
         for run in &mut runs {
             // Those that were saved later wait until the stream is there.
             if run.trainer.steps() == at && at < run.trainer.config().steps {
-                run.step(&parts)?;
+                run.step(&parts, [options.tell_every, options.save_every])?;
             }
         }
     }

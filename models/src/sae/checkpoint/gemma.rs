@@ -29,6 +29,7 @@ pub(super) fn load(mut file: Incoming) -> Result<Plain> {
         predicts: false,
     };
     if file.has("affine_skip_connection") {
+        plain.predicts = true;
         plain.skip = Some(transpose(&file.take("affine_skip_connection", &[d, d])?, d, d));
     }
     plain.own = Some(PlainOwn::Thresholds(super::thresholds(&mut file, n)?));

@@ -188,6 +188,11 @@ impl Cosine {
 }
 
 impl Normalise {
+    /// Whether the autoencoder does something to rows by itself.
+    pub fn scales_rows(self) -> bool {
+        self.rows() != Rows::AsTheyAre
+    }
+
     /// What the autoencoder does to rows by itself.
     pub(in crate::sae) fn rows(self) -> Rows {
         match self {

@@ -89,7 +89,7 @@ fn configs() -> Vec<Config> {
         base(Variant::JumpReLU(Jump { sparsity: penalty(Cost::Tanh(4.0), true), width: 1.0, start: 0.5, log: true })),
         base(gated(true, false)),
         base(gated(false, true)),
-        Config { transcode: Some(Transcode { skip: false }), centred: false, ..base(Variant::TopK) },
+        Config { transcode: Some(Transcode { skip: false }), ..free(Variant::TopK) },
         Config { transcode: Some(Transcode { skip: true }), ..free(Variant::ReLU(penalty(Cost::Power(1.0), false))) },
         // In parts, and of rows times a factor.
         Config { parts: 2, ..base(Variant::TopK) },

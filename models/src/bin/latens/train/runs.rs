@@ -1,12 +1,13 @@
 //! Autoencoders in training.
 use super::places::{Reads, Wanted};
-use super::{Options, SAMPLE, SAVE, TELL};
+use super::{Options, SAMPLE};
 use crate::common::{Done, Opened, name, progress};
 use indicatif::ProgressBar;
 use latens::View;
 use latens::io::{self, Scalars};
 use latens::lm::Site;
 use latens::sae::{Config, Origin, Progress, Source, Trainer, hook_name};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -70,24 +71,24 @@ fn put(scalars: &mut Scalars, now: &Progress) -> Done {
 
 impl Run {
     /// A step on a batch of every place.
-    pub fn step(&mut self, parts: &[View<'_, f32, 2>]) -> Done {
+    pub fn step(&mut self, parts: &[View<'_, f32, 2>], every: [NonZeroUsize; 2]) -> Done {
         match self.reads.to {
             None => self.trainer.step(parts[self.reads.from])?,
             Some(to) => self.trainer.step_to(parts[self.reads.from], parts[to])?,
         }
-        self.tell()
+        self.tell(every.map(NonZeroUsize::get))
     }
 
-    /// After a step.
-    fn tell(&mut self) -> Done {
+    /// After a step: numbers and states, each after so many.
+    fn tell(&mut self, [tell, save]: [usize; 2]) -> Done {
         let (step, last) = (self.trainer.steps(), self.trainer.config().steps);
-        if step.is_multiple_of(TELL) || step == last {
+        if step.is_multiple_of(tell) || step == last {
             let now = self.trainer.mark()?;
             put(&mut self.scalars, &now)?;
             self.bar.set_position(step as u64);
             self.bar.set_message(format!("{}: FVU {:.3}, L0 {:.1}", name(&self.folder), now.fvu, now.l0));
         }
-        if step.is_multiple_of(SAVE) || step == last {
+        if step.is_multiple_of(save) || step == last {
             self.trainer.save_state(&self.folder.join(STATE))?;
         }
         Ok(())
@@ -100,8 +101,8 @@ impl Run {
         let predicted = self.reads.to.map_or(Ok(String::new()), |to| hook_name(sites[to]))?;
         let context = options.reading.context;
         let origin = Origin { model: name(&opened.model), hook, predicted, context, begin };
-        let config = self.trainer.config().to_json();
-        self.trainer.finish()?.save(&self.folder.join("sae"), options.format.format(), &origin)?;
+        let (layout, config) = (options.layout(self.trainer.config())?, self.trainer.config().to_json());
+        self.trainer.finish()?.save(&self.folder.join("sae"), layout.format(), &origin)?;
         io::replace(&self.folder.join("config.json"), format!("{config}\n").as_bytes())?;
         println!("{}", self.folder.join("sae").display());
         Ok(())

@@ -38,20 +38,19 @@ impl Options {
             let mut config =
                 Config { variant: self.variant(steps)?, batch, ..Config::new(d, self.latents, self.k, steps) };
             config.rate = self.rate.unwrap_or(config.rate);
+            if !config.variant.counts() {
+                config.revive = None; // as where settings are read from a file
+            }
             config.check()?;
             all.push((self.variant.clone(), config));
         }
-        all.iter().try_for_each(|(_, config)| fits(self.format, config))?;
+        all.iter().try_for_each(|(_, config)| self.layout(config).map(drop))?;
         Ok(all)
     }
 
     fn variant(&self, steps: usize) -> Done<Variant> {
-        let sparsity = |usual: Sparsity| Sparsity {
-            weight: self.weight.unwrap_or(usual.weight),
-            warm: usual.warm.min(steps / 10),
-            by_length: false,
-            ..usual
-        };
+        let sparsity =
+            |usual: Sparsity| Sparsity { weight: self.weight.unwrap_or(usual.weight), warm: steps / 10, ..usual };
         if self.weight.is_some() && matches!(&*self.variant, "topk" | "batchtopk" | "groupmax") {
             return Err(format!("--weight: {} has no penalty", self.variant).into());
         }
@@ -70,22 +69,25 @@ impl Options {
             _ => Variant::TopK,
         })
     }
-}
 
-/// That a layout has a place for what comes out: better said before training than after it.
-fn fits(layout: Layout, config: &Config) -> Done {
-    let skip = config.transcode.is_some_and(|transcode| transcode.skip);
-    match (layout, config.variant) {
-        (Layout::Saelens, Variant::GroupMax) => {
-            Err("--format: SAELens' layout has no place for groups of latents, sparsify's has".into())
+    /// The layout that what comes out is written in: better known before training than after it.
+    pub fn layout(&self, config: &Config) -> Done<Layout> {
+        let counts = matches!(config.variant, Variant::TopK | Variant::GroupMax);
+        let transcodes = config.transcode.is_some();
+        // What SAELens' has no place for.
+        let only = config.variant == Variant::GroupMax || (transcodes && config.variant == Variant::TopK);
+        match self.format.unwrap_or(if only { Layout::Sparsify } else { Layout::Saelens }) {
+            Layout::Saelens if config.variant == Variant::GroupMax => {
+                Err("--format: SAELens' layout has no place for groups of latents, sparsify's has".into())
+            }
+            Layout::Saelens if transcodes && !matches!(config.variant, Variant::ReLU(_) | Variant::JumpReLU(_)) => {
+                Err("--format: SAELens' layout has transcoders by a rectifier or thresholds only, sparsify's by topk"
+                    .into())
+            }
+            Layout::Sparsify if !counts || config.normalise.scales_rows() => {
+                Err("--format: sparsify's layout has a place for topk and groupmax only, of rows as they are".into())
+            }
+            layout => Ok(layout),
         }
-        (Layout::Saelens, Variant::TopK | Variant::Switch(_)) if skip => {
-            Err("--format: SAELens' layout has no place for a matrix beside latents that are counted, sparsify's has"
-                .into())
-        }
-        (Layout::Sparsify, variant) if !matches!(variant, Variant::TopK | Variant::GroupMax) => {
-            Err("--format: sparsify's layout has a place for topk and groupmax only".into())
-        }
-        _ => Ok(()),
     }
 }
