@@ -179,6 +179,33 @@ fn concepts_are_taken_out() {
     assert!(refused(&["sae", "tpp", &folder.path("nowhere"), "--texts", "6,4"]).contains("nowhere"));
 }
 
+/// Two checkpoints are judged on one run of the model as each is alone.
+#[test]
+fn latents_are_probed() {
+    if text().is_none() || SPEAKERS.for_test().is_none() {
+        return;
+    }
+    let folder = Folder::new("probe");
+    let run = |out: &str, k: &str| {
+        train(&folder, out, &["--steps", "6", "--layer", "0", "--k", k]);
+        format!("{}/blocks.0.hook_resid_post-topk-0/sae", folder.path(out))
+    };
+    let (sae, other, figures) = (run("run", "8"), run("other", "4"), folder.path("probes"));
+    let few = ["--texts", "24,12", "--k", "1,2", "--only", "party"];
+    let probe = |saes: &[&str]| fine(&[&["sae", "probe"][..], saes, &["--json", &figures], &PLACE, &few].concat());
+    let said = probe(&[&sae, &other]);
+    let both = json(&figures);
+    let both = both.as_array().unwrap();
+    assert!(both.len() >= 2 && both.len() % 2 == 0 && said.contains(&other), "{said}");
+    probe(&[&other]);
+    assert_eq!(json(&figures).as_array().unwrap()[..], both[both.len() / 2..]);
+    assert!(both[0]["sparse"][1]["best_accuracy"].as_f64().is_some_and(|right| right > 0.0));
+    assert!(refused(&["sae", "probe", "--texts", "24,12"]).contains("CHECKPOINTS"));
+    assert!(
+        refused(&["sae", "probe", &sae, "--k", "97", "--texts", "8,4", "--only", "party"]).contains("97 is not from 1")
+    );
+}
+
 /// A latent is put into words by the model itself, whose answers are kept, and given again without it.
 #[test]
 fn latents_are_explained() {

@@ -4,9 +4,12 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use latens::sae::eval::{ABLATED, Scr, Sources, Tpp, classed, crossed, scr_task, tpp_task};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct Options {
+    /// Checkpoint of any layout that can be read
+    checkpoint: PathBuf,
     #[command(flatten)]
     tasked: Tasked,
     /// Latents to ablate
@@ -22,7 +25,9 @@ pub fn scr(options: &Options) -> Done {
     let tasked = &options.tasked;
     let tasks = crossed(&Sources::locate()?, &tasked.draw(&options.texts, 1)?)?;
     let (site, length) = (tasked.place.site(), tasked.reading.context);
-    let all = tasked.each(&tasks, |lm, sae, task, tell| scr_task(lm, site, sae, task, length, &options.n, tell))?;
+    let of = std::slice::from_ref(&options.checkpoint);
+    let all =
+        tasked.each(of, &tasks, |lm, saes, task, tell| scr_task(lm, site, saes[0], task, length, &options.n, tell))?;
     println!("{:<24}{:>14}{:>14}  score by latents ablated", "concepts", "biased", "clean");
     for Scr { pair, base, clean, scores } in &all {
         let [base, clean] = [base, clean].map(|[one, other]| format!("{one:.3} {other:.3}"));
@@ -40,8 +45,9 @@ pub fn tpp(options: &Options) -> Done {
     let tasked = &options.tasked;
     let tasks = classed(&Sources::locate()?, &tasked.draw(&options.texts, 1)?)?;
     let (site, length) = (tasked.place.site(), tasked.reading.context);
-    let all = tasked.each(&tasks, |lm, sae, task, tell| {
-        Ok((task.name.clone(), tpp_task(lm, site, sae, task, length, &options.n, tell)?))
+    let of = std::slice::from_ref(&options.checkpoint);
+    let all = tasked.each(of, &tasks, |lm, saes, task, tell| {
+        Ok((task.name.clone(), tpp_task(lm, site, saes[0], task, length, &options.n, tell)?))
     })?;
     println!("{:<24}{:>8}{:>8}  score by latents ablated (lost by their class, by others)", "task", "classes", "clean");
     for (task, Tpp { classes, clean, scores }) in &all {

@@ -3,14 +3,12 @@ use clap::Args;
 use latens::io;
 use latens::lm::LanguageModel;
 use latens::sae::Sae;
-use latens::sae::eval::{Draw, Sources, Spelling, Task, binary, first_letters, probe_task};
+use latens::sae::eval::{Draw, Sources, Spelling, Task, binary, first_letters, probe_task_each};
 use std::path::PathBuf;
 
-/// An autoencoder, and the tasks that it is judged by.
+/// The tasks that autoencoders of a place are judged by.
 #[derive(Args)]
 pub struct Tasked {
-    /// Checkpoint of any layout that can be read
-    checkpoint: PathBuf,
     #[command(flatten)]
     pub reading: Reading,
     #[command(flatten)]
@@ -24,11 +22,12 @@ pub struct Tasked {
 }
 
 impl Tasked {
-    /// What `judge` finds of each task. It is told by what it counts texts.
+    /// What `judge` finds of each task and these checkpoints. It is told by what it counts texts.
     pub fn each<T>(
         &self,
+        checkpoints: &[PathBuf],
         tasks: &[Task],
-        judge: impl Fn(&LanguageModel, &Sae, &Task, &mut dyn FnMut(usize)) -> io::Result<T>,
+        judge: impl Fn(&LanguageModel, &[&Sae], &Task, &mut dyn FnMut(usize)) -> io::Result<T>,
     ) -> Done<Vec<T>> {
         let asked = |task: &&Task| self.only.is_empty() || self.only.iter().any(|only| task.name.starts_with(&**only));
         let chosen: Vec<&Task> = tasks.iter().filter(asked).collect();
@@ -37,10 +36,11 @@ impl Tasked {
             return Err(format!("--only: no task begins so; there are {}", names.join(", ")).into());
         }
         let opened = self.reading.open()?;
-        let sae = Sae::load(&self.checkpoint, &opened.device)?;
+        let saes = checkpoints.iter().map(|path| Sae::load(path, &opened.device)).collect::<io::Result<Vec<_>>>()?;
+        let saes: Vec<&Sae> = saes.iter().collect();
         let judged = chosen.into_iter().map(|task| {
             let bar = progress("texts", task.len()).with_message(task.name.clone());
-            let found = judge(&opened.lm, &sae, task, &mut |texts| bar.inc(texts as u64))?;
+            let found = judge(&opened.lm, &saes, task, &mut |texts| bar.inc(texts as u64))?;
             bar.finish();
             Ok(found)
         });
@@ -59,6 +59,9 @@ impl Tasked {
 
 #[derive(Args)]
 pub struct Options {
+    /// Checkpoints of any layout that can be read, for which the model runs once
+    #[arg(required = true)]
+    checkpoints: Vec<PathBuf>,
     #[command(flatten)]
     tasked: Tasked,
     /// Latents that a sparse probe sees
@@ -74,20 +77,32 @@ pub fn run(options: &Options) -> Done {
     let tasked = &options.tasked;
     let tasks = binary(&Sources::locate()?, &tasked.draw(&options.texts, 2)?)?;
     let (site, length) = (tasked.place.site(), tasked.reading.context);
-    let all = tasked.each(&tasks, |lm, sae, task, tell| probe_task(lm, site, sae, task, length, &options.k, tell))?;
-    println!(
-        "{:<24}{:>8}{:>8}{:>9}  accuracy by latents (share of the full probe's gain)",
-        "task", "chance", "full", "latents"
-    );
-    for found in &all {
-        print!("{:<24}{:>8.3}{:>8.3}{:>9.3} ", found.task, found.chance, found.raw, found.latents);
-        for probe in &found.sparse {
-            let share = found.share(probe.k).map_or("-".into(), |share| format!("{share:.2}"));
-            print!(" {}: {:.3} ({share})", probe.k, probe.accuracy);
+    let all = tasked.each(&options.checkpoints, &tasks, |lm, saes, task, tell| {
+        probe_task_each(lm, site, saes, task, length, &options.k, tell)
+    })?;
+    let mut figures = Vec::new();
+    for (at, checkpoint) in options.checkpoints.iter().enumerate() {
+        println!("{}", checkpoint.display());
+        println!(
+            "{:<24}{:>8}{:>8}{:>9}  accuracy by latents (share of the full probe's gain); by the best latents",
+            "task", "chance", "full", "latents"
+        );
+        for found in all.iter().map(|of_task| &of_task[at]) {
+            print!("{:<24}{:>8.3}{:>8.3}{:>9.3} ", found.task, found.chance, found.raw, found.latents);
+            let told = |share: Option<f64>| share.map_or("-".into(), |share| format!("{share:.2}"));
+            for probe in &found.sparse {
+                print!(" {}: {:.3} ({})", probe.k, probe.accuracy, told(found.share(probe.k)));
+            }
+            for probe in &found.sparse {
+                print!("; {}: {:.3} ({})", probe.k, probe.best_accuracy, told(found.best_share(probe.k)));
+            }
+            println!();
+            let mut of = serde_json::to_value(found)?;
+            of["checkpoint"] = checkpoint.display().to_string().into();
+            figures.push(of);
         }
-        println!();
     }
-    write(&serde_json::to_value(&all)?, tasked.json.as_deref())
+    write(&figures.into(), tasked.json.as_deref())
 }
 
 #[derive(Args)]
