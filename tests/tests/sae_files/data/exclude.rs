@@ -1,5 +1,5 @@
 //! Tokens that are left out by their places and their numbers.
-use crate::{D, Folder, SITES, VOCABULARY, contexts, model, plain};
+use super::{D, Folder, SITES, VOCABULARY, contexts, model, plain};
 use latens::io::Error;
 use latens::lm::Decoder;
 use latens::sae::{Buffer, Contexts, Exclude, Kept, Shards, Source, Stream};

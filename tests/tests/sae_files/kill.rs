@@ -40,7 +40,7 @@ fn worker() {
 
 fn start(folder: &Path) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "worker"]).env(FOLDER, folder).stdout(Stdio::null()).stderr(Stdio::null());
+    child.args(["--exact", "kill::worker"]).env(FOLDER, folder).stdout(Stdio::null()).stderr(Stdio::null());
     child.spawn().unwrap()
 }
 

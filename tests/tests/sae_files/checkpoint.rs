@@ -262,7 +262,7 @@ fn a_full_disk_leaves_the_old_checkpoint() {
     let before = folder.names();
     // Files of at most one block; the signal that this sends is ignored, so that the write itself fails.
     let command = format!(
-        "trap '' XFSZ; ulimit -f 1; exec '{}' --exact a_full_disk_leaves_the_old_checkpoint --nocapture",
+        "trap '' XFSZ; ulimit -f 1; exec '{}' --exact checkpoint::a_full_disk_leaves_the_old_checkpoint --nocapture",
         std::env::current_exe().unwrap().display()
     );
     let run = Command::new("sh").args(["-c", &command]).env(ROLE, &folder.0).output().unwrap();

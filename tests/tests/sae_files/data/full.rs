@@ -1,6 +1,6 @@
 //! A full disk. The limit on the size of a file is what the system has that fails like one: its signal is ignored, so that the write
 //! itself fails.
-use crate::{D, Folder, SITES, contexts, model};
+use super::{D, Folder, SITES, contexts, model};
 use latens::sae::{Config, Shards, Trainer};
 use latens::{Device, Philox, Tensor};
 use std::fs;
@@ -12,8 +12,10 @@ const ROLE: &str = "LATENS_TEST_FULL_DISK";
 /// What the test `name` says in a process of its own, whose files have at most so many blocks.
 fn limited(name: &str, blocks: usize, folder: &Path) -> String {
     let program = std::env::current_exe().unwrap();
-    let command =
-        format!("trap '' XFSZ; ulimit -f {blocks}; exec '{}' --exact full::{name} --nocapture", program.display());
+    let command = format!(
+        "trap '' XFSZ; ulimit -f {blocks}; exec '{}' --exact data::full::{name} --nocapture",
+        program.display()
+    );
     let run = Command::new("sh").args(["-c", &command]).env(ROLE, folder).output().unwrap();
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(run.status.success(), "{said}{run:?}");

@@ -1,5 +1,5 @@
 //! Tokens that are left out because their activations are long.
-use crate::{D, Folder, SITES, VOCABULARY, contexts, model, plain};
+use super::{D, Folder, SITES, VOCABULARY, contexts, model, plain};
 use latens::sae::{Exclude, Kept, Shards, Source, Stream};
 use latens::{Device, Tensor};
 use serde_json::{Value, json};
