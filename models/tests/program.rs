@@ -196,7 +196,7 @@ fn latents_are_probed() {
     let said = probe(&[&sae, &other]);
     let both = json(&figures);
     let both = both.as_array().unwrap();
-    assert!(both.len() >= 2 && both.len() % 2 == 0 && said.contains(&other), "{said}");
+    assert!(both.len() >= 2 && both.len().is_multiple_of(2) && said.contains(&other), "{said}");
     probe(&[&other]);
     assert_eq!(json(&figures).as_array().unwrap()[..], both[both.len() / 2..]);
     assert!(both[0]["sparse"][1]["best_accuracy"].as_f64().is_some_and(|right| right > 0.0));

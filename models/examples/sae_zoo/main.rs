@@ -6,6 +6,7 @@
 //! goes on where it was when it is started again.
 mod judge;
 mod picture;
+mod table;
 mod variants;
 
 use clap::Parser;
@@ -127,7 +128,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         "tokens": zoo.shards.rows(), "latents": options.latents, "batch": options.batch, "steps": zoo.steps(),
         "pictures": zoo.pictures(&all)?, "runs": all.values().collect::<Vec<_>>(),
     });
-    zoo.table(&all);
+    table::print(&all);
     if let Some(path) = &options.json {
         io::replace(path, format!("{figures:#}\n").as_bytes())?;
     }
@@ -289,29 +290,6 @@ impl Zoo<'_> {
             paths.push(path);
         }
         Ok(paths)
-    }
-
-    fn table(&self, all: &BTreeMap<String, Value>) {
-        println!(
-            "{:<28}{:>8}{:>8}{:>8}{:>11}{:>9}{:>9}{:>9}",
-            "run", "L0", "FVU", "dead", "recovered", "steps/s", "s", "MB"
-        );
-        for (key, run) in all {
-            let number = |name: &str, digits: usize| match run[name].as_f64() {
-                Some(number) => format!("{number:.digits$}"),
-                None => "-".into(),
-            };
-            println!(
-                "{key:<28}{:>8}{:>8}{:>8}{:>11}{:>9}{:>9}{:>9}",
-                number("l0", 1),
-                number("fvu", 3),
-                number("dead", 3),
-                number("ce_recovered", 4),
-                number("steps_per_s", 2),
-                number("seconds", 0),
-                number("peak_rss_mb", 0)
-            );
-        }
     }
 }
 

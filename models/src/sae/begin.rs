@@ -69,32 +69,7 @@ impl Trainer {
             Units::Deviation => (spread / d as f32).sqrt(),
             Units::AsTheyAre => 1.0,
         };
-        let mut directions = initial::directions(config.latents, d, &mut Philox::new(config.seed))?;
-        if config.decoder == Decoder::Free {
-            directions.iter_mut().for_each(|w| *w *= SHORT);
-        }
-        let mut sae = Sae::tied(directions, center, initial_gate(&config), device)?;
-        (sae.centred, sae.rows) = (config.centred, config.normalise.rows());
-        sae.predicts = config.transcode.is_some();
-        if let Variant::Switch(Switch { experts, .. }) = config.variant {
-            // Small, so that no expert is far ahead at first; the draw is another than that of the directions.
-            let mut w = initial::directions(experts, d, &mut Philox::new(!config.seed))?;
-            w.iter_mut().for_each(|w| *w /= unit * (d as f32).sqrt());
-            let b = Tensor::from_vec(sae.b_dec.to_vec()?, [d], device)?;
-            sae.router = Some(Router { w: Tensor::from_vec(w, [experts, d], device)?, b });
-        }
-        let mut b_enc = vec![config.bias * unit; config.latents];
-        if config.centred_start {
-            let (w, read) = (sae.w_enc.to_vec()?, initial::mean(&sample, d));
-            let along = |row: &[f32]| row.iter().zip(&read).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum::<f64>();
-            b_enc.iter_mut().zip(w.chunks_exact(d)).for_each(|(b, row)| *b -= along(row) as f32);
-        }
-        sae.b_enc.write(&b_enc)?;
-        sae.own = Learned::own(&config, unit, device)?;
-        if let Some(transcode) = config.transcode {
-            sae.w_dec = Tensor::zeros([config.latents, d], device)?;
-            sae.skip = if transcode.skip { Some(Tensor::zeros([d, d], device)?) } else { None };
-        }
+        let sae = initial_sae(&config, &sample, center, unit, device)?;
         let facts = Facts {
             step: 0,
             tokens: 0,
@@ -146,6 +121,38 @@ impl Trainer {
         trainer.plan_rates()?;
         Ok(trainer)
     }
+}
+
+/// Weights before the first step.
+fn initial_sae(config: &Config, sample: &[f32], center: Vec<f32>, unit: f32, device: &Device) -> Result<Sae> {
+    let d = config.d;
+    let mut directions = initial::directions(config.latents, d, &mut Philox::new(config.seed))?;
+    if config.decoder == Decoder::Free {
+        directions.iter_mut().for_each(|w| *w *= SHORT);
+    }
+    let mut sae = Sae::tied(directions, center, initial_gate(config), device)?;
+    (sae.centred, sae.rows) = (config.centred, config.normalise.rows());
+    sae.predicts = config.transcode.is_some();
+    if let Variant::Switch(Switch { experts, .. }) = config.variant {
+        // Small, so that no expert is far ahead at first; the draw is another than that of the directions.
+        let mut w = initial::directions(experts, d, &mut Philox::new(!config.seed))?;
+        w.iter_mut().for_each(|w| *w /= unit * (d as f32).sqrt());
+        let b = Tensor::from_vec(sae.b_dec.to_vec()?, [d], device)?;
+        sae.router = Some(Router { w: Tensor::from_vec(w, [experts, d], device)?, b });
+    }
+    let mut b_enc = vec![config.bias * unit; config.latents];
+    if config.centred_start {
+        let (w, read) = (sae.w_enc.to_vec()?, initial::mean(sample, d));
+        let along = |row: &[f32]| row.iter().zip(&read).map(|(&w, &x)| f64::from(w) * f64::from(x)).sum::<f64>();
+        b_enc.iter_mut().zip(w.chunks_exact(d)).for_each(|(b, row)| *b -= along(row) as f32);
+    }
+    sae.b_enc.write(&b_enc)?;
+    sae.own = Learned::own(config, unit, device)?;
+    if let Some(transcode) = config.transcode {
+        sae.w_dec = Tensor::zeros([config.latents, d], device)?;
+        sae.skip = if transcode.skip { Some(Tensor::zeros([d, d], device)?) } else { None };
+    }
+    Ok(sae)
 }
 
 /// The gate that an autoencoder is trained with.

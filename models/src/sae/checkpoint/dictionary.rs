@@ -12,7 +12,7 @@ use super::plain::{Plain, PlainOwn, transpose};
 use super::settings::Settings;
 use crate::io::Result;
 use crate::io::named::Incoming;
-use crate::sae::{Gate, Rows};
+use crate::sae::Gate;
 
 pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
     let class = config.value["trainer"]["dict_class"].as_str().unwrap_or("").to_owned();
@@ -36,20 +36,7 @@ pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
     let gate = Gate::Above { threshold: 0.0, most: n };
     let (b_enc, b_dec) = (file.take(b_enc, &[n])?, file.take(b_dec, &[d])?);
     let centred = !matches!(&class[..], "AutoEncoderNew" | "JumpReluAutoEncoder");
-    let mut plain = Plain {
-        dims,
-        w_enc,
-        w_dec,
-        b_enc,
-        b_dec,
-        centred,
-        gate,
-        own: None,
-        router: None,
-        skip: None,
-        rows: Rows::AsTheyAre,
-        predicts: false,
-    };
+    let mut plain = Plain::new(dims, [w_enc, w_dec, b_enc, b_dec], centred, gate);
     match &class[..] {
         "GatedAutoEncoder" => {
             let (r_mag, b_mag) = (file.take("r_mag", &[n])?, file.take("mag_bias", &[n])?);

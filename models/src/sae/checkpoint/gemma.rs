@@ -6,7 +6,7 @@
 use super::plain::{Plain, PlainOwn, transpose};
 use crate::io::Result;
 use crate::io::named::Incoming;
-use crate::sae::{Gate, Rows};
+use crate::sae::Gate;
 
 pub(super) fn load(mut file: Incoming) -> Result<Plain> {
     let (enc, dec) = if file.has("W_enc") { ("W_enc", "W_dec") } else { ("w_enc", "w_dec") };
@@ -14,20 +14,7 @@ pub(super) fn load(mut file: Incoming) -> Result<Plain> {
     let w_enc = transpose(&file.take(enc, &[d, n])?, d, n);
     let (w_dec, b_enc, b_dec) = (file.take(dec, &[n, d])?, file.take("b_enc", &[n])?, file.take("b_dec", &[d])?);
     let gate = Gate::Above { threshold: 0.0, most: n };
-    let mut plain = Plain {
-        dims: [n, d],
-        w_enc,
-        w_dec,
-        b_enc,
-        b_dec,
-        centred: false,
-        gate,
-        own: None,
-        router: None,
-        skip: None,
-        rows: Rows::AsTheyAre,
-        predicts: false,
-    };
+    let mut plain = Plain::new([n, d], [w_enc, w_dec, b_enc, b_dec], false, gate);
     if file.has("affine_skip_connection") {
         plain.predicts = true;
         plain.skip = Some(transpose(&file.take("affine_skip_connection", &[d, d])?, d, d));

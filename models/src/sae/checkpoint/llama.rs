@@ -13,7 +13,7 @@ use super::plain::{Plain, transpose};
 use super::settings::Settings;
 use crate::io::Result;
 use crate::io::named::Incoming;
-use crate::sae::{Gate, Rows};
+use crate::sae::Gate;
 
 pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
     let [n, d] = file.matrix("encoder.weight")?;
@@ -39,20 +39,7 @@ pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
     };
     file.finish()?;
     let gate = Gate::Above { threshold: 0.0, most: n };
-    let mut plain = Plain {
-        dims: [n, d],
-        w_enc,
-        w_dec,
-        b_enc,
-        b_dec,
-        centred: false,
-        gate,
-        own: None,
-        router: None,
-        skip: None,
-        rows: Rows::AsTheyAre,
-        predicts: false,
-    };
+    let mut plain = Plain::new([n, d], [w_enc, w_dec, b_enc, b_dec], false, gate);
     // After the lengths, for the threshold is of what they were multiplied with.
     if config.value["sparsity_include_decoder_norm"].as_bool() == Some(true) {
         plain.fold_lengths();

@@ -24,6 +24,5 @@ pub(super) fn load(mut file: Incoming) -> Result<Plain> {
         Some(other) => return Err(file.wrong(format!("its activation is {other:?}, expected ReLU or TopK"))),
     };
     file.finish()?;
-    let (centred, predicts) = (true, false);
-    Ok(Plain { dims, w_enc, w_dec, b_enc, b_dec, centred, gate, own: None, router: None, skip: None, rows, predicts })
+    Ok(Plain { rows, ..Plain::new(dims, [w_enc, w_dec, b_enc, b_dec], true, gate) })
 }

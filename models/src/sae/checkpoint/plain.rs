@@ -27,6 +27,12 @@ pub(super) enum PlainOwn {
 }
 
 impl Plain {
+    /// Of rows as they are, and nothing beside the four.
+    pub fn new(dims: [usize; 2], [w_enc, w_dec, b_enc, b_dec]: [Vec<f32>; 4], centred: bool, gate: Gate) -> Self {
+        let (own, router, skip, rows, predicts) = (None, None, None, Rows::AsTheyAre, false);
+        Self { dims, w_enc, w_dec, b_enc, b_dec, centred, gate, own, router, skip, rows, predicts }
+    }
+
     pub fn on(self, device: &Device) -> Result<Sae> {
         let [n, d] = self.dims;
         let one = |of: Vec<f32>| Tensor::from_vec(of, [n], device);
