@@ -45,7 +45,8 @@ pub enum Format {
 }
 
 /// Where the activations came from; SAELens keeps it beside the weights.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Origin {
     /// The language model.
     pub model: String,

@@ -1,6 +1,6 @@
 use super::settings::{CONFIG, Settings};
 use super::{Origin, saelens};
-use crate::io::Result;
+use crate::io::{Error, Result};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -31,6 +31,22 @@ impl Origin {
         })
     }
 
+    /// From JSON: an object of [`Origin`]'s fields. What is not there is not known; `context` and `begin` are known together.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for what is no such object, or a name that is none of a field.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let wrong = |what: String| Error::setting("origin", what);
+        let given: Value = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if !given.is_object() {
+            return Err(wrong("is no object".into()));
+        }
+        if given.get("context").is_some() != given.get("begin").is_some() {
+            return Err(wrong("has one of context and begin, expected both or none".into()));
+        }
+        serde_json::from_value(given).map_err(|error| wrong(error.to_string()))
+    }
+
     /// As SAELens has it. What is not known is left out: its readers have defaults of their own.
     pub(super) fn metadata(&self) -> Value {
         let mut all = Map::new();
@@ -44,5 +60,39 @@ impl Origin {
             all.insert("prepend_bos".into(), self.begin.into());
         }
         Value::Object(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text() {
+        let whole = r#"{"model": "gpt2", "hook": "blocks.3.hook_mlp_in", "predicted": "blocks.3.hook_mlp_out", "context": 128, "begin": true}"#;
+        let [model, hook, predicted] = ["gpt2", "blocks.3.hook_mlp_in", "blocks.3.hook_mlp_out"].map(String::from);
+        let want = Origin { model, hook, predicted, context: 128, begin: true };
+        assert_eq!(Origin::from_json(whole).unwrap(), want);
+        let model = Origin { model: want.model, ..Origin::default() };
+        assert_eq!(Origin::from_json(r#"{"model": "gpt2"}"#).unwrap(), model);
+        assert_eq!(Origin::from_json("{}").unwrap(), Origin::default());
+    }
+
+    #[test]
+    fn wrong_text_is_named() {
+        let said = |text: &str| Origin::from_json(text).unwrap_err().to_string();
+        for (text, what) in [
+            ("[]", "no object"),
+            ("null", "no object"),
+            ("{", "EOF"),
+            (r#"{"modell": "gpt2"}"#, "unknown field `modell`, expected one of `model`"),
+            (r#"{"model": 2}"#, "expected a string"),
+            (r#"{"context": -1, "begin": true}"#, "expected usize"),
+            (r#"{"context": 128, "begin": "yes"}"#, "expected a boolean"),
+            (r#"{"context": 128}"#, "both or none"),
+            (r#"{"begin": true}"#, "both or none"),
+        ] {
+            assert!(said(text).starts_with("origin: ") && said(text).contains(what), "{text}: {}", said(text));
+        }
     }
 }
