@@ -1,6 +1,9 @@
-use crate::device::{Place, give, place};
+mod entry;
+
+use crate::device::{Place, give};
 use crate::tensor::Name;
-use crate::{Failure, LatensDevice, LatensStatus, LatensTensor, guard};
+use crate::{Failure, LatensStatus, LatensTensor};
+pub(crate) use entry::Entry;
 use latens_core::{Accumulate, DType, Data, DataMut, Device, Element, Error, Layout, Span, SpanMut, View, ViewMut};
 use std::cell::RefCell;
 use std::ops::Range;
@@ -18,38 +21,6 @@ struct Covered {
     bytes: Range<usize>,
     arg: &'static str,
     written: bool,
-}
-
-/// A call of which only the name and the device are known: what an entry begins with.
-pub(crate) struct Entry {
-    op: &'static str,
-    device: *const LatensDevice,
-}
-
-impl Entry {
-    /// # Safety
-    /// Every tensor that the call is asked about is null or as DLPack says: `shape` and `strides` point at `ndim`
-    /// numbers or are null, and the memory they describe, up to the last element, is there, holds numbers, and is
-    /// touched by nobody else (on a GPU: in the order of the device's stream) while the views live. Every other pointer
-    /// that it is asked about is null or points at what its type says.
-    pub(crate) const unsafe fn new(op: &'static str, device: *const LatensDevice) -> Self {
-        Entry { op, device }
-    }
-
-    /// Find the device, and do the work.
-    pub(crate) fn run(self, work: impl FnOnce(&Call) -> Result<(), Failure>) -> LatensStatus {
-        let Entry { op, device } = self;
-        self.run_at(|| place(device, op), work)
-    }
-
-    /// Do the work where something else says.
-    pub(crate) fn run_at(
-        self,
-        place: impl FnOnce() -> Result<Arc<Place>, Failure>,
-        work: impl FnOnce(&Call) -> Result<(), Failure>,
-    ) -> LatensStatus {
-        guard(|| work(&Call { op: self.op, place: place()?, covered: RefCell::default() }))
-    }
 }
 
 impl Call {

@@ -45,8 +45,7 @@ pub unsafe extern "C" fn latens_resize_new(
 ) -> LatensStatus {
     // SAFETY: the caller's promise.
     let entry = unsafe { Entry::new("resize_new", device) };
-    entry.run(|call| {
-        call.give("by", by, || Ok(std::ptr::null_mut()))?;
+    entry.make("by", by, |call| {
         let filter = match filter {
             0 => Filter::Bilinear,
             1 => Filter::Bicubic,
@@ -54,8 +53,7 @@ pub unsafe extern "C" fn latens_resize_new(
             3 => Filter::BicubicAntialias,
             _ => return Err(call.no_choice("filter", "a LatensFilter")),
         };
-        let made = Resize::new(filter, [from_y, from_x], [to_y, to_x], call.device())?;
-        call.give("by", by, || Ok(TABLES.put(made)))
+        Ok(TABLES.put(Resize::new(filter, [from_y, from_x], [to_y, to_x], call.device())?))
     })
 }
 

@@ -33,8 +33,7 @@ pub unsafe extern "C" fn latens_segments_new(
 ) -> LatensStatus {
     // SAFETY: the caller's promise.
     let entry = unsafe { Entry::new("segments_new", device) };
-    entry.run(|call| {
-        call.give("segments", segments, || Ok(std::ptr::null_mut()))?;
+    entry.make("segments", segments, |call| {
         let numbers = |arg, from: *const u64| {
             let wide = call.numbers(arg, from, count)?;
             let narrow = wide.into_iter().map(|number| usize::try_from(number).map_err(|_| Error::TooLarge));
@@ -44,8 +43,7 @@ pub unsafe extern "C" fn latens_segments_new(
         let rows = if rows.is_null() { vec![1; count] } else { numbers("rows", rows)? };
         let parts = starts.into_iter().zip(rows).zip(columns);
         let all = parts.map(|((start, rows), columns)| Segment { start, rows, columns }).collect();
-        let table = SegmentTable::new(Segments::new(all)?, call.device())?;
-        call.give("segments", segments, || Ok(TABLES.put(table)))
+        Ok(TABLES.put(SegmentTable::new(Segments::new(all)?, call.device())?))
     })
 }
 
