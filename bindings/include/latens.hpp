@@ -854,46 +854,7 @@ inline void lowrank_sum(const Device &d, const Tensor &codes, const Tensor &scal
   check(latens_lowrank_sum(d.get(), codes.raw(), scales.raw(), scale, &settings, p.raw()));
 }
 
-// A sparse autoencoder in training.
-class SaeTrainer {
-public:
-  static LatensSaeSettings defaults(std::size_t dim, std::size_t latents, std::size_t k, std::size_t steps) {
-    LatensSaeSettings settings{};
-    check(latens_sae_defaults(dim, latents, k, steps, &settings));
-    return settings;
-  }
-  SaeTrainer(const Device &device, const Tensor &sample, const LatensSaeSettings &settings) {
-    LatensSaeTrainer *handle = nullptr;
-    check(latens_sae_trainer_new(device.get(), sample.raw(), &settings, &handle));
-    handle_.reset(handle);
-  }
-  // Every kind of autoencoder, from settings as JSON; for a transcoder also what is to be predicted.
-  SaeTrainer(const Device &device, const Tensor &sample, const std::string &settings, const Tensor *predicted = nullptr) {
-    LatensSaeTrainer *handle = nullptr;
-    check(predicted ? latens_sae_trainer_configure(device.get(), sample.raw(), predicted->raw(), settings.c_str(), &handle)
-                    : latens_sae_trainer_configure(device.get(), sample.raw(), nullptr, settings.c_str(), &handle));
-    handle_.reset(handle);
-  }
-  void step_to(const Tensor &x, const Tensor &y) { check(latens_sae_trainer_step_to(handle_.get(), x.raw(), y.raw())); }
-  void step(const Tensor &x) { check(latens_sae_trainer_step(handle_.get(), x.raw())); }
-  LatensSaeMetrics metrics() const {
-    LatensSaeMetrics metrics{};
-    check(latens_sae_trainer_metrics(handle_.get(), &metrics));
-    return metrics;
-  }
-  void save(const std::string &folder, LatensSaeFormat format = LATENS_SAE_FORMAT_SAE_LENS) const {
-    check(latens_sae_trainer_save(handle_.get(), folder.c_str(), format));
-  }
-  LatensSaeTrainer *get() const { return handle_.get(); }
-
-private:
-  struct Free {
-    void operator()(LatensSaeTrainer *handle) const { latens_sae_trainer_free(handle); }
-  };
-  std::unique_ptr<LatensSaeTrainer, Free> handle_;
-};
-
-// A sparse autoencoder to be used, read from a checkpoint.
+// A sparse autoencoder to be used, read from a checkpoint or just trained.
 class Autoencoder {
 public:
   Autoencoder(const Device &device, const std::string &path) {
@@ -915,9 +876,15 @@ public:
   void save(const std::string &folder, LatensSaeFormat format = LATENS_SAE_FORMAT_SAE_LENS) const {
     check(latens_autoencoder_save(handle_.get(), folder.c_str(), format));
   }
+  // The same with where the activations came from, as JSON.
+  void save(const std::string &folder, LatensSaeFormat format, const std::string &origin) const {
+    check(latens_autoencoder_save_as(handle_.get(), folder.c_str(), format, origin.c_str()));
+  }
   LatensAutoencoder *get() const { return handle_.get(); }
 
 private:
+  friend class SaeTrainer;
+  explicit Autoencoder(LatensAutoencoder *handle) : handle_(handle) {}
   std::pair<std::size_t, std::size_t> size() const {
     std::size_t latents = 0, dim = 0;
     check(latens_autoencoder_size(handle_.get(), &latents, &dim));
@@ -927,6 +894,68 @@ private:
     void operator()(LatensAutoencoder *handle) const { latens_autoencoder_free(handle); }
   };
   std::unique_ptr<LatensAutoencoder, Free> handle_;
+};
+
+// A sparse autoencoder in training.
+class SaeTrainer {
+public:
+  static LatensSaeSettings defaults(std::size_t dim, std::size_t latents, std::size_t k, std::size_t steps) {
+    LatensSaeSettings settings{};
+    check(latens_sae_defaults(dim, latents, k, steps, &settings));
+    return settings;
+  }
+  SaeTrainer(const Device &device, const Tensor &sample, const LatensSaeSettings &settings) {
+    LatensSaeTrainer *handle = nullptr;
+    check(latens_sae_trainer_new(device.get(), sample.raw(), &settings, &handle));
+    handle_.reset(handle);
+  }
+  // Every kind of autoencoder, from settings as JSON; for a transcoder also what is to be predicted.
+  SaeTrainer(const Device &device, const Tensor &sample, const std::string &settings, const Tensor *predicted = nullptr) {
+    LatensSaeTrainer *handle = nullptr;
+    check(predicted ? latens_sae_trainer_configure(device.get(), sample.raw(), predicted->raw(), settings.c_str(), &handle)
+                    : latens_sae_trainer_configure(device.get(), sample.raw(), nullptr, settings.c_str(), &handle));
+    handle_.reset(handle);
+  }
+  // Goes on from what save_state wrote.
+  static SaeTrainer resume(const Device &device, const std::string &path) { return go_on(device, path.c_str(), nullptr); }
+  // The same, but only a run with these settings.
+  static SaeTrainer resume(const Device &device, const std::string &path, const std::string &settings) {
+    return go_on(device, path.c_str(), settings.c_str());
+  }
+  void step_to(const Tensor &x, const Tensor &y) { check(latens_sae_trainer_step_to(handle_.get(), x.raw(), y.raw())); }
+  void step(const Tensor &x) { check(latens_sae_trainer_step(handle_.get(), x.raw())); }
+  LatensSaeMetrics metrics() const {
+    LatensSaeMetrics metrics{};
+    check(latens_sae_trainer_metrics(handle_.get(), &metrics));
+    return metrics;
+  }
+  void save(const std::string &folder, LatensSaeFormat format = LATENS_SAE_FORMAT_SAE_LENS) const {
+    check(latens_sae_trainer_save(handle_.get(), folder.c_str(), format));
+  }
+  // The same with where the activations came from, as JSON.
+  void save(const std::string &folder, LatensSaeFormat format, const std::string &origin) const {
+    check(latens_sae_trainer_save_as(handle_.get(), folder.c_str(), format, origin.c_str()));
+  }
+  void save_state(const std::string &path) const { check(latens_sae_trainer_save_state(handle_.get(), path.c_str())); }
+  // What training would give now.
+  Autoencoder snapshot() const {
+    LatensAutoencoder *handle = nullptr;
+    check(latens_sae_trainer_snapshot(handle_.get(), &handle));
+    return Autoencoder(handle);
+  }
+  LatensSaeTrainer *get() const { return handle_.get(); }
+
+private:
+  explicit SaeTrainer(LatensSaeTrainer *handle) : handle_(handle) {}
+  static SaeTrainer go_on(const Device &device, const char *path, const char *settings) {
+    LatensSaeTrainer *handle = nullptr;
+    check(latens_sae_trainer_resume(device.get(), path, settings, &handle));
+    return SaeTrainer(handle);
+  }
+  struct Free {
+    void operator()(LatensSaeTrainer *handle) const { latens_sae_trainer_free(handle); }
+  };
+  std::unique_ptr<LatensSaeTrainer, Free> handle_;
 };
 
 } // namespace latens

@@ -1,7 +1,8 @@
 use crate::call::Entry;
+use crate::checkpoint::{format_of, origin_of};
 use crate::device::{Place, give};
 use crate::handle::Table;
-use crate::trainer::{format_of, path_of};
+use crate::text::path_of;
 use crate::{Failure, LatensDevice, LatensStatus, LatensTensor, guard};
 use latens::sae::{Origin, Sae};
 use latens_core::{Code, Error, Tensor};
@@ -34,12 +35,10 @@ pub unsafe extern "C" fn latens_autoencoder_open(
     const OP: &str = "autoencoder_open";
     // SAFETY: the caller's promises.
     let entry = unsafe { Entry::new(OP, device) };
-    entry.run(|call| {
-        call.give("autoencoder", autoencoder, || Ok(std::ptr::null_mut()))?;
+    entry.make("autoencoder", autoencoder, |call| {
         // SAFETY: the caller's promise.
         let path = unsafe { path_of(OP, "path", path)? };
-        let sae = Sae::load(path, call.device()).map_err(named(OP))?;
-        call.give("autoencoder", autoencoder, || Ok(AUTOENCODERS.put(Held { place: call.place(), sae })))
+        Ok(hold(call.place(), Sae::load(path, call.device()).map_err(named(OP))?))
     })
 }
 
@@ -175,6 +174,26 @@ pub unsafe extern "C" fn latens_autoencoder_save(
     })
 }
 
+/// The same, and the checkpoint says where the activations came from: `origin` is as in latens_sae_trainer_save_as.
+///
+/// # Safety
+/// `folder` and `origin` are null or texts in UTF-8 with their final NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_autoencoder_save_as(
+    autoencoder: *const LatensAutoencoder,
+    folder: *const c_char,
+    format: i32,
+    origin: *const c_char,
+) -> LatensStatus {
+    const OP: &str = "autoencoder_save_as";
+    guard(|| {
+        // SAFETY: the caller's promise, twice.
+        let (folder, origin) = unsafe { (path_of(OP, "folder", folder)?, origin_of(OP, origin)?) };
+        let format = format_of(OP, format)?;
+        held(autoencoder, OP)?.sae.save(folder, format, &origin).map_err(named(OP))
+    })
+}
+
 /// Free the autoencoder. Null is allowed.
 ///
 /// # Safety
@@ -182,6 +201,11 @@ pub unsafe extern "C" fn latens_autoencoder_save(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn latens_autoencoder_free(autoencoder: *mut LatensAutoencoder) -> LatensStatus {
     guard(|| AUTOENCODERS.take(autoencoder, "autoencoder_free", "autoencoder"))
+}
+
+/// A handle for an autoencoder on the device of `place`.
+pub(crate) fn hold(place: Arc<Place>, sae: Sae) -> *mut LatensAutoencoder {
+    AUTOENCODERS.put(Held { place, sae })
 }
 
 fn held(autoencoder: *const LatensAutoencoder, op: &'static str) -> Result<Arc<Held>, Failure> {

@@ -2,27 +2,18 @@ use crate::autoencoder::named;
 use crate::call::Entry;
 use crate::device::{Place, give};
 use crate::handle::Table;
+use crate::text::text_of;
 use crate::{Failure, LatensDevice, LatensSaeSettings, LatensStatus, LatensTensor, guard};
 use latens::io;
-use latens::sae::{Config, Format, Origin, Progress, Trainer};
-use latens_core::{Device, Error, Layout, Tensor, View};
-use std::ffi::{CStr, c_char};
+use latens::sae::{Config, Progress, Trainer};
+use latens_core::{Device, Error, Tensor, View};
+use std::ffi::c_char;
 use std::mem::{offset_of, size_of};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A sparse autoencoder in training, f32, on one device. Calls from several threads take turns.
 pub struct LatensSaeTrainer {
     _never: (),
-}
-
-/// Whose checkpoint files.
-#[repr(C)]
-pub enum LatensSaeFormat {
-    /// SAELens 6: `cfg.json` and `sae_weights.safetensors`.
-    SaeLens = 0,
-    /// EleutherAI's sparsify: `cfg.json` and `sae.safetensors`. It has no place for the threshold of BatchTopK.
-    Sparsify = 1,
 }
 
 /// How the last step went.
@@ -60,8 +51,18 @@ struct Training {
 
 static TRAINERS: Table<Training> = Table::new();
 
+/// A handle for a trainer on the device of `place`.
+pub(crate) fn hold(place: Arc<Place>, trainer: Trainer) -> *mut LatensSaeTrainer {
+    TRAINERS.put(Training { place, trainer: Mutex::new(Some(trainer)) })
+}
+
+/// Where the trainer of a handle is.
+pub(crate) fn place_of(trainer: *const LatensSaeTrainer, op: &'static str) -> Result<Arc<Place>, Failure> {
+    Ok(TRAINERS.get(trainer, op, "trainer")?.place.clone())
+}
+
 /// Work with the trainer of a handle. A panic takes the trainer along: what it left behind may be half of a step.
-fn with<R>(
+pub(crate) fn with<R>(
     trainer: *const LatensSaeTrainer,
     op: &'static str,
     work: impl FnOnce(&mut Trainer) -> Result<R, Failure>,
@@ -94,8 +95,7 @@ pub unsafe extern "C" fn latens_sae_trainer_new(
     const OP: &str = "sae_trainer_new";
     // SAFETY: the caller's promises.
     let entry = unsafe { Entry::new(OP, device) };
-    entry.run(|call| {
-        call.give("trainer", trainer, || Ok(std::ptr::null_mut()))?;
+    entry.make("trainer", trainer, |call| {
         let size = call.settings("settings", settings.cast::<usize>())?;
         let want = offset_of!(LatensSaeSettings, seed) + size_of::<u64>();
         if size < want {
@@ -103,10 +103,7 @@ pub unsafe extern "C" fn latens_sae_trainer_new(
         }
         let config = call.settings("settings", settings)?.config(OP)?;
         let rows = host_rows(call.input_anywhere::<f32, 2>("sample", sample)?)?;
-        let made = Trainer::new(config, &rows, call.device()).map_err(named(OP))?;
-        call.give("trainer", trainer, || {
-            Ok(TRAINERS.put(Training { place: call.place(), trainer: Mutex::new(Some(made)) }))
-        })
+        Ok(hold(call.place(), Trainer::new(config, &rows, call.device()).map_err(named(OP))?))
     })
 }
 
@@ -128,8 +125,7 @@ pub unsafe extern "C" fn latens_sae_trainer_configure(
     const OP: &str = "sae_trainer_configure";
     // SAFETY: the caller's promises.
     let entry = unsafe { Entry::new(OP, device) };
-    entry.run(|call| {
-        call.give("trainer", trainer, || Ok(std::ptr::null_mut()))?;
+    entry.make("trainer", trainer, |call| {
         // SAFETY: the caller's promise.
         let config = Config::from_json(unsafe { text_of(OP, "settings", settings)? }).map_err(named(OP))?;
         let rows = host_rows(call.input_anywhere::<f32, 2>("sample", sample)?)?;
@@ -140,32 +136,7 @@ pub unsafe extern "C" fn latens_sae_trainer_configure(
                 Trainer::transcoder(config, &rows, &predicted, call.device())
             }
         };
-        let made = made.map_err(named(OP))?;
-        call.give("trainer", trainer, || {
-            Ok(TRAINERS.put(Training { place: call.place(), trainer: Mutex::new(Some(made)) }))
-        })
-    })
-}
-
-/// One step of a transcoder: `y` \[batch, dim\] f32 is to be predicted from `x` \[batch, dim\] f32. Both are on the device of the trainer.
-///
-/// # Safety
-/// `x` and `y` are null or as DLPack says.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn latens_sae_trainer_step_to(
-    trainer: *mut LatensSaeTrainer,
-    x: *const LatensTensor,
-    y: *const LatensTensor,
-) -> LatensStatus {
-    const OP: &str = "sae_trainer_step_to";
-    // SAFETY: the caller's promise.
-    let entry = unsafe { Entry::new(OP, std::ptr::null()) };
-    let place = || Ok(TRAINERS.get(trainer, OP, "trainer")?.place.clone());
-    entry.run_at(place, |call| {
-        with(trainer, call.op(), |trainer| {
-            let (x, y) = (call.input::<f32, 2>("x", x)?, call.input::<f32, 2>("y", y)?);
-            Ok(trainer.step_to(x, y)?)
-        })
+        Ok(hold(call.place(), made.map_err(named(OP))?))
     })
 }
 
@@ -182,18 +153,37 @@ pub unsafe extern "C" fn latens_sae_trainer_step(
     const OP: &str = "sae_trainer_step";
     // SAFETY: the caller's promise.
     let entry = unsafe { Entry::new(OP, std::ptr::null()) };
-    let place = || Ok(TRAINERS.get(trainer, OP, "trainer")?.place.clone());
+    let place = || place_of(trainer, OP);
     entry.run_at(place, |call| {
-        with(trainer, call.op(), |trainer| {
+        with(trainer, OP, |trainer| {
             let x = call.input_anywhere::<f32, 2>("x", x)?;
-            match (trainer.sae().device(), x.device()) {
-                (Device::Cuda(_), Device::Host) => {
-                    let rows = host_rows(x)?;
-                    let copy = Tensor::from_slice(&rows, Layout::packed(x.dims())?, &trainer.sae().device())?;
-                    Ok(trainer.step(copy.view())?)
-                }
-                _ => Ok(trainer.step(x)?),
-            }
+            let copy = copied(x, call.device())?;
+            Ok(trainer.step(copy.as_ref().map_or(x, Tensor::view))?)
+        })
+    })
+}
+
+/// One step of a transcoder: `y` \[batch, dim\] f32 is to be predicted from `x` \[batch, dim\] f32. Each is where rows of
+/// latens_sae_trainer_step may be.
+///
+/// # Safety
+/// `x` and `y` are null or as DLPack says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_trainer_step_to(
+    trainer: *mut LatensSaeTrainer,
+    x: *const LatensTensor,
+    y: *const LatensTensor,
+) -> LatensStatus {
+    const OP: &str = "sae_trainer_step_to";
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new(OP, std::ptr::null()) };
+    let place = || place_of(trainer, OP);
+    entry.run_at(place, |call| {
+        with(trainer, OP, |trainer| {
+            let (x, y) = (call.input_anywhere::<f32, 2>("x", x)?, call.input_anywhere::<f32, 2>("y", y)?);
+            let copies = (copied(x, call.device())?, copied(y, call.device())?);
+            let (x, y) = (copies.0.as_ref().map_or(x, Tensor::view), copies.1.as_ref().map_or(y, Tensor::view));
+            Ok(trainer.step_to(x, y)?)
         })
     })
 }
@@ -216,26 +206,6 @@ pub unsafe extern "C" fn latens_sae_trainer_metrics(
     guard(|| unsafe { give(metrics, OP, "metrics", made) })
 }
 
-/// Write a checkpoint (a LatensSaeFormat) into `folder`, which is made if it is not there. Whatever happens, the files
-/// there are the old ones or the new ones.
-///
-/// # Safety
-/// `folder` is null or a text in UTF-8 with its final NUL.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn latens_sae_trainer_save(
-    trainer: *const LatensSaeTrainer,
-    folder: *const c_char,
-    format: i32,
-) -> LatensStatus {
-    const OP: &str = "sae_trainer_save";
-    guard(|| {
-        // SAFETY: the caller's promise.
-        let folder = unsafe { path_of(OP, "folder", folder)? };
-        let format = format_of(OP, format)?;
-        with(trainer, OP, |trainer| Ok(trainer.save(folder, format, &Origin::default())?))
-    })
-}
-
 /// Free the trainer. Null is allowed.
 ///
 /// # Safety
@@ -245,44 +215,17 @@ pub unsafe extern "C" fn latens_sae_trainer_free(trainer: *mut LatensSaeTrainer)
     guard(|| TRAINERS.take(trainer, "sae_trainer_free", "trainer"))
 }
 
-/// A LatensSaeFormat.
-pub(crate) fn format_of(op: &'static str, format: i32) -> Result<Format, Failure> {
-    match format {
-        0 => Ok(Format::SaeLens),
-        1 => Ok(Format::Sparsify),
-        _ => Err(Error::Value { op, arg: "format", want: "a LatensSaeFormat" }.into()),
-    }
-}
-
-/// A text.
-///
-/// # Safety
-/// `text` is null, or in UTF-8 with its final NUL, and stays.
-pub(crate) unsafe fn text_of<'a>(op: &'static str, arg: &'static str, text: *const c_char) -> Result<&'a str, Failure> {
-    if text.is_null() {
-        return Err(Error::Null { op, arg }.into());
-    }
-    // SAFETY: not null, and the caller's promise.
-    let text = unsafe { CStr::from_ptr(text) }.to_str();
-    text.map_err(|_| Error::Value { op, arg, want: "text in UTF-8" }.into())
-}
-
-/// A path.
-///
-/// # Safety
-/// As [`text_of`].
-pub(crate) unsafe fn path_of<'a>(
-    op: &'static str,
-    arg: &'static str,
-    path: *const c_char,
-) -> Result<&'a Path, Failure> {
-    // SAFETY: the caller's promise.
-    Ok(Path::new(unsafe { text_of(op, arg, path)? }))
-}
-
 /// The rows of a view, without gaps, on the host.
 fn host_rows(x: View<'_, f32, 2>) -> Result<Vec<f32>, Failure> {
     let mut packed = Tensor::empty(x.dims(), &x.device())?;
     latens_core::copy_into(x, packed.view_mut())?;
     Ok(packed.to_vec()?)
+}
+
+/// A copy on the GPU of rows that are on the host. Rows that are where the trainer is need none.
+fn copied(x: View<'_, f32, 2>, to: &Device) -> Result<Option<Tensor<f32, 2>>, Failure> {
+    match (to, x.device()) {
+        (Device::Cuda(_), Device::Host) => Ok(Some(Tensor::from_vec(host_rows(x)?, x.dims(), to)?)),
+        _ => Ok(None),
+    }
 }

@@ -40,6 +40,7 @@ const FILES: &[&str] = &[
     "lowrank",
     "settings",
     "trainer",
+    "checkpoint",
     "autoencoder",
 ];
 

@@ -50,6 +50,12 @@ static void handles(void) {
   REFUSED(latens_device_wait(other), HANDLE, "device_wait: device");
   REFUSED(latens_topk(other, &X, 2, &V, &I, NULL), HANDLE, "topk: device");
   REFUSED(latens_topk(invented, &X, 2, &V, &I, NULL), HANDLE, "topk: device");
+  LatensResize *by = (LatensResize *)x;
+  LatensSegments *segments = (LatensSegments *)x;
+  uint64_t start = 0, columns = 4;
+  REFUSED(latens_resize_new(other, 0, 2, 2, 4, 4, &by), HANDLE, "resize_new: device");
+  REFUSED(latens_segments_new(other, &start, NULL, &columns, 1, &segments), HANDLE, "segments_new: device");
+  CHECK(!by && !segments);
   OK(latens_device_free(NULL));
   OK(latens_device_wait(NULL));
   OK(latens_topk(NULL, &X, 2, &V, &I, NULL));
@@ -160,7 +166,18 @@ static void autoencoders(void) {
   OK(latens_sae_trainer_configure(device, &X, NULL, settings, &trainer));
   REFUSED(latens_sae_trainer_step_to(trainer, &X, &X), VALUE, "sae_trainer_step_to: y");
   REFUSED(latens_sae_trainer_step_to(trainer, &X, NULL), NULL, "sae_trainer_step_to: y");
+  REFUSED(latens_sae_trainer_snapshot(trainer, NULL), NULL, "sae_trainer_snapshot: autoencoder");
+  REFUSED(latens_sae_trainer_snapshot((LatensSaeTrainer *)x, &own), HANDLE, "sae_trainer_snapshot: trainer");
+  CHECK(!own);
+  OK(latens_sae_trainer_snapshot(trainer, &own));
   OK(latens_sae_trainer_free(trainer));
+  OK(latens_autoencoder_size(own, &count, &count));
+  REFUSED(latens_autoencoder_save_as(own, NULL, 0, NULL), NULL, "autoencoder_save_as: folder");
+  REFUSED(latens_autoencoder_save_as(own, "/dev/null/x", 0, "[]"), VALUE, "autoencoder_save_as: origin: is no object");
+  REFUSED(latens_autoencoder_save_as(own, "/dev/null/x", 7, "{}"), VALUE, "autoencoder_save_as: format");
+  OK(latens_autoencoder_free(own));
+  REFUSED(latens_autoencoder_open((LatensDevice *)x, "/tmp", &own), HANDLE, "autoencoder_open: device");
+  CHECK(!own);
   REFUSED(latens_autoencoder_open(device, NULL, &own), NULL, "autoencoder_open: path");
   CHECK(!own);
   REFUSED(latens_autoencoder_open(device, "/no/such/folder", &own), FILE, "autoencoder_open: ");
@@ -205,9 +222,30 @@ static void trainers(void) {
   REFUSED(latens_sae_trainer_save(trainer, NULL, 0), NULL, "sae_trainer_save: folder");
   REFUSED(latens_sae_trainer_save(trainer, "/tmp", 5), VALUE, "sae_trainer_save: format");
   REFUSED(latens_sae_trainer_save(trainer, "/dev/null/x", 0), FILE, "sae_trainer_save: cannot make folder /dev/null/x");
+  REFUSED(latens_sae_trainer_save_as(trainer, "/dev/null/x", 0, "\xff"), VALUE, "sae_trainer_save_as: origin");
+  REFUSED(latens_sae_trainer_save_as(trainer, "/dev/null/x", 0, "{"), VALUE, "sae_trainer_save_as: origin: EOF");
+  REFUSED(latens_sae_trainer_save_as(trainer, "/dev/null/x", 0, NULL), FILE, "sae_trainer_save_as: cannot make folder");
+  REFUSED(latens_sae_trainer_save_as(invented, "/dev/null/x", 0, NULL), HANDLE, "sae_trainer_save_as: trainer");
+  REFUSED(latens_sae_trainer_save_state(trainer, NULL), NULL, "sae_trainer_save_state: path");
+  REFUSED(latens_sae_trainer_save_state(trainer, ""), FILE, "sae_trainer_save_state: ");
+  REFUSED(latens_sae_trainer_save_state(trainer, "/"), FILE, "sae_trainer_save_state: ");
+  REFUSED(latens_sae_trainer_save_state(trainer, "/dev/null/x"), FILE, "sae_trainer_save_state: cannot write /dev/null/x");
+  REFUSED(latens_sae_trainer_save_state(invented, "/dev/null/x"), HANDLE, "sae_trainer_save_state: trainer");
   OK(latens_sae_trainer_free(trainer));
   REFUSED(latens_sae_trainer_free(trainer), HANDLE, "sae_trainer_free: trainer");
   REFUSED(latens_sae_trainer_metrics(trainer, &metrics), HANDLE, "sae_trainer_metrics: trainer");
+  REFUSED(latens_sae_trainer_resume(device, NULL, NULL, &trainer), NULL, "sae_trainer_resume: path");
+  CHECK(!trainer);
+  trainer = invented;
+  REFUSED(latens_sae_trainer_resume(device, "/no/such/file", NULL, &trainer), FILE, "sae_trainer_resume: cannot");
+  CHECK(!trainer);
+  REFUSED(latens_sae_trainer_resume(device, "/dev/null", "{", &trainer), VALUE, "sae_trainer_resume: config");
+  REFUSED(latens_sae_trainer_resume(device, "/dev/null", "\xff", &trainer), VALUE, "sae_trainer_resume: settings");
+  REFUSED(latens_sae_trainer_resume(device, "/dev/null", NULL, &trainer), FILE, "sae_trainer_resume: /dev/null");
+  REFUSED(latens_sae_trainer_resume(device, "/dev/null", NULL, NULL), NULL, "sae_trainer_resume: trainer");
+  trainer = invented;
+  REFUSED(latens_sae_trainer_resume((LatensDevice *)x, "/dev/null", NULL, &trainer), HANDLE, "sae_trainer_resume: device");
+  CHECK(!trainer);
 }
 
 /* Messages from strangers: every bit of a head turned over, and every length. */

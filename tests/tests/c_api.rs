@@ -93,6 +93,11 @@ fn operations_from_cpp() {
 }
 
 #[test]
+fn training_from_cpp() {
+    run_both(&compile("tests/c/training.cpp", "shared"));
+}
+
+#[test]
 fn wrong_calls_are_errors() {
     println!("{}", run(&mut command(&compile("tests/c/garbage.c", "shared"))));
 }

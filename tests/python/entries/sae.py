@@ -6,7 +6,7 @@ import os
 import tempfile
 
 import numpy as np
-from interface import close, same
+from interface import Failed, close, same
 
 f32, u32 = np.float32, np.uint32
 ROWS, DIM, N, K = 6, 8, 40, 5
@@ -231,4 +231,48 @@ def transcoder(c, draw):
     c.sae_trainer_free(handle)
 
 
-CHECKS = [encode, decode, gates, trainer, kinds, transcoder]
+def interrupted(c, draw):
+    """A run that is saved on the way and resumed gives the bytes of one that was not; what it gives is what is saved."""
+    x, rows = draw(256, DIM), [draw(32, DIM) for _ in range(40)]
+    settings = json.dumps(dict(d=DIM, latents=N, k=4, steps=40, batch=32, rate=0.01)).encode()
+    whole, first, second, own = (ctypes.c_void_p() for _ in range(4))
+    c.sae_trainer_configure(x, None, settings, ctypes.byref(whole))
+    c.sae_trainer_configure(x, None, settings, ctypes.byref(first))
+    origin = json.dumps(dict(model="tiny", hook="blocks.3.hook_resid_post", context=128, begin=True)).encode()
+    lens, metrics = c.constants["SAE_FORMAT_SAE_LENS"], c.structs["LatensSaeMetrics"]()
+    with tempfile.TemporaryDirectory() as folder:
+        state, *places = (os.path.join(folder, name).encode() for name in ("state", "whole", "resumed", "snapshot"))
+        for batch in rows[:21]:
+            c.sae_trainer_step(first, batch)
+        c.sae_trainer_save_state(first, state)
+        c.sae_trainer_free(first)
+        c.sae_trainer_resume(state, settings, ctypes.byref(second))
+        c.sae_trainer_metrics(second, metrics)
+        assert metrics.step == 21, metrics.step
+        for batch in rows:
+            c.sae_trainer_step(whole, batch)
+        for batch in rows[21:]:
+            c.sae_trainer_step(second, batch)
+        c.sae_trainer_save_as(whole, places[0], lens, origin)
+        c.sae_trainer_save_as(second, places[1], lens, origin)
+        c.sae_trainer_snapshot(second, ctypes.byref(own))
+        c.autoencoder_save_as(own, places[2], lens, origin)
+        read = lambda place, name: open(os.path.join(place.decode(), name), "rb").read()
+        for name in ("cfg.json", "sae_weights.safetensors"):
+            assert read(places[0], name) == read(places[1], name) == read(places[2], name), name
+        said = json.loads(read(places[0], "cfg.json"))["metadata"]
+        assert said["model_name"] == "tiny" and said["context_size"] == 128 and said["prepend_bos"] is True, said
+        for change in (dict(seed=1), dict(data="words")):
+            other = json.dumps(json.loads(settings) | change).encode()
+            try:
+                c.sae_trainer_resume(state, other, ctypes.byref(first))
+            except Failed as error:
+                assert "state of a run" in str(error) and not first.value, error
+            else:
+                raise AssertionError(f"resumed with {change}")
+    c.autoencoder_free(own)
+    c.sae_trainer_free(second)
+    c.sae_trainer_free(whole)
+
+
+CHECKS = [encode, decode, gates, trainer, kinds, transcoder, interrupted]
