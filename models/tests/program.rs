@@ -233,6 +233,9 @@ fn latents_are_explained() {
         (&["--count", "0"], "--count"),
         (&["--latents", "1", "--count", "2"], "--count"),
         (&["--chat", "nobody"], "expected model or replay=FILE"),
+        (&["--server", "http://localhost:1/v1"], "--served"),
+        (&["--server", "localhost", "--served", "m"], "--server: url"),
+        (&["--server", "http://127.0.0.1:1/v1", "--served", "m"], "127.0.0.1:1"),
     ] {
         let said = explain(refused, more);
         assert!(said.contains(named), "{said}");

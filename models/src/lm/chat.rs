@@ -48,6 +48,12 @@ pub trait Chat {
     fn answer(&mut self, messages: &[Message], tokens: usize) -> Result<String>;
 }
 
+impl<C: Chat + ?Sized> Chat for Box<C> {
+    fn answer(&mut self, messages: &[Message], tokens: usize) -> Result<String> {
+        (**self).answer(messages, tokens)
+    }
+}
+
 /// A language model of this library that was trained to converse in ChatML, as SmolLM2-Instruct and Qwen were. It takes the likeliest
 /// token always, so equal questions have equal answers.
 pub struct Local<'a> {

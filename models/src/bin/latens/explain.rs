@@ -2,7 +2,7 @@ use crate::common::{Done, Judged, Opened, progress, write};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use latens::io::{self, Error};
-use latens::lm::{Chat, LanguageModel, Local, Message, Replay};
+use latens::lm::{Chat, LanguageModel, Local, Remote, Replay};
 use latens::sae::eval::{Interpreted, Score, interpret};
 use latens::sae::{Browse, Browser, Sae, browser_of};
 use latens::{Philox, assets};
@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 /// Latents that are there only for their texts, in which others do not fire.
 const OTHERS: usize = 64;
+/// Where the key of a server is.
+const KEY: &str = "LATENS_CHAT_KEY";
 
 #[derive(Args)]
 pub struct Options {
@@ -30,8 +32,14 @@ pub struct Options {
     chat: Who,
     /// The model that answers, one that converses in ChatML; with replay=FILE, it answers what is not in the file [default: SmolLM2-135M,
     /// with replay=FILE none]
-    #[arg(long)]
+    #[arg(long, conflicts_with = "server")]
     judge: Option<PathBuf>,
+    /// Instead of a model here, ask a server that speaks as OpenAI's does: its address up to /v1. A key is taken from LATENS_CHAT_KEY
+    #[arg(long, requires = "served")]
+    server: Option<String>,
+    /// Name of the server's model
+    #[arg(long, requires = "server")]
+    served: Option<String>,
     /// Write explanations and scores to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -51,40 +59,45 @@ fn who(text: &str) -> Result<Who, String> {
     }
 }
 
-enum Judge<'a> {
-    Model(Local<'a>),
-    Replay(Replay<Local<'a>>),
-}
-
-impl Chat for Judge<'_> {
-    fn answer(&mut self, messages: &[Message], tokens: usize) -> io::Result<String> {
-        match self {
-            Judge::Model(model) => model.answer(messages, tokens),
-            Judge::Replay(replay) => replay.answer(messages, tokens),
-        }
-    }
-}
+/// Somebody who answers.
+type Judge<'a> = Box<dyn Chat + 'a>;
 
 impl Options {
-    /// The model that answers, if it is another than the one that is explained.
+    /// The model here that answers, if it is another than the one that is explained.
     fn other(&self, opened: &Opened) -> Done<Option<LanguageModel>> {
         let asked = self.judge.as_deref();
-        let path = match self.chat {
-            Who::Replay(_) if asked.is_none() => return Ok(None),
+        let path = match (&self.chat, &self.server) {
+            (_, Some(_)) => return Ok(None),
+            (Who::Replay(_), _) if asked.is_none() => return Ok(None),
             _ => assets::SMOLLM2.locate(asked)?,
         };
         Ok(if path == opened.model { None } else { Some(LanguageModel::open(&path, &opened.device)?) })
     }
 
+    /// Who answers what is in no file.
+    fn asked<'a>(&self, lm: &'a LanguageModel) -> Done<Option<Judge<'a>>> {
+        if let (Some(url), Some(model)) = (&self.server, &self.served) {
+            let key = std::env::var(KEY).ok();
+            return Ok(Some(Box::new(
+                Remote::new(url, model, key.as_deref()).map_err(|error| format!("--server: {error}"))?,
+            )));
+        }
+        match (&self.chat, &self.judge) {
+            (Who::Replay(_), None) => Ok(None),
+            _ => Ok(Some(Box::new(Local::new(lm).map_err(|error| format!("--judge: {error}"))?))),
+        }
+    }
+
     fn chat<'a>(&self, lm: &'a LanguageModel) -> Done<Judge<'a>> {
-        let told = |error: Error| format!("--judge: {error}");
-        let Who::Replay(file) = &self.chat else { return Ok(Judge::Model(Local::new(lm).map_err(told)?)) };
-        let behind = match &self.judge {
-            Some(_) => Some(Local::new(lm).map_err(told)?),
-            None if file.is_file() => None,
-            None => return Err(format!("--chat: there is no file {}", file.display()).into()),
-        };
-        Ok(Judge::Replay(Replay::open(file, behind)?))
+        let asked = self.asked(lm)?;
+        match (&self.chat, asked) {
+            (Who::Model, Some(asked)) => Ok(asked),
+            (Who::Replay(file), None) if !file.is_file() => {
+                Err(format!("--chat: there is no file {}", file.display()).into())
+            }
+            (Who::Replay(file), asked) => Ok(Box::new(Replay::open(file, asked)?)),
+            (Who::Model, None) => Err("--chat: nobody answers".into()),
+        }
     }
 
     fn check(&self, sae: &Sae) -> Done {
