@@ -158,9 +158,9 @@ pub enum Normalise {
     /// autoencoder that comes out has it folded in, and reads rows as they are.
     Mean,
     /// Each row's mean is taken away and its deviation made 1; the autoencoder does so by itself, see
-    /// [`Rows::Standard`](super::Rows::Standard) (SAELens' `layer_norm`, OpenAI).
+    /// [`Rows::Standard`](crate::sae::Rows::Standard) (SAELens' `layer_norm`, OpenAI).
     Standard,
-    /// Each row gets the length `sqrt(d)`; the autoencoder does so by itself, see [`Rows::Length`](super::Rows::Length) (SAELens'
+    /// Each row gets the length `sqrt(d)`; the autoencoder does so by itself, see [`Rows::Length`](crate::sae::Rows::Length) (SAELens'
     /// `constant_norm_rescale`).
     Length,
 }
