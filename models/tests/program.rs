@@ -343,7 +343,7 @@ fn interrupted_runs_go_on() {
     let Some(text) = text() else { return };
     let folder = Folder::new("resumed");
     let run = "blocks.0.hook_resid_post-topk-1";
-    let few = ["--layer", "0", "--k", "4", "--steps", "320"];
+    let few = ["--layer", "0", "--k", "4", "--steps", "90", "--save-every", "15"];
     train(&folder, "whole", &[&few[..], &["--seeds", "1"]].concat());
     let out = folder.path("parts");
     let arguments = [&["sae", "train", "--out", &out, "--text", &text][..], &SMALL, &few].concat();
