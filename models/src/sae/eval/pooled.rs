@@ -134,18 +134,18 @@ pub fn pool_each(
     Ok(all)
 }
 
-/// [`pool`] of both parts of a task: the texts to fit on, and those to judge by.
+/// [`pool_each`] of both parts of a task: the texts to fit on, and those to judge by.
 pub(super) fn pool_task(
     lm: &LanguageModel,
     site: Site,
-    sae: &Sae,
+    saes: &[&Sae],
     task: &Task,
     length: usize,
     mut tell: impl FnMut(usize),
-) -> Result<[Pooled; 2]> {
+) -> Result<[Vec<Pooled>; 2]> {
     let mut read = |part: &[Example]| {
         let texts: Vec<&str> = part.iter().map(|example| &*example.text).collect();
-        pool(lm, site, sae, &texts, length, &mut tell)
+        pool_each(lm, site, saes, &texts, length, &mut tell)
     };
     Ok([read(&task.train)?, read(&task.test)?])
 }

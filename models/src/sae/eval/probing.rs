@@ -1,6 +1,7 @@
 use super::forward::forward;
 use super::inputs::largest;
-use super::{Fit, Inputs, Pooled, Probe, Task, pool_each};
+use super::pooled::pool_task;
+use super::{Fit, Inputs, Pooled, Probe, Task};
 use crate::io::{Error, Result};
 use crate::lm::{LanguageModel, Site};
 use crate::sae::Sae;
@@ -160,18 +161,15 @@ pub fn probe_task_each(
     task: &Task,
     length: usize,
     ks: &[usize],
-    mut tell: impl FnMut(usize),
+    tell: impl FnMut(usize),
 ) -> Result<Vec<Probing>> {
     if task.classes.len() != 2 {
         let what = format!("{} has {} classes; sparse probing tells 2 apart", task.name, task.classes.len());
         return Err(Error::setting("task", what));
     }
-    let read = |part: &[super::Example], tell: &mut dyn FnMut(usize)| -> Result<_> {
-        let texts: Vec<&str> = part.iter().map(|example| &*example.text).collect();
-        let labels: Vec<bool> = part.iter().map(|example| example.class == 1).collect();
-        Ok((pool_each(lm, site, saes, &texts, length, tell)?, labels))
-    };
-    let ((train, of_train), (test, of_test)) = (read(&task.train, &mut tell)?, read(&task.test, &mut tell)?);
+    let [train, test] = pool_task(lm, site, saes, task, length, tell)?;
+    let [of_train, of_test]: [Vec<bool>; 2] =
+        [&task.train, &task.test].map(|part| part.iter().map(|example| example.class == 1).collect());
     let each = train.iter().zip(&test).map(|(train, test)| {
         let (train, test) = (Labelled { texts: train, labels: &of_train }, Labelled { texts: test, labels: &of_test });
         sparse_probing(&task.name, train, test, ks, Fit::default())

@@ -115,7 +115,7 @@ pub fn scr_task(
         let what = format!("{} has {} classes; two concepts make 4", task.name, task.classes.len());
         return Err(Error::setting("task", what));
     }
-    let texts = pool_task(lm, site, sae, task, length, tell)?;
+    let texts = pool_task(lm, site, &[sae], task, length, tell)?.map(|mut of| of.remove(0));
     let labels = [&task.train, &task.test].map(|part| labels(part));
     let [train, test] = [0, 1].map(|part| {
         let [one, other] = &labels[part];

@@ -103,7 +103,7 @@ pub fn tpp_task(
     ns: &[usize],
     tell: impl FnMut(usize),
 ) -> Result<Tpp> {
-    let texts = pool_task(lm, site, sae, task, length, tell)?;
+    let texts = pool_task(lm, site, &[sae], task, length, tell)?.map(|mut of| of.remove(0));
     let classes: [Vec<usize>; 2] =
         [&task.train, &task.test].map(|part| part.iter().map(|example| example.class).collect());
     let [train, test] = [0, 1].map(|part| Classed { texts: &texts[part], classes: &classes[part] });
