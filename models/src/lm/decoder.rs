@@ -2,7 +2,7 @@ use super::layout::Family;
 use super::load::{Copied, File, load};
 use super::part::{Parameter, Values, ValuesMut};
 use super::weights::{Norm, Random, Weights};
-use super::{Config, Hooks, Part, Point, Site, forward::Pass};
+use super::{Config, Hooks, Part, Point, Site, Span, forward::Pass};
 use crate::io::{Error, Result, gguf::Gguf, safetensors::Safetensors};
 use crate::{
     Device, Error as Fault, Float, IGNORED, Tensor, View, ViewMut, cross_entropy_into, layer_norm_into, linear,
@@ -127,7 +127,21 @@ impl<T: Float> Decoder<T> {
     /// A layer that is not there, contexts that are too long, and errors of hooks.
     pub fn activations(&self, ids: &Tensor<u32, 2>, site: Site, hooks: &mut Hooks<'_, T>) -> Result<Tensor<T, 2>> {
         site.check(self.config.layers, Point::PASSED)?;
-        Pass::new(self, ids, None)?.run(0, site, hooks)
+        Pass::new(self, ids)?.run(0, site, hooks)
+    }
+
+    /// [`activations`](Self::activations) of contexts of any lengths, as the rows of all their tokens, context by context.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn activations_each(
+        &self,
+        contexts: &[impl AsRef<[u32]>],
+        site: Site,
+        hooks: &mut Hooks<'_, T>,
+    ) -> Result<Tensor<T, 2>> {
+        site.check(self.config.layers, Point::PASSED)?;
+        Pass::each(self, contexts, None)?.run(0, site, hooks)
     }
 
     /// The residual after all layers.
@@ -175,7 +189,19 @@ impl<T: Float> Decoder<T> {
     /// As [`Decoder::activations`].
     pub fn losses(&self, ids: &Tensor<u32, 2>, hooks: &mut Hooks<'_, T>) -> Result<Tensor<T::Acc, 2>> {
         let x = self.residual(ids, hooks)?;
-        surprise(ids, self.normed(&x)?, self.unembedding())
+        Ok(surprise(next(ids)?, self.normed(&x)?, self.unembedding())?.reshape(ids.dims())?)
+    }
+
+    /// [`losses`](Self::losses) of contexts of any lengths.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn losses_each(&self, contexts: &[impl AsRef<[u32]>], hooks: &mut Hooks<'_, T>) -> Result<Vec<Vec<T::Acc>>> {
+        let x = self.activations_each(contexts, Site::residual(self.config.layers - 1), hooks)?;
+        let next = contexts.iter().flat_map(|ids| next_of(ids.as_ref()));
+        let losses = surprise(next.collect(), self.normed(&x)?, self.unembedding())?.to_vec()?;
+        let mut losses = losses.into_iter();
+        Ok(contexts.iter().map(|ids| losses.by_ref().take(ids.as_ref().len()).collect()).collect())
     }
 
     /// [`Decoder::losses`] where the residual after `layer` is `x` `[batch * t, dim]`: only what lies above it runs, and only
@@ -191,7 +217,31 @@ impl<T: Float> Decoder<T> {
         hooks: &mut Hooks<'_, T>,
     ) -> Result<Tensor<T::Acc, 2>> {
         let x = self.residual_from("losses_from", layer, x, ids, hooks)?;
-        surprise(ids, self.normed(&x)?, self.unembedding())
+        Ok(surprise(next(ids)?, self.normed(&x)?, self.unembedding())?.reshape(ids.dims())?)
+    }
+
+    /// How surprising `targets` `[batch, t]` are after each row, where the residual after `layer` is `x`: they may be anything, and where one is
+    /// [`IGNORED`] the loss is 0 and no logit is computed. As [`Decoder::record_targets`], without a tape.
+    ///
+    /// # Errors
+    /// As [`Decoder::losses_from`].
+    pub fn target_losses_from(
+        &self,
+        layer: usize,
+        x: Tensor<T, 2>,
+        targets: &Tensor<u32, 2>,
+        hooks: &mut Hooks<'_, T>,
+    ) -> Result<Tensor<T::Acc, 2>> {
+        let x = self.residual_from("target_losses_from", layer, x, targets, hooks)?;
+        let targets_of = targets.to_vec()?;
+        let asked: Vec<u32> = (0..targets_of.len() as u32).filter(|&row| targets_of[row as usize] != IGNORED).collect();
+        let next = asked.iter().map(|&row| targets_of[row as usize]).collect();
+        let rows = Tensor::from_vec(asked.clone(), [asked.len()], &self.device)?;
+        let x = crate::gather_rows(x.view(), rows.view())?;
+        let found = surprise(next, self.normed(&x)?, self.unembedding())?.to_vec()?;
+        let mut losses = vec![T::Acc::default(); targets_of.len()];
+        asked.iter().zip(found).for_each(|(&row, loss)| losses[row as usize] = loss);
+        Ok(Tensor::from_vec(losses, targets.dims(), &self.device)?)
     }
 
     /// [`Decoder::logits`] where the residual after `layer` is `x`, as [`Decoder::losses_from`].
@@ -224,7 +274,7 @@ impl<T: Float> Decoder<T> {
             return Err(Fault::Size { op, arg: "x", want, got }.into());
         }
         let until = Site::residual(self.config.layers - 1);
-        Pass::with(self, ids.dims(), x, None)?.run(layer + 1, until, hooks)
+        Pass::with(self, Span::even(ids.dims(), 0), x, None)?.run(layer + 1, until, hooks)
     }
 }
 
@@ -281,25 +331,21 @@ pub(super) fn last<T: Float>(x: &Tensor<T, 2>, batch: usize, t: usize) -> Result
 
 /// The token after each of `ids` `[batch, t]`, [`IGNORED`] after the last of a context.
 pub(super) fn next(ids: &Tensor<u32, 2>) -> Result<Vec<u32>> {
-    let ([_, t], mut next) = (ids.dims(), ids.to_vec()?);
-    for context in next.chunks_mut(t.max(1)) {
-        context.rotate_left(1);
-        context[t - 1] = IGNORED;
-    }
-    Ok(next)
+    Ok(ids.to_vec()?.chunks(ids.dims()[1].max(1)).flat_map(next_of).collect())
 }
 
-/// The losses of the next tokens, from the residual after all layers and the last norm.
-pub(super) fn surprise<T: Float>(
-    ids: &Tensor<u32, 2>,
-    x: Tensor<T, 2>,
-    table: &Tensor<T, 2>,
-) -> Result<Tensor<T::Acc, 2>> {
+/// The token after each of a context.
+fn next_of(context: &[u32]) -> impl Iterator<Item = u32> + use<'_> {
+    context.iter().skip(1).copied().chain(context.first().map(|_| IGNORED))
+}
+
+/// How surprising `next` is after each row of the residual after all layers and the last norm.
+pub(super) fn surprise<T: Float>(next: Vec<u32>, x: Tensor<T, 2>, table: &Tensor<T, 2>) -> Result<Tensor<T::Acc, 1>> {
     /// Logits in memory at once: 128 MB of f32. Every product with the table packs it anew, so it is for many rows.
     const LOGITS: usize = 1 << 25;
-    let ([batch, t], device, [vocabulary, _]) = (ids.dims(), x.device(), table.dims());
-    let (rows, room) = (batch * t, (LOGITS / vocabulary.max(1)).max(1));
-    let next = Tensor::from_vec(next(ids)?, [rows], &device)?;
+    let (rows, device, [vocabulary, _]) = (next.len(), x.device(), table.dims());
+    let room = (LOGITS / vocabulary.max(1)).max(1);
+    let next = Tensor::from_vec(next, [rows], &device)?;
     let mut losses = Tensor::empty([rows], &device)?;
     let mut logits = Tensor::empty([room.min(rows), vocabulary], &device)?;
     for start in (0..rows).step_by(room) {
@@ -309,5 +355,5 @@ pub(super) fn surprise<T: Float>(
         let (logits, next) = (logits.view().narrow(0, 0, end - start)?, next.view().narrow(0, start, end)?);
         cross_entropy_into(logits, next, 0.0, losses.view_mut().narrow(0, start, end)?)?;
     }
-    Ok(losses.reshape([batch, t])?)
+    Ok(losses)
 }

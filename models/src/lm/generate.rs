@@ -1,7 +1,7 @@
 use super::decoder::last;
-use super::{Cache, Decoder, Hooks, Site, forward::Pass};
+use super::{Cache, Decoder, Hooks, Point, Site, Span, forward::Pass};
 use crate::io::{Error, Result};
-use crate::{Float, Philox, Tensor};
+use crate::{Float, Philox, Tensor, copy_into};
 
 /// How tokens are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -94,6 +94,35 @@ impl Sampler {
     }
 }
 
+/// How contexts go on.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    pub sampling: Sampling,
+    pub end: Option<u32>,
+    /// Whether each token is shown once more with the next: what hooks did at the last token is then done at no other.
+    pub anew: bool,
+}
+
+/// Prompts that a model was shown up to a residual.
+pub struct Begun<T: Float = f32> {
+    prompts: Vec<Vec<u32>>,
+    layer: usize,
+    tokens: usize,
+    /// The residual there.
+    x: Tensor<T, 2>,
+    /// Of the layers below, what they made of the prompts.
+    cache: Cache<T>,
+}
+
+/// Prompts of which none is empty.
+fn checked(prompts: &[impl AsRef<[u32]>]) -> Result<Vec<Vec<u32>>> {
+    let prompts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.as_ref().to_vec()).collect();
+    match prompts.iter().position(Vec::is_empty) {
+        Some(empty) => Err(Error::setting("prompts", format!("number {empty} has no tokens, and so no next"))),
+        None => Ok(prompts),
+    }
+}
+
 impl<T: Float> Decoder<T> {
     /// Continue `prompt`: choose, tell, go on, until `end` or as many tokens as asked for. Hooks see the prompt first and
     /// then one token at a time. Returns what was chosen, `end` included.
@@ -113,17 +142,160 @@ impl<T: Float> Decoder<T> {
         go_on(prompt, sampling, end, extend, tell)
     }
 
+    /// Continue each of `prompts`, which may be of any lengths, all at once: a step reads the weights once for all that have not ended.
+    /// What is chosen is what [`generate`](Self::generate) would choose for each alone, but for the rounding of products of
+    /// other sizes. `tell` hears which context a token is of. All of them are in memory: give very many in parts.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_each(
+        &self,
+        prompts: &[impl AsRef<[u32]>],
+        sampling: &Sampling,
+        end: Option<u32>,
+        hooks: &mut Hooks<'_, T>,
+        tell: impl FnMut(usize, u32),
+    ) -> Result<Vec<Vec<u32>>> {
+        self.go_on_each(prompts, How { sampling: *sampling, end, anew: false }, hooks, tell)
+    }
+
+    /// [`generate_each`](Self::generate_each), all in `how`.
+    pub(crate) fn go_on_each(
+        &self,
+        prompts: &[impl AsRef<[u32]>],
+        how: How,
+        hooks: &mut Hooks<'_, T>,
+        tell: impl FnMut(usize, u32),
+    ) -> Result<Vec<Vec<u32>>> {
+        let next = checked(prompts)?;
+        let longest = next.iter().map(Vec::len).max().unwrap_or(0);
+        let mut cache = Cache::new(self, next.len(), longest.saturating_add(how.sampling.tokens))?;
+        if next.is_empty() || how.sampling.tokens == 0 {
+            return Ok(vec![Vec::new(); next.len()]);
+        }
+        let logits = self.extend_each(&next, &mut cache, hooks)?;
+        self.choose_each(next, logits, &mut cache, how, hooks, tell)
+    }
+
+    /// Choose a token for every context from the logits behind what it was shown last, and go on.
+    fn choose_each(
+        &self,
+        mut shown: Vec<Vec<u32>>,
+        mut logits: Tensor<T, 2>,
+        cache: &mut Cache<T>,
+        How { sampling, end, anew }: How,
+        hooks: &mut Hooks<'_, T>,
+        mut tell: impl FnMut(usize, u32),
+    ) -> Result<Vec<Vec<u32>>> {
+        let mut samplers = shown.iter().map(|_| Sampler::new(&sampling)).collect::<Result<Vec<_>>>()?;
+        let mut chosen = vec![Vec::new(); shown.len()];
+        for step in 0..sampling.tokens {
+            let open: Vec<usize> = (0..shown.len()).filter(|&context| !shown[context].is_empty()).collect();
+            if open.is_empty() {
+                break;
+            }
+            if step > 0 {
+                logits = self.extend_each(&shown, cache, hooks)?;
+            }
+            for (context, logits) in open.into_iter().zip(logits.to_vec()?.chunks_exact(self.config.vocabulary)) {
+                let logits: Vec<f32> = logits.iter().map(|&logit| logit.to_f32()).collect();
+                let token = samplers[context].choose(&logits)?;
+                tell(context, token);
+                chosen[context].push(token);
+                let last = shown[context].last().copied().filter(|_| anew);
+                shown[context].clear();
+                if Some(token) != end {
+                    cache.lengths[context] -= usize::from(last.is_some());
+                    shown[context].extend(last.into_iter().chain([token]));
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Show the model `prompts` up to the residual after `layer`, to go on from there with [`again`](Self::again) as often as is wanted, each
+    /// time with other changes at that residual and above, and `tokens` more at most. What lies below runs once.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate), and a layer that is not there.
+    pub fn begin(&self, prompts: &[impl AsRef<[u32]>], layer: usize, tokens: usize) -> Result<Begun<T>> {
+        let prompts = checked(prompts)?;
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let mut cache = Cache::new(self, prompts.len(), longest.saturating_add(tokens))?;
+        let site = Site::residual(layer);
+        site.check(self.config.layers, Point::HALVES)?;
+        let x = Pass::each(self, &prompts, Some(&mut cache))?.run(0, site, &mut Hooks::new())?;
+        Ok(Begun { prompts, layer, tokens, x, cache })
+    }
+
+    /// Go on with prompts that were [begun](Self::begin), at most with as many tokens as there is room for. `hooks` see these prompts at
+    /// the residual where they stand and above it, and what is chosen everywhere.
+    ///
+    /// # Errors
+    /// As [`generate_each`](Self::generate_each).
+    pub fn again(
+        &self,
+        begun: &mut Begun<T>,
+        sampling: &Sampling,
+        end: Option<u32>,
+        hooks: &mut Hooks<'_, T>,
+        tell: impl FnMut(usize, u32),
+    ) -> Result<Vec<Vec<u32>>> {
+        let Begun { prompts, layer, tokens, x, cache } = begun;
+        let sampling = Sampling { tokens: sampling.tokens.min(*tokens), ..*sampling };
+        if prompts.is_empty() || sampling.tokens == 0 {
+            return Ok(vec![Vec::new(); prompts.len()]);
+        }
+        let last = self.config.layers - 1;
+        hooks.check(last + 1, Point::PASSED)?;
+        let spans = Span::each(prompts.iter().map(Vec::len), |_| 0);
+        let mut rows = Tensor::empty(x.dims(), &self.device)?;
+        copy_into(x.view(), rows.view_mut())?;
+        hooks.run(Site::residual(*layer), &mut rows, &spans)?;
+        // What is above is written anew; below, what is chosen is written behind the prompts.
+        let x = Pass::with(self, spans, rows, Some(cache))?.run(*layer + 1, Site::residual(last), hooks)?;
+        let logits = self.next_rows(&x, prompts)?;
+        self.choose_each(prompts.clone(), logits, cache, How { sampling, end, anew: false }, hooks, tell)
+    }
+
+    /// The logits behind the last row of each context that has some.
+    fn next_rows(&self, x: &Tensor<T, 2>, ids: &[impl AsRef<[u32]>]) -> Result<Tensor<T, 2>> {
+        let some = ids.iter().map(|ids| ids.as_ref().len()).filter(|&count| count > 0);
+        let ends: Vec<u32> = some
+            .scan(0, |end, count| {
+                *end += count;
+                Some(*end as u32 - 1)
+            })
+            .collect();
+        let (count, device) = (ends.len(), x.device());
+        let ends = Tensor::from_vec(ends, [count], &device)?;
+        self.unembed(&crate::gather_rows(x.view(), ends.view())?)
+    }
+
     /// Show `ids` to a model that has seen what `cache` has, and give the logits of the token after them.
     ///
     /// # Errors
-    /// No ids, or no room for them in the cache.
+    /// No ids, no room for them in the cache, or one for several contexts.
     pub fn extend(&self, ids: Vec<u32>, cache: &mut Cache<T>, hooks: &mut Hooks<'_, T>) -> Result<Vec<f32>> {
-        let (t, ids) = (ids.len(), self.ids(ids, 1)?);
-        let pass = Pass::new(self, &ids, Some(cache))?;
-        self.next_of(t, pass, hooks)
+        self.next_of(Pass::each(self, &[ids], Some(cache))?, hooks)
     }
 
-    /// The same of embeddings `[t, dim]`, which need be those of no tokens: a soft prompt.
+    /// Show each context of `cache` its own tokens, of which there may be none, and give the logits of the token after them: a row for
+    /// each that has some, `[contexts, vocabulary]`.
+    ///
+    /// # Errors
+    /// Not as many as the cache has contexts, or no room in it.
+    pub fn extend_each(
+        &self,
+        ids: &[impl AsRef<[u32]>],
+        cache: &mut Cache<T>,
+        hooks: &mut Hooks<'_, T>,
+    ) -> Result<Tensor<T, 2>> {
+        let x = Pass::each(self, ids, Some(cache))?.run(0, Site::residual(self.config.layers - 1), hooks)?;
+        self.next_rows(&x, ids)
+    }
+
+    /// [`extend`](Self::extend) with embeddings `[t, dim]`, which need be those of no tokens: a soft prompt.
     ///
     /// # Errors
     /// As [`Decoder::extend`], and rows of another width.
@@ -132,12 +304,13 @@ impl<T: Float> Decoder<T> {
         if got != want {
             return Err(crate::Error::Size { op: "extend_embedded", arg: "x", want, got }.into());
         }
-        let pass = Pass::read(self, [1, t], x, Some(cache))?;
-        self.next_of(t, pass, hooks)
+        let spans = Span::even([1, t], cache.len());
+        self.next_of(Pass::read(self, spans, x, Some(cache))?, hooks)
     }
 
-    fn next_of(&self, t: usize, pass: Pass<'_, T>, hooks: &mut Hooks<'_, T>) -> Result<Vec<f32>> {
+    fn next_of(&self, pass: Pass<'_, T>, hooks: &mut Hooks<'_, T>) -> Result<Vec<f32>> {
         let x = pass.run(0, Site::residual(self.config.layers - 1), hooks)?;
+        let t = x.dims()[0];
         Ok(self.unembed(&last(&x, 1, t)?)?.to_vec()?.into_iter().map(Float::to_f32).collect())
     }
 }

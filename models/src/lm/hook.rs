@@ -1,3 +1,4 @@
+use super::Span;
 use crate::io::{Error, Result};
 use crate::{Error as Fault, Float, Tensor};
 
@@ -61,7 +62,7 @@ impl Point {
     pub(super) const MIXER: &'static [Self] = &[Self::Mixer, Self::Residual];
 }
 
-type Edit<'a, T> = Box<dyn FnMut(&mut Tensor<T, 2>) -> Result<()> + 'a>;
+type Edit<'a, T> = Box<dyn FnMut(&mut Tensor<T, 2>, &[Span]) -> Result<()> + 'a>;
 
 /// Functions that see activations on their way, `[tokens, dim]` with the contexts of a batch one after another, and may
 /// change them: write to them, add to them, or put another tensor of the same sizes in their place.
@@ -83,7 +84,13 @@ impl<'a, T: Float> Hooks<'a, T> {
 
     /// These, and then `edit` at `site`.
     #[must_use]
-    pub fn at(mut self, site: Site, edit: impl FnMut(&mut Tensor<T, 2>) -> Result<()> + 'a) -> Self {
+    pub fn at(self, site: Site, mut edit: impl FnMut(&mut Tensor<T, 2>) -> Result<()> + 'a) -> Self {
+        self.at_spans(site, move |x, _| edit(x))
+    }
+
+    /// [`at`](Self::at) with an `edit` that is also told whose rows these are, and at which positions.
+    #[must_use]
+    pub fn at_spans(mut self, site: Site, edit: impl FnMut(&mut Tensor<T, 2>, &[Span]) -> Result<()> + 'a) -> Self {
         self.all.push((site, Box::new(edit)));
         self
     }
@@ -94,10 +101,10 @@ impl<'a, T: Float> Hooks<'a, T> {
     }
 
     /// Call those at `site`, in the order in which they were added.
-    pub(super) fn run(&mut self, site: Site, x: &mut Tensor<T, 2>) -> Result<()> {
+    pub(super) fn run(&mut self, site: Site, x: &mut Tensor<T, 2>, spans: &[Span]) -> Result<()> {
         let (dims, host) = (x.dims(), x.device().is_host());
         for (_, edit) in self.all.iter_mut().filter(|(at, _)| *at == site) {
-            edit(x)?;
+            edit(x, spans)?;
             if let Some((want, got)) = dims.into_iter().zip(x.dims()).find(|(want, got)| want != got) {
                 return Err(Fault::Size { op: "hook", arg: "x", want, got }.into());
             }

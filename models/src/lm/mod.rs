@@ -32,6 +32,7 @@ mod recording;
 #[cfg(feature = "http")]
 mod remote;
 mod save;
+mod span;
 mod tokenizer;
 mod weights;
 
@@ -41,12 +42,15 @@ pub use cache::Cache;
 pub use chat::{Chat, Local, Message, Replay, Role};
 pub use config::{Config, Mlp, Norm, Positions};
 pub use decoder::Decoder;
-pub use generate::{Continuation, Sampler, Sampling};
+#[cfg(feature = "steer")]
+pub(crate) use generate::How;
+pub use generate::{Begun, Continuation, Sampler, Sampling};
 pub use hook::{Hooks, Point, Site};
 pub use part::{Parameter, Part, Values, ValuesMut};
 pub use recording::Recording;
 #[cfg(feature = "http")]
 pub use remote::Remote;
+pub use span::Span;
 use std::path::Path;
 pub use tokenizer::{Pieces, Tokenizer};
 
@@ -116,5 +120,46 @@ impl LanguageModel {
         })?;
         hear(pieces.finish());
         Ok(Continuation { ids, text })
+    }
+
+    /// Continue each of `prompts`, all at once: see [`Decoder::generate_each`]. `tell` is called for every token chosen.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_each(
+        &self,
+        prompts: &[impl AsRef<str>],
+        sampling: &Sampling,
+        hooks: &mut Hooks<'_>,
+        mut tell: impl FnMut(),
+    ) -> Result<Vec<Continuation>> {
+        let prompts = prompts.iter().map(|text| self.tokenizer.encode(text.as_ref())).collect::<Result<Vec<_>>>()?;
+        let end = self.tokenizer.end();
+        let all = self.model.generate_each(&prompts, sampling, end, hooks, |_, _| tell())?;
+        Ok(all.into_iter().map(|ids| self.continuation(ids)).collect())
+    }
+
+    /// What these chosen tokens say.
+    pub(crate) fn continuation(&self, ids: Vec<u32>) -> Continuation {
+        let ended = self.tokenizer.end().is_some_and(|end| ids.last() == Some(&end));
+        Continuation { text: self.tokenizer.decode(&ids[..ids.len() - usize::from(ended)]), ids }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A model of random weights, larger than training begins with so that every part matters, and a tokenizer whose tokens are the words
+    /// `w0`, `w1` and so on.
+    pub(crate) fn random(config: Config, seed: u64) -> LanguageModel {
+        let tokenizer = Tokenizer::of_words(config.vocabulary);
+        let mut model = Decoder::random(config, seed, &Device::Host).unwrap();
+        for parameter in model.parameters_mut() {
+            if let ValuesMut::Elements(values) = parameter.values {
+                crate::scale_into(8.0, values).unwrap();
+            }
+        }
+        LanguageModel { model, tokenizer }
     }
 }

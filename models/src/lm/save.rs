@@ -2,7 +2,7 @@
 use super::layout::{Family, Layout};
 use super::part::to_vec;
 use super::{Decoder, Part, Values};
-use crate::io::{Error, Result, safetensors as format};
+use crate::io::{self, Error, Result, safetensors as format};
 use crate::{DType, Float};
 use std::path::Path;
 
@@ -22,6 +22,24 @@ impl<T: Float> Decoder<T> {
     /// As [`Decoder::save`].
     pub fn save_sharded(&self, folder: &Path, most: usize) -> Result<()> {
         self.write(folder, Some(most))
+    }
+
+    /// SHA-256 of all its weights, in hexadecimal: which model it is, whatever file it came from. A copy of other elements is
+    /// another.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn sha256(&self) -> Result<String> {
+        let mut all = Vec::new();
+        for part in self.parameters() {
+            let bytes = match part.values {
+                Values::Elements(view) => format::bytes(&to_vec(view)?),
+                Values::Sums(view) => format::bytes(&to_vec(view)?),
+            };
+            let numbers = [part.number].into_iter().chain(part.dims).flat_map(|n| (n as u64).to_le_bytes());
+            all.extend(io::sha256(&[&numbers.collect::<Vec<u8>>(), &bytes]).into_bytes());
+        }
+        Ok(io::sha256(&[&all]))
     }
 
     fn write(&self, folder: &Path, most: Option<usize>) -> Result<()> {

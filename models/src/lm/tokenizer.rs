@@ -110,6 +110,16 @@ impl Tokenizer {
         Ok(Self { inner, bytes, joined, begin: None, begins: false, end: None })
     }
 
+    /// So many words, `w0` and so on, parted by spaces.
+    #[cfg(test)]
+    pub(crate) fn of_words(count: usize) -> Self {
+        let words: serde_json::Map<String, serde_json::Value> =
+            (0..count).map(|id| (format!("w{id}"), id.into())).collect();
+        let model = json!({"type": "WordLevel", "vocab": words, "unk_token": "w0"});
+        let json = json!({"version": "1.0", "model": model, "pre_tokenizer": {"type": "WhitespaceSplit"}});
+        Self::new(json.to_string().as_bytes(), Path::new("words")).unwrap()
+    }
+
     /// Ids up to here, exclusive.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -7,4 +7,5 @@ mod lies;
 mod mamba;
 mod models;
 mod parity;
+mod ragged;
 mod save;

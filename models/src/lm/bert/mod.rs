@@ -17,7 +17,7 @@ mod weights;
 
 use super::decoder::batch_of;
 use super::weights::Norm;
-use super::{Hooks, Point, Site, Tokenizer};
+use super::{Hooks, Point, Site, Span, Tokenizer};
 use crate::io::{Error, Result, safetensors::Safetensors};
 use crate::{
     Attention, Device, Float, Mask, Reduce, Tensor, act_into, add_into, attention_into, embed, layer_norm_into,
@@ -101,20 +101,21 @@ impl<T: Float> Encoder<T> {
         site.check(self.config.layers, Point::HALVES)?;
         hooks.check(self.config.layers, Point::HALVES)?;
         let (dims, mut x) = (ids.dims(), self.read(ids, kinds)?);
+        let spans = Span::even(dims, 0);
         for (at, layer) in self.weights.layers.iter().enumerate().take(site.layer + 1) {
             let mut change = self.attend(layer, dims, &x)?;
-            hooks.run(Site::attention(at), &mut change)?;
+            hooks.run(Site::attention(at), &mut change, &spans)?;
             if site == Site::attention(at) {
                 return Ok(change);
             }
             x = self.join(&layer.attention_norm, change, x)?;
             let mut change = self.feed(layer, &x)?;
-            hooks.run(Site::mlp(at), &mut change)?;
+            hooks.run(Site::mlp(at), &mut change, &spans)?;
             if site == Site::mlp(at) {
                 return Ok(change);
             }
             x = self.join(&layer.mlp_norm, change, x)?;
-            hooks.run(Site::residual(at), &mut x)?;
+            hooks.run(Site::residual(at), &mut x, &spans)?;
         }
         Ok(x)
     }

@@ -1,7 +1,7 @@
 use super::weights::Layer;
 use super::{Config, Mamba, State};
 use crate::io::Result;
-use crate::lm::{Hooks, Point, Site};
+use crate::lm::{Hooks, Point, Site, Span};
 use crate::tape::decay;
 use crate::{
     Conv1d, Float, Scan, Tensor, View, add_into, conv1d_into, conv1d_step_into, conv1d_workspace, linear_into,
@@ -62,15 +62,16 @@ impl<'a, T: Float> Pass<'a, T> {
     pub(super) fn run(mut self, first: usize, until: Site, hooks: &mut Hooks<'_, T>) -> Result<Tensor<T, 2>> {
         let config = &self.model.config;
         hooks.check(config.layers, Point::MIXER)?;
+        let spans = Span::even([self.batch, self.t], self.state.as_ref().map_or(0, |state| state.length));
         for (at, layer) in self.model.weights.layers.iter().enumerate().take(until.layer + 1).skip(first) {
             rms_norm_into(self.x.view(), layer.norm.view(), config.epsilon, self.normed.view_mut())?;
             self.mix(at, layer)?;
-            hooks.run(Site::mixer(at), &mut self.change)?;
+            hooks.run(Site::mixer(at), &mut self.change, &spans)?;
             if until == Site::mixer(at) {
                 return Ok(self.change);
             }
             add_into(self.change.view(), self.x.view_mut())?;
-            hooks.run(Site::residual(at), &mut self.x)?;
+            hooks.run(Site::residual(at), &mut self.x, &spans)?;
         }
         if let Some(state) = self.state {
             state.length += self.t;

@@ -23,7 +23,7 @@ mod part;
 mod state;
 mod weights;
 
-use super::decoder::{batch_of, last, surprise};
+use super::decoder::{batch_of, last, next, surprise};
 use super::generate::go_on;
 use super::load::File;
 use super::save::{piece, type_name};
@@ -207,7 +207,7 @@ impl<T: Float> Mamba<T> {
     pub fn losses(&self, ids: &Tensor<u32, 2>, hooks: &mut Hooks<'_, T>) -> Result<Tensor<T::Acc, 2>> {
         let x = self.activations(ids, self.end(), hooks)?;
         let x = rms_norm(x.view(), self.weights.norm.view(), self.config.epsilon)?;
-        surprise(ids, x, self.unembedding())
+        Ok(surprise(next(ids)?, x, self.unembedding())?.reshape(ids.dims())?)
     }
 
     /// [`Mamba::losses`] where the residual after `layer` is `x` `[batch * t, dim]`: only what lies above it runs.
@@ -228,7 +228,7 @@ impl<T: Float> Mamba<T> {
         }
         let x = Pass::with(self, ids.dims(), x, None)?.run(layer + 1, self.end(), hooks)?;
         let x = rms_norm(x.view(), self.weights.norm.view(), self.config.epsilon)?;
-        surprise(ids, x, self.unembedding())
+        Ok(surprise(next(ids)?, x, self.unembedding())?.reshape(ids.dims())?)
     }
 
     /// Show `ids` to a model that has seen what `state` has, and give the logits of the token after them.
