@@ -896,6 +896,41 @@ private:
   std::unique_ptr<LatensAutoencoder, Free> handle_;
 };
 
+// A direction that stands for a concept, read from what the library saved.
+class Vector {
+public:
+  Vector(const Device &device, const std::string &path) {
+    LatensVector *handle = nullptr;
+    check(latens_vector_open(device.get(), path.c_str(), &handle));
+    handle_.reset(handle);
+  }
+  std::size_t dim() const { return size().dim; }
+  std::size_t layer() const { return size().layer; }
+  float typical() const { return size().typical; }
+  // x += strength * vector, in every row.
+  void add(float strength, const Tensor &x) const { check(latens_vector_add(handle_.get(), strength, x.raw())); }
+  // Another strength in each row.
+  void add(const Tensor &strengths, const Tensor &x) const {
+    check(latens_vector_add_each(handle_.get(), strengths.raw(), x.raw()));
+  }
+  LatensVector *get() const { return handle_.get(); }
+
+private:
+  struct Size {
+    std::size_t dim = 0, layer = 0;
+    float typical = 0;
+  };
+  Size size() const {
+    Size size;
+    check(latens_vector_size(handle_.get(), &size.dim, &size.layer, &size.typical));
+    return size;
+  }
+  struct Free {
+    void operator()(LatensVector *handle) const { latens_vector_free(handle); }
+  };
+  std::unique_ptr<LatensVector, Free> handle_;
+};
+
 // A sparse autoencoder in training.
 class SaeTrainer {
 public:

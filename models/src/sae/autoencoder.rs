@@ -228,6 +228,15 @@ impl Sae {
         }
     }
 
+    /// What the directions of each row are multiplied by to undo its scaling; `None` where rows are as they are.
+    ///
+    /// # Errors
+    /// If the device fails.
+    #[cfg(feature = "lm")]
+    pub(crate) fn undone_by(&self, x: View<'_, f32, 2>) -> Result<Option<Vec<f32>>> {
+        Ok(self.rows.scale(x)?.as_ref().map(|scaled: &Scaled| scaled.factors().collect()))
+    }
+
     /// The direction that a latent writes, on the host.
     ///
     /// # Errors

@@ -34,13 +34,31 @@ impl Corpus {
     /// # Errors
     /// A file that cannot be read or is not UTF-8, too little text, or contexts of no more than [`Contexts::SKIPPED`] tokens.
     pub fn read(lm: &LanguageModel, path: &Path, length: usize, [train, held]: [usize; 2], seed: u64) -> Result<Self> {
+        Self::cut(lm, &documents(path)?, &path.display().to_string(), length, [train, held], seed)
+    }
+
+    /// [`read`](Self::read) of documents that are at hand.
+    ///
+    /// # Errors
+    /// As there, but for files.
+    pub fn of(lm: &LanguageModel, documents: &[String], length: usize, counts: [usize; 2], seed: u64) -> Result<Self> {
+        Self::cut(lm, documents, "the text", length, counts, seed)
+    }
+
+    fn cut(
+        lm: &LanguageModel,
+        documents: &[String],
+        name: &str,
+        length: usize,
+        [train, held]: [usize; 2],
+        seed: u64,
+    ) -> Result<Self> {
         if length <= Contexts::SKIPPED {
             return Err(Error::setting(
                 "length",
                 format!("{length} tokens, of which the first {} are left out", Contexts::SKIPPED),
             ));
         }
-        let documents = documents(path)?;
         let ids = documents.par_iter().map(|text| lm.tokenizer.encode(text)).collect::<Result<Vec<_>>>()?;
         let begin = lm.tokenizer.begin();
         let words = length.saturating_sub(usize::from(begin.is_some())).max(1);
@@ -59,7 +77,7 @@ impl Corpus {
         }
         let draw = |from: Vec<Vec<u32>>, of: &str, count: usize, turn| {
             if from.len() < count {
-                let what = format!("{} holds {} contexts {of} of the {count} asked for", path.display(), from.len());
+                let what = format!("{name} holds {} contexts {of} of the {count} asked for", from.len());
                 return Err(Error::setting("tokens", what));
             }
             let order = super::buffer::shuffled(from.len(), seed, turn);

@@ -4,6 +4,7 @@ use super::{Contexts, Sae};
 use crate::io::Result;
 use crate::lm::{Hooks, LanguageModel, Sampling, Site};
 use crate::{Tensor, View, add_into};
+use std::collections::BTreeMap;
 
 /// A latent, to be looked at.
 #[derive(Clone, Debug)]
@@ -44,20 +45,53 @@ pub fn features(
     count: usize,
 ) -> Result<Vec<Feature>> {
     const LEAST: usize = 10;
-    const WORDS: usize = 8;
-    let total = rows.dims()[0];
+    let firings = firings(sae, rows)?;
+    let mut groups: Vec<&[Firing]> =
+        firings.chunk_by(|a, b| a.latent == b.latent).filter(|g| g.len() >= LEAST).collect();
+    groups.sort_by_key(|group| group.len());
+    let count = count.min(groups.len());
+    let chosen: Vec<&[Firing]> = (0..count).map(|i| groups[(2 * i + 1) * groups.len() / (2 * count)]).collect();
+    describe(lm, sae, contexts, rows.dims()[0], &chosen)
+}
+
+/// The same of these latents, as far as they fire on the rows.
+///
+/// # Errors
+/// As [`features`].
+pub fn features_of(
+    lm: &LanguageModel,
+    sae: &Sae,
+    contexts: &Contexts,
+    rows: View<'_, f32, 2>,
+    latents: &[u32],
+) -> Result<Vec<Feature>> {
+    let firings = firings(sae, rows)?;
+    let groups: BTreeMap<u32, &[Firing]> =
+        firings.chunk_by(|a, b| a.latent == b.latent).map(|group| (group[0].latent, group)).collect();
+    let chosen: Vec<&[Firing]> = latents.iter().filter_map(|latent| groups.get(latent).copied()).collect();
+    describe(lm, sae, contexts, rows.dims()[0], &chosen)
+}
+
+/// Where latents fire, by latent.
+fn firings(sae: &Sae, rows: View<'_, f32, 2>) -> Result<Vec<Firing>> {
     let mut firings: Vec<Firing> = Vec::new();
     Firings { sae, rows, together: 1 }.each(|batch| {
         firings.extend(batch);
         Ok(())
     })?;
     firings.sort_by_key(|f| (f.latent, f.row));
-    let mut groups: Vec<&[Firing]> =
-        firings.chunk_by(|a, b| a.latent == b.latent).filter(|g| g.len() >= LEAST).collect();
-    groups.sort_by_key(|group| group.len());
-    let count = count.min(groups.len());
-    let chosen: Vec<&[Firing]> = (0..count).map(|i| groups[(2 * i + 1) * groups.len() / (2 * count)]).collect();
-    let logits = logits(lm, sae, &chosen)?;
+    Ok(firings)
+}
+
+fn describe(
+    lm: &LanguageModel,
+    sae: &Sae,
+    contexts: &Contexts,
+    total: usize,
+    chosen: &[&[Firing]],
+) -> Result<Vec<Feature>> {
+    const WORDS: usize = 8;
+    let logits = logits(lm, sae, chosen)?;
     let vocabulary = lm.model.config().vocabulary;
     let features = chosen.iter().zip(logits.chunks(vocabulary.max(1))).map(|(group, logits)| {
         let lens = Lens::of(logits, lm.tokenizer.len(), WORDS);

@@ -29,7 +29,8 @@ pub struct Report<'a> {
     pub steered: Option<&'a Steered>,
 }
 
-const STYLE: &str = include_str!("report/page.css");
+/// How pages look.
+pub(crate) const STYLE: &str = include_str!("report/page.css");
 const BROWSER: &str = include_str!("report/browser.html");
 const SEARCH: &str = include_str!("report/search.js");
 const SCRIPT: &str = include_str!("report/page.js");
@@ -146,7 +147,8 @@ fn browsing(page: &mut String, browser: &Browser) {
     );
 }
 
-fn latent(page: &mut String, feature: &Feature) {
+/// A latent with its words and contexts, without a script.
+pub(crate) fn latent(page: &mut String, feature: &Feature) {
     let _ = write!(
         page,
         "<div class=latent><b>{}</b> <small>fires on {:.2} % of tokens, at most {:.1}</small><div class=words>",
@@ -177,7 +179,7 @@ fn latent(page: &mut String, feature: &Feature) {
 }
 
 /// Text as HTML. Line breaks become a sign, so that a snippet stays on its lines.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

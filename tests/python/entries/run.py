@@ -18,13 +18,14 @@ import dense
 import hyper
 import sae
 import sequences
+import steer
 import vision
 from interface import Latens
 
 
 def main():
     c = Latens(*sys.argv[1:3])
-    for family in (dense, sequences, vision, sae, compress, hyper):
+    for family in (dense, sequences, vision, sae, steer, compress, hyper):
         for check in family.CHECKS:
             seeds = np.random.default_rng(sum(map(ord, check.__name__)))
             check(c, lambda *shape: seeds.standard_normal(shape).astype(np.float32))

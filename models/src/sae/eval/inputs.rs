@@ -72,7 +72,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// Mean and deviation of each column.
-    pub(super) fn moments(&self) -> (Vec<f64>, Vec<f64>) {
+    pub(crate) fn moments(&self) -> (Vec<f64>, Vec<f64>) {
         let (rows, width) = (self.len(), self.width());
         let (mut mean, mut square, mut seen) = (vec![0.0; width], vec![0.0; width], vec![0_usize; width]);
         (0..rows).for_each(|row| self.each(row, |column, x| mean[column] += x));

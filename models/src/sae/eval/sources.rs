@@ -117,11 +117,27 @@ pub struct Essay {
 /// # Errors
 /// Files that cannot be read or are not UTF-8; a folder without any.
 pub fn brown(folder: &Path) -> Result<Vec<Essay>> {
+    let of = |(genre, tagged): (char, String)| Essay { genre, text: untagged(&tagged) };
+    Ok(brown_files(folder)?.into_iter().map(of).collect())
+}
+
+/// The lines of the same, which are sentences: the genre, the text, and as it is there.
+#[cfg(feature = "steer")]
+pub(crate) fn brown_lines(folder: &Path) -> Result<Vec<(char, String, String)>> {
+    let of = |(genre, tagged): (char, String)| {
+        let lines = tagged.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.map(|line| (genre, untagged(line), line.to_owned())).collect::<Vec<_>>()
+    };
+    Ok(brown_files(folder)?.into_iter().flat_map(of).collect())
+}
+
+/// Genre and contents of every file.
+fn brown_files(folder: &Path) -> Result<Vec<(char, String)>> {
     let mut all = Vec::new();
     for path in files(folder)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if let [b'c', genre @ b'a'..=b'r', b'0'..=b'9', b'0'..=b'9'] = *name.as_bytes() {
-            all.push(Essay { genre: char::from(genre), text: untagged(&text(&path)?) });
+            all.push((char::from(genre), text(&path)?));
         }
     }
     if all.is_empty() {

@@ -1,0 +1,73 @@
+//! Which latents an answer hangs on: GradSAE's experiments on questions that the model answers right.
+//!
+//! `cargo run --release -p latens --example gradsae -- --json gradsae.json`
+//!
+//! For each layer an autoencoder is trained once and kept. Then the latents of every question are ranked by gradients and by activations, the top
+//! or the bottom ones are turned off, and the model is asked again; latents of one question are brought into another of the same context; and
+//! the slopes are compared with what is lost when a latent is really turned off.
+mod exact;
+mod measure;
+mod page;
+mod questions;
+#[path = "../shared/mod.rs"]
+mod shared;
+
+use clap::Parser;
+use latens::steer::Keep;
+use latens::steer::gradsae::GradSae;
+use measure::Layer;
+use questions::{Question, questions};
+use serde_json::json;
+use shared::{Common, Outcome, autoencoders, progress};
+
+#[derive(Parser)]
+#[command(about = "Find the latents that answers hang on, by gradients, and turn them off")]
+struct Options {
+    /// Layers whose residuals are looked at
+    #[arg(long, value_delimiter = ',', default_value = "15,22")]
+    layers: Vec<usize>,
+    /// Questions that the model answers right, for each layer
+    #[arg(long, default_value_t = 320)]
+    questions: usize,
+    /// Questions whose latents are turned off one by one
+    #[arg(long, default_value_t = 16)]
+    exact: usize,
+    /// Pairs of questions for local steering
+    #[arg(long, default_value_t = 100)]
+    pairs: usize,
+    /// Keep what autoencoders do not reconstruct, where the paper loses it
+    #[arg(long)]
+    keep_error: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn main() {
+    if let Err(error) = run(&Options::parse()) {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run(options: &Options) -> Outcome<()> {
+    let common = &options.common;
+    let (lm, _claim) = common.open()?;
+    let saes = autoencoders(common, &lm, &options.layers)?;
+    let keep = if options.keep_error { Keep::Error } else { Keep::Reconstruction };
+    let all = questions(common.seed)?;
+    let right = measure::right(&lm, &all, options.questions * 3)?;
+    let mut layers = Vec::new();
+    for (&layer, sae) in options.layers.iter().zip(&saes) {
+        let method = GradSae::new(&lm, sae, layer)?.keeping(keep);
+        layers.push(Layer::measure(&lm, sae, &method, layer, &right, options)?);
+    }
+    let figures = json!({
+        "seed": common.seed, "candidates": all.len(), "right": right.len(), "keep": format!("{keep:?}"),
+        "latents": common.latents, "active": common.active, "tokens": common.tokens, "layers": layers,
+    });
+    common.keep("gradsae", &figures, page::page(&layers, &saes, &lm, options)?)?;
+    for layer in &layers {
+        layer.print();
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Questions whose answers are known, built from real facts and texts.
+use crate::shared::{Outcome, shuffle};
+use latens::Philox;
+use latens::assets::{BROWN, COUNTRIES};
+use latens::lm::LanguageModel;
+use latens::steer::gradsae::Asked;
+use latens::steer::sources::{Country, countries, sentences};
+
+/// A prompt, and what is to follow.
+#[derive(Clone)]
+pub struct Question {
+    /// `fact`, `copy` or `context`.
+    pub kind: &'static str,
+    pub prompt: String,
+    /// As it stands behind the prompt, its space included.
+    pub answer: String,
+    /// Questions with equal numbers have the same context.
+    pub group: usize,
+}
+
+impl Question {
+    pub fn asked(&self, lm: &LanguageModel) -> Outcome<Asked> {
+        Ok(Asked { prompt: lm.tokenizer.encode(&self.prompt)?, answer: lm.tokenizer.encode(&self.answer)? })
+    }
+
+    /// The part of what the model says that is its answer: the first line, up to a full stop.
+    pub fn said(text: &str) -> &str {
+        let line = text.trim_start().lines().next().unwrap_or_default();
+        line.split(['.', ',', ';', '|']).next().unwrap_or_default().trim()
+    }
+}
+
+/// All of them, in random order.
+pub fn questions(seed: u64) -> Outcome<Vec<Question>> {
+    let countries = countries(&COUNTRIES.locate(None)?)?;
+    let mut draw = Philox::new(seed);
+    let mut all = facts(&countries);
+    all.extend(contexts(&countries, &mut draw));
+    all.extend(copies(&mut draw)?);
+    shuffle(&mut all, seed);
+    Ok(all)
+}
+
+fn facts(countries: &[Country]) -> Vec<Question> {
+    let mut all = Vec::new();
+    for Country { name, capital, region, .. } in countries {
+        let mut fact = |prompt: String, answer: &str| {
+            all.push(Question { kind: "fact", prompt, answer: format!(" {answer}"), group: usize::MAX });
+        };
+        fact(format!("Capitals of countries.\nFrance: Paris\nJapan: Tokyo\n{name}:"), capital);
+        fact(
+            format!(
+                "Continents of countries: Europe, Asia, Africa, Americas, Oceania.\nFrance: Europe\nJapan: Asia\n{name}:"
+            ),
+            region,
+        );
+    }
+    all
+}
+
+/// A short text about a country, and questions that it answers. The facts of two countries are exchanged in part, so that what the model knows
+/// beforehand does not answer them.
+fn contexts(countries: &[Country], draw: &mut Philox) -> Vec<Question> {
+    let mut all = Vec::new();
+    for (group, country) in countries.iter().enumerate() {
+        let other = &countries[draw.below(countries.len() as u32) as usize];
+        let language = &country.languages[0];
+        let context = format!(
+            "A traveller wrote: In {}, which lies in {}, I learned some {language}, paid in {}, and then flew from {} to {}.",
+            country.name, country.subregion, country.currency, country.capital, other.capital
+        );
+        let mut ask = |question: &str, answer: &str| {
+            let prompt = format!("{context}\nQuestion: {question}\nAnswer:");
+            all.push(Question { kind: "context", prompt, answer: format!(" {answer}"), group });
+        };
+        ask("Which country did the traveller visit first?", &country.name);
+        ask("Which language did the traveller learn?", language);
+        ask("What was the destination of the flight?", &other.capital);
+        ask("Which money did the traveller pay in?", &country.currency);
+    }
+    all
+}
+
+/// Nouns of real sentences, said twice but for the last.
+fn copies(draw: &mut Philox) -> Outcome<Vec<Question>> {
+    const LISTS: usize = 400;
+    let mut nouns: Vec<String> = Vec::new();
+    for sentence in sentences(&BROWN.locate(None)?)? {
+        let words = sentence.text.split_whitespace();
+        // As many words as tags only where marks are not parted from words.
+        for word in words.filter(|word| word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_lowercase())) {
+            nouns.push(word.to_owned());
+        }
+    }
+    nouns.sort();
+    nouns.dedup();
+    let mut all = Vec::new();
+    for _ in 0..LISTS {
+        let words: Vec<&str> = (0..5).map(|_| &*nouns[draw.below(nouns.len() as u32) as usize]).collect();
+        let (whole, part) = (words.join(" "), words[..4].join(" "));
+        let prompt = format!("{whole} | {whole} | {part}");
+        all.push(Question { kind: "copy", prompt, answer: format!(" {}", words[4]), group: usize::MAX });
+    }
+    Ok(all)
+}

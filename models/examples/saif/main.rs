@@ -1,0 +1,155 @@
+//! Instructions that a model follows without being told: SAIF on instructions whose being followed can be seen.
+//!
+//! `cargo run --release -p latens --example saif -- --json saif.json`
+//!
+//! Of pairs of prompts with and without an instruction, in several wordings and languages, the latents are found that it makes active, and their
+//! directions are added while the model answers prompts without it.
+mod measure;
+mod page;
+#[path = "../shared/mod.rs"]
+mod shared;
+mod tasks;
+
+use clap::Parser;
+use latens::steer::statistics::{Interval, bootstrap_paired, permuted};
+use measure::{Bench, Graded, Measured};
+use serde::Serialize;
+use serde_json::json;
+use shared::{Common, Outcome, autoencoders, progress};
+use tasks::{contents, instructions};
+
+#[derive(Parser)]
+#[command(about = "Find the latents of instructions, and steer by them")]
+struct Options {
+    /// Layers whose residuals are changed
+    #[arg(long, value_delimiter = ',', default_value = "8,15,22,29")]
+    layers: Vec<usize>,
+    /// Latents of an instruction
+    #[arg(long, default_value_t = 15)]
+    k: usize,
+    /// Other numbers of latents to compare
+    #[arg(long, value_delimiter = ',', default_value = "1,5,40")]
+    ks: Vec<usize>,
+    /// Deviations that are added to the mean strength of a latent
+    #[arg(long, default_value_t = 0.0)]
+    beta: f64,
+    /// What a single latent fades by with each token
+    #[arg(long, default_value_t = 0.9)]
+    decay: f32,
+    /// What the strengths of latents are multiplied with, of which one is chosen
+    #[arg(long, value_delimiter = ',', default_value = "0.5,1,2,4")]
+    strengths: Vec<f32>,
+    /// Contents to find latents by, to choose strengths by, and to grade
+    #[arg(long, value_delimiter = ',', default_value = "90,16,40")]
+    contents: Vec<usize>,
+    /// Steer at every token of the prompt as well
+    #[arg(long)]
+    everywhere: bool,
+    /// Only instructions whose names begin with one of these
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+fn main() {
+    if let Err(error) = run(&Options::parse()) {
+        eprintln!("error: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn run(options: &Options) -> Outcome<()> {
+    let common = &options.common;
+    let [find, choose, grade] = options.contents[..] else { return Err("--contents: three numbers are needed".into()) };
+    if find == 0 || choose == 0 || grade == 0 || options.strengths.is_empty() || options.layers.is_empty() {
+        return Err("--contents, --strengths, --layers: there must be some of each".into());
+    }
+    let (lm, _claim) = common.open()?;
+    let saes = autoencoders(common, &lm, &options.layers)?;
+    let mut all = contents(common.seed)?;
+    if all.len() < find + choose + grade {
+        return Err(format!("--contents: {} were asked for, but there are {}", find + choose + grade, all.len()).into());
+    }
+    all.truncate(find + choose + grade);
+    let last = all.split_off(find + choose);
+    let second = all.split_off(find);
+    let layers = options.layers.iter().copied().zip(&saes).collect();
+    let bench = Bench { lm: &lm, layers, contents: [all, second, last], options };
+    let mut measured = Vec::new();
+    for instruction in instructions() {
+        if options.only.is_empty() || options.only.iter().any(|only| instruction.name.starts_with(&**only)) {
+            let of = bench.measure(&instruction)?;
+            print(&of);
+            measured.push(of);
+        }
+    }
+    let gains = gains(&measured, common.seed)?;
+    gains.iter().for_each(Gain::print);
+    let figures = json!({
+        "seed": common.seed, "contents": options.contents, "k": options.k, "beta": options.beta, "latents": common.latents,
+        "active": common.active, "tokens": common.tokens, "instructions": measured, "gains": gains,
+    });
+    common.keep("saif", &figures, page::page(&measured, &gains, &bench)?)
+}
+
+fn print(of: &Measured) {
+    let tell = |name: &str, graded: &Graded| {
+        let [strict, loose] = [graded.strict.mean, graded.loose.mean].map(|share| 100.0 * share);
+        println!("  {name:<22} strict {strict:>5.1} %, loose {loose:>5.1} %, surprise {:.2}", graded.surprise.mean);
+    };
+    println!("{}:", of.instruction);
+    tell("not said", &of.plain);
+    tell("said before", &of.said_before);
+    tell("said behind", &of.said_after);
+    let saif = &of.saif;
+    tell(&format!("steered (layer {}, x{})", saif.layer, saif.graded.strength), &saif.graded);
+    tell(&format!("one latent (x{})", of.single.graded.strength), &of.single.graded);
+    tell(&format!("difference (x{})", of.raw.graded.strength), &of.raw.graded);
+}
+
+/// How much more often one way of asking has it followed than another, over all instructions and contents.
+#[derive(Serialize)]
+struct Gain {
+    of: &'static str,
+    over: &'static str,
+    loose: bool,
+    share: Interval,
+    p: f64,
+}
+
+impl Gain {
+    fn print(&self) {
+        let kind = if self.loose { "loose" } else { "strict" };
+        let [mean, low, high] = [self.share.mean, self.share.low, self.share.high].map(|share| 100.0 * share);
+        println!(
+            "{} over {}, {kind}: {mean:+.1} points ({low:+.1} to {high:+.1}), n = {}, p = {:.1e}",
+            self.of, self.over, self.share.n, self.p
+        );
+    }
+}
+
+fn gains(all: &[Measured], seed: u64) -> Outcome<Vec<Gain>> {
+    let graded = |name: &str, of: &'_ Measured| match name {
+        "steering" => of.saif.graded.clone(),
+        "difference" => of.raw.graded.clone(),
+        "said" => of.said_after.clone(),
+        _ => of.plain.clone(),
+    };
+    let mut gains = Vec::new();
+    for (of, over) in [
+        ("steering", "nothing said"),
+        ("difference", "nothing said"),
+        ("steering", "difference"),
+        ("said", "nothing said"),
+    ] {
+        for loose in [false, true] {
+            let each = |name: &str| -> Vec<f64> {
+                all.iter().flat_map(|measured| graded(name, measured).each[usize::from(loose)].clone()).collect()
+            };
+            let (a, b) = (each(of), each(over));
+            gains.push(Gain { of, over, loose, share: bootstrap_paired(&a, &b, seed)?, p: permuted(&a, &b, seed)? });
+        }
+    }
+    Ok(gains)
+}

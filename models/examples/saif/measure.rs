@@ -1,0 +1,231 @@
+//! One instruction: followed without being said, said, and steered.
+use crate::shared::ones;
+use crate::tasks::{Instruction, turn};
+use crate::{Options, Outcome, progress};
+use latens::lm::{Hooks, LanguageModel, Site};
+use latens::sae::Sae;
+use latens::sae::eval::{Inputs, Pooled};
+use latens::steer::saif::{Consistent, consistent, vector};
+use latens::steer::statistics::{Interval, bootstrap};
+use latens::steer::{Places, Pooling, Positions, Push, Run, states, surprise};
+use serde::Serialize;
+use std::error::Error;
+
+/// Tokens of an answer.
+const SAID: usize = 32;
+/// How much more surprising than the unchanged model's an answer may be, in nats for each token.
+const ODD: f64 = 1.0;
+
+/// Answers to some contents, graded.
+#[derive(Clone, Serialize)]
+pub struct Graded {
+    /// What is multiplied with the vector; 0 where nothing is added.
+    pub strength: f32,
+    pub strict: Interval,
+    pub loose: Interval,
+    /// Nats for each token, to the model as it is, behind the content alone.
+    pub surprise: Interval,
+    pub said: String,
+    #[serde(skip)]
+    pub each: [Vec<f64>; 2],
+}
+
+/// Steering that was chosen on some contents and graded on others.
+#[derive(Serialize)]
+pub struct Steering {
+    pub layer: usize,
+    pub k: usize,
+    /// Whether the instruction stood behind the content where latents were found.
+    pub after: bool,
+    pub latents: Vec<Consistent>,
+    pub graded: Graded,
+}
+
+#[derive(Serialize)]
+pub struct Measured {
+    pub instruction: &'static str,
+    /// Without the instruction, and with it before and behind the content.
+    pub plain: Graded,
+    pub said_before: Graded,
+    pub said_after: Graded,
+    /// The best layer's, by contents for that.
+    pub saif: Steering,
+    /// The single most consistent latent, fading.
+    pub single: Steering,
+    /// The difference of the means of both kinds of prompt, at the same layer.
+    pub raw: Steering,
+    /// By layers, by numbers of latents, and by places of the instruction.
+    pub layers: Vec<Steering>,
+    pub ks: Vec<Steering>,
+    pub places: Vec<Steering>,
+}
+
+/// What all instructions share.
+pub struct Bench<'a> {
+    pub lm: &'a LanguageModel,
+    pub layers: Vec<(usize, &'a Sae)>,
+    /// To find latents by, to choose strengths by, to grade.
+    pub contents: [Vec<String>; 3],
+    pub options: &'a Options,
+}
+
+/// A direction that is to be tried.
+struct Direction {
+    layer: usize,
+    k: usize,
+    after: bool,
+    latents: Vec<Consistent>,
+    values: Vec<f32>,
+    /// What it fades by.
+    decay: f32,
+}
+
+/// How an instruction is tried.
+struct Trial<'a> {
+    instruction: &'a Instruction,
+    /// The surprise of what is said without it.
+    usual: f64,
+    tell: &'a dyn Fn(usize),
+}
+
+impl Bench<'_> {
+    pub fn measure(&self, instruction: &Instruction) -> Outcome<Measured> {
+        let k = self.options.k;
+        let runs = self.layers.len() + self.options.ks.len() + 4;
+        let each = self.options.strengths.len() * self.contents[1].len() + self.contents[2].len();
+        let bar = progress("answers", runs * each).with_message(instruction.name);
+        let tell = |count: usize| bar.inc(count as u64);
+        let said = |after| {
+            let prompts = self.prompts(2, Some(instruction.wordings[0]), after)?;
+            self.graded(instruction, 2, &prompts, None, &tell)
+        };
+        let plain = self.graded(instruction, 2, &self.prompts(2, None, true)?, None, &tell)?;
+        let usual = self.graded(instruction, 1, &self.prompts(1, None, true)?, None, &|_| ())?.surprise.mean;
+        let trial = Trial { instruction, usual, tell: &tell };
+        let (mut layers, mut success, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+        for at in 0..self.layers.len() {
+            let of = self.pairs(at, instruction, true)?;
+            let (steering, found) = self.steered(&trial, self.direction(at, &of, k, true)?)?;
+            layers.push(steering);
+            success.push(found);
+            pairs.push(of);
+        }
+        // Of equally successful layers the last.
+        let best = (0..success.len()).max_by(|&a, &b| success[a].total_cmp(&success[b])).unwrap_or(0);
+        let steer = |direction| Ok::<_, Box<dyn Error>>(self.steered(&trial, direction)?.0);
+        let ks = self.options.ks.iter().map(|&k| steer(self.direction(best, &pairs[best], k, true)?));
+        let ks = ks.collect::<Outcome<Vec<_>>>()?;
+        let first = steer(self.direction(best, &self.pairs(best, instruction, false)?, k, false)?)?;
+        let single = self.direction(best, &pairs[best], 1, true)?;
+        let single = steer(Direction { decay: self.options.decay, ..single })?;
+        let values = difference(&pairs[best])?;
+        let raw = Direction { layer: self.layers[best].0, k: 0, after: true, latents: vec![], values, decay: 1.0 };
+        let raw = steer(raw)?;
+        let found = Measured {
+            instruction: instruction.name,
+            plain,
+            said_before: said(false)?,
+            said_after: said(true)?,
+            saif: copy(&layers[best]),
+            single,
+            raw,
+            places: vec![first, copy(&layers[best])],
+            layers,
+            ks,
+        };
+        bar.finish();
+        Ok(found)
+    }
+
+    fn prompts(&self, part: usize, wording: Option<&str>, after: bool) -> Outcome<Vec<Vec<u32>>> {
+        let of = |content: &String| Ok(self.lm.tokenizer.encode(&turn(content, wording, after))?);
+        self.contents[part].iter().map(of).collect()
+    }
+
+    /// The last tokens of prompts with the instruction in all its wordings by turns, and of those without.
+    fn pairs(&self, at: usize, instruction: &Instruction, after: bool) -> Outcome<[Pooled; 2]> {
+        let (layer, sae) = self.layers[at];
+        let wording = |row: usize| instruction.wordings[row % instruction.wordings.len()];
+        let contents = self.contents[0].iter().enumerate();
+        let with =
+            contents.map(|(row, content)| Ok(self.lm.tokenizer.encode(&turn(content, Some(wording(row)), after))?));
+        let with = with.collect::<Outcome<Vec<_>>>()?;
+        let without = self.prompts(0, None, true)?;
+        let of = |texts: &[Vec<u32>]| states(self.lm, Site::residual(layer), sae, texts, Pooling::Last, |_| ());
+        Ok([of(&with)?, of(&without)?])
+    }
+
+    /// The most consistent latents, as strong as they are under the instruction.
+    fn direction(&self, at: usize, [with, without]: &[Pooled; 2], k: usize, after: bool) -> Outcome<Direction> {
+        let (layer, sae) = self.layers[at];
+        let latents = consistent(with, without, k)?;
+        let values = vector(sae, &latents, self.options.beta)?;
+        Ok(Direction { layer, k, after, latents, values, decay: 1.0 })
+    }
+
+    /// Choose a strength on the second contents, and grade it on the third; with how well it did on the second.
+    fn steered(&self, trial: &Trial<'_>, direction: Direction) -> Outcome<(Steering, f64)> {
+        let [choose, grade] = [self.prompts(1, None, true)?, self.prompts(2, None, true)?];
+        let mut best: Option<(f32, f64)> = None;
+        for &strength in &self.options.strengths {
+            let tried = self.graded(trial.instruction, 1, &choose, Some((strength, &direction)), trial.tell)?;
+            let success = tried.strict.mean + 0.1 * tried.loose.mean;
+            if tried.surprise.mean <= trial.usual + ODD && best.is_none_or(|(_, most)| success > most) {
+                best = Some((strength, success));
+            }
+        }
+        // Where every strength is too much, the first.
+        let (strength, success) = best.unwrap_or((self.options.strengths[0], 0.0));
+        let graded = self.graded(trial.instruction, 2, &grade, Some((strength, &direction)), trial.tell)?;
+        let Direction { layer, k, after, latents, .. } = direction;
+        Ok((Steering { layer, k, after, latents, graded }, success))
+    }
+
+    fn graded(
+        &self,
+        instruction: &Instruction,
+        part: usize,
+        prompts: &[Vec<u32>],
+        add: Option<(f32, &Direction)>,
+        tell: &dyn Fn(usize),
+    ) -> Outcome<Graded> {
+        let (seed, device) = (self.options.common.seed, self.lm.model.device());
+        let positions = || match self.options.everywhere {
+            true => Positions::All,
+            false => Positions::Last,
+        };
+        let hooks = |_| match add {
+            None => Ok(Hooks::new()),
+            Some((strength, direction)) => {
+                let push = Push::new(&direction.values, strength, device)?.decaying(direction.decay)?;
+                Ok(push.into_hooks(Site::residual(direction.layer), Places::new(positions())))
+            }
+        };
+        let said = Run { together: 64, ..Run::new(self.lm, SAID) }.go(prompts, hooks, tell)?;
+        let chosen: Vec<Vec<u32>> = said.iter().map(|of| of.ids.clone()).collect();
+        let odd = surprise(self.lm, &self.prompts(part, None, true)?, &chosen)?;
+        let grades = said.iter().map(|of| instruction.grader.grade(&of.text));
+        let (strict, loose): (Vec<bool>, Vec<bool>) = grades.map(|grade| (grade.strict(), grade.loose())).unzip();
+        let (strict, loose) = (ones(strict), ones(loose));
+        Ok(Graded {
+            strength: add.map_or(0.0, |(strength, _)| strength),
+            strict: bootstrap(&strict, seed)?,
+            loose: bootstrap(&loose, seed)?,
+            surprise: bootstrap(&odd, seed)?,
+            said: said.first().map(|of| of.text.clone()).unwrap_or_default(),
+            each: [strict, loose],
+        })
+    }
+}
+
+fn copy(of: &Steering) -> Steering {
+    Steering { latents: of.latents.clone(), graded: of.graded.clone(), ..*of }
+}
+
+/// The difference of the means of two kinds of states.
+fn difference([with, without]: &[Pooled; 2]) -> Outcome<Vec<f32>> {
+    let values = [with.raw(), without.raw()].concat();
+    let labels: Vec<bool> = (0..with.len() + without.len()).map(|row| row < with.len()).collect();
+    let means = Inputs::Dense { values: &values, width: with.d() }.differences(&labels)?;
+    Ok(means.into_iter().map(|x| x as f32).collect())
+}

@@ -1,0 +1,203 @@
+//! One concept: vectors by every method, at every strength.
+use crate::concepts::Concept;
+use crate::judge::{Judge, Meanings, cosine};
+use crate::shared::ones;
+use crate::{Options, Outcome, progress};
+use latens::lm::{Hooks, LanguageModel, Site};
+use latens::sae::Sae;
+use latens::steer::sdcv::{Denoise, Estimate, Found, Sdcv};
+use latens::steer::statistics::{Interval, bootstrap};
+use latens::steer::{Places, Pooling, Positions, Push, Run, Vector, states, surprise};
+use serde::Serialize;
+
+/// Tokens of a text, and of a continuation.
+const TEXT: usize = 48;
+const SAID: usize = 24;
+/// How much more surprising than the unchanged model's a continuation may be, in nats for each token.
+const ODD: f64 = 1.0;
+
+/// A method at a strength, over some prompts.
+#[derive(Clone, Serialize)]
+pub struct Tried {
+    /// In multiples of the mean length of activations.
+    pub strength: f32,
+    pub success: Interval,
+    /// The cosine of the embeddings of a prompt and what is said.
+    pub relevance: Interval,
+    /// Nats for each token, to the model as it is.
+    pub surprise: Interval,
+    /// The first thing said.
+    pub said: String,
+    #[serde(skip)]
+    pub each: Vec<f64>,
+}
+
+#[derive(Serialize)]
+pub struct Method {
+    pub name: &'static str,
+    pub settings: Sdcv,
+    /// The latents that were kept, best first.
+    pub latents: Vec<(u32, f64)>,
+    /// Of the others the strongest.
+    pub others: Vec<(u32, f64)>,
+    /// The cosine with the raw vector of the same kind.
+    pub to_raw: f64,
+    /// The strength that was best on prompts for that.
+    pub chosen: f32,
+    /// With the prompts that it is judged by.
+    pub tried: Vec<Tried>,
+    /// At the chosen strength.
+    pub best: Tried,
+}
+
+#[derive(Serialize)]
+pub struct Measured {
+    pub concept: &'static str,
+    pub what: &'static str,
+    pub texts: [usize; 2],
+    pub judge: &'static str,
+    /// The share of real texts that the judge tells right.
+    pub judge_right: f64,
+    pub plain: Tried,
+    pub methods: Vec<Method>,
+}
+
+/// Every method, raw ones before what is made of them.
+pub fn methods(k: usize) -> Vec<(&'static str, Sdcv)> {
+    let of = |denoise, estimate, discarded| Sdcv { k, denoise, estimate, discarded, ..Sdcv::default() };
+    let probe = Estimate::Logistic { l2: 1.0, standardised: false };
+    let more = Denoise::Scaled { by: 5.0, error: true };
+    vec![
+        ("DiM raw", of(Denoise::Raw, Estimate::Means, false)),
+        ("DiM denoised", of(Denoise::Masked, Estimate::Means, false)),
+        ("DiM scaled", of(more, Estimate::Means, false)),
+        ("DiM discarded", of(Denoise::Masked, Estimate::Means, true)),
+        ("LP raw", of(Denoise::Raw, probe, false)),
+        ("LP denoised", of(Denoise::Masked, probe, false)),
+        ("LP scaled", of(more, probe, false)),
+    ]
+}
+
+/// All that concepts share.
+pub struct Bench<'a> {
+    pub lm: &'a LanguageModel,
+    pub sae: &'a Sae,
+    pub layer: usize,
+    pub meanings: &'a Meanings,
+    /// To choose strengths by, and to judge by.
+    pub prompts: [Vec<String>; 2],
+    pub options: &'a Options,
+}
+
+impl Bench<'_> {
+    pub fn measure(&self, concept: &Concept) -> Outcome<(Measured, Vec<Vector>)> {
+        let Options { texts, k, .. } = *self.options;
+        let [shows, not] = [&concept.shows, &concept.not];
+        let most = texts.min(shows.len() / 2).min(not.len() / 2);
+        // The first texts make vectors, those behind them judges.
+        let labelled = |from: usize, count: usize| {
+            let take = |of: &[String], label| {
+                of.iter().skip(from).take(count).map(move |text| (text.clone(), label)).collect::<Vec<_>>()
+            };
+            let (yes, no) = (take(shows, true), take(not, false));
+            yes.into_iter().zip(no).flat_map(|(a, b)| [a, b]).collect::<Vec<_>>()
+        };
+        let (ours, theirs) = (labelled(0, most), labelled(most, 4 * most));
+        let (judge, judge_right) = Judge::of(concept, &theirs, self.meanings)?;
+        let ids = ours.iter().map(|(text, _)| self.ids(text)).collect::<Outcome<Vec<_>>>()?;
+        let labels: Vec<bool> = ours.iter().map(|(_, label)| *label).collect();
+        let site = Site::residual(self.layer);
+        let seen = states(self.lm, site, self.sae, &ids, Pooling::Mean, |_| ())?;
+        let lengths = seen.raw().chunks_exact(seen.d()).map(|row| row.iter().map(|x| x * x).sum::<f32>().sqrt());
+        let typical = lengths.sum::<f32>() / labels.len() as f32;
+        let bar = progress(
+            "steered",
+            methods(k).len() * self.options.strengths.len() * (self.prompts[0].len() + self.prompts[1].len()),
+        );
+        let bar = bar.with_message(concept.name);
+        let (mut all, mut vectors, mut raw) = (Vec::new(), Vec::new(), Vec::new());
+        let plain = self.tried(&judge, &[], 0.0, 1, &|_| ())?;
+        let usual = self.tried(&judge, &[], 0.0, 0, &|_| ())?.surprise.mean;
+        for (name, settings) in methods(k) {
+            let Found { values, latents, others } = settings.find(self.sae, &seen, &labels)?;
+            if settings.denoise == Denoise::Raw {
+                raw.clone_from(&values);
+            }
+            let vector = Vector {
+                concept: concept.name.into(),
+                method: name.into(),
+                site,
+                values,
+                model: self.lm.model.sha256()?,
+                typical,
+                notes: serde_json::Map::from_iter([("settings".to_owned(), serde_json::to_value(settings)?)]),
+            };
+            let to_raw =
+                cosine(&raw, &vector.values) / (cosine(&raw, &raw) * cosine(&vector.values, &vector.values)).sqrt();
+            let unit = vector.clone().of_length(typical)?;
+            let at = |part: usize| -> Outcome<Vec<Tried>> {
+                let of = |&strength: &f32| self.tried(&judge, &unit.values, strength, part, &|n| bar.inc(n as u64));
+                self.options.strengths.iter().map(of).collect()
+            };
+            // The most successful of those that still speak like the model; of equal ones the weakest. If none does, the weakest.
+            let first = at(0)?;
+            let sound = first.iter().filter(|tried| tried.surprise.mean <= usual + ODD);
+            let chosen = sound.fold(None, |best: Option<&Tried>, next| match best {
+                Some(best) if best.success.mean >= next.success.mean => Some(best),
+                _ => Some(next),
+            });
+            let chosen = chosen.or(first.first()).map_or(0.0, |tried| tried.strength);
+            let tried = at(1)?;
+            let best =
+                tried.iter().find(|tried| tried.strength == chosen).cloned().ok_or("--strengths: there are none")?;
+            all.push(Method { name, settings, latents, others, to_raw, chosen, tried, best });
+            vectors.push(unit);
+        }
+        bar.finish();
+        let measured = Measured {
+            concept: concept.name,
+            what: concept.what,
+            texts: [labels.len(), theirs.len()],
+            judge: judge.name(),
+            judge_right,
+            plain,
+            methods: all,
+        };
+        Ok((measured, vectors))
+    }
+
+    fn ids(&self, text: &str) -> Outcome<Vec<u32>> {
+        let mut ids = self.lm.tokenizer.encode(text)?;
+        ids.splice(0..0, self.lm.tokenizer.begin());
+        ids.truncate(TEXT);
+        Ok(ids)
+    }
+
+    /// What is said with so much of a vector added, at every token.
+    fn tried(&self, judge: &Judge, vector: &[f32], strength: f32, part: usize, tell: &dyn Fn(usize)) -> Outcome<Tried> {
+        let (seed, prompts) = (self.options.common.seed, &self.prompts[part]);
+        let ids = prompts.iter().map(|prompt| self.ids(prompt)).collect::<Outcome<Vec<_>>>()?;
+        let device = self.lm.model.device();
+        let hooks = |_| match vector {
+            [] => Ok(Hooks::new()),
+            values => {
+                let push = Push::new(values, strength, device)?;
+                Ok(push.into_hooks(Site::residual(self.layer), Places::new(Positions::All)))
+            }
+        };
+        let said = Run { together: 64, ..Run::new(self.lm, SAID) }.go(&ids, hooks, tell)?;
+        let chosen: Vec<Vec<u32>> = said.iter().map(|of| of.ids.clone()).collect();
+        let odd = surprise(self.lm, &ids, &chosen)?;
+        let texts: Vec<String> = said.iter().map(|of| of.text.trim().to_owned()).collect();
+        let each = ones(judge.show(&texts, self.meanings)?);
+        let about = self.meanings.of(prompts)?.into_iter().zip(self.meanings.of(&texts)?).map(|(a, b)| cosine(&a, &b));
+        Ok(Tried {
+            strength,
+            success: bootstrap(&each, seed)?,
+            relevance: bootstrap(&about.collect::<Vec<_>>(), seed)?,
+            surprise: bootstrap(&odd, seed)?,
+            said: texts.first().cloned().unwrap_or_default(),
+            each,
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! What the programs about steering share: their options, the model, autoencoders that are trained once and kept, progress.
+mod saes;
+mod text;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use latens::io::{self, Claim};
+use latens::lm::{LanguageModel, Site};
+use latens::sae::{Contexts, Corpus, Feature, Sae, features_of};
+use latens::{Device, Philox, Tensor, assets};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::error::Error;
+use std::path::PathBuf;
+
+pub use saes::autoencoders;
+
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Options of every program.
+#[derive(Args)]
+pub struct Common {
+    /// GGUF file, or folder with safetensors [default: SmolLM2-135M-Instruct, fetched once]
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// Latents of an autoencoder
+    #[arg(long, default_value_t = 4608)]
+    pub latents: usize,
+    /// Latents active per token
+    #[arg(long, default_value_t = 64)]
+    pub active: usize,
+    /// Tokens whose activations autoencoders are trained on
+    #[arg(long, default_value_t = 1_000_000)]
+    pub tokens: usize,
+    /// Seed of everything that is drawn
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// cpu or cuda [default: a GPU if there is one]
+    #[arg(long, value_parser = ["cpu", "cuda"])]
+    pub device: Option<String>,
+    /// Folder of the autoencoders, which other programs may share
+    #[arg(long, default_value = "steering")]
+    pub saes: PathBuf,
+    /// Folder for pages and vectors
+    #[arg(long, default_value = "steering")]
+    pub out: PathBuf,
+    /// Write the figures to this file
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+impl Common {
+    /// The model, and a claim on the folder of the autoencoders.
+    pub fn open(&self) -> Outcome<(LanguageModel, Claim)> {
+        latens::keep_memory(1 << 29); // each step makes the same tensors
+        let device = match self.device.as_deref() {
+            Some("cpu") => Device::Host,
+            Some(_) => Device::cuda(0)?,
+            None => Device::cuda(0).unwrap_or(Device::Host),
+        };
+        let lm = LanguageModel::open(&assets::SMOLLM2.locate(self.model.as_deref())?, &device)?;
+        Ok((lm, Claim::of(&self.saes)?))
+    }
+
+    /// Write figures and a page.
+    pub fn keep(&self, name: &str, figures: &Value, page: String) -> Outcome<()> {
+        std::fs::create_dir_all(&self.out).map_err(|error| format!("--out {}: {error}", self.out.display()))?;
+        let path = self.out.join(name).with_extension("html");
+        io::replace(&path, page.as_bytes())?;
+        println!("page: {}", path.display());
+        if let Some(path) = &self.json {
+            io::replace(path, format!("{figures:#}\n").as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+pub fn progress(what: &'static str, length: usize) -> ProgressBar {
+    let style = "{prefix:>14} {wide_bar} {pos}/{len} {elapsed} {msg}";
+    let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length as u64).with_style(style).with_prefix(what)
+}
+
+/// Put them in random order.
+pub fn shuffle<T>(all: &mut [T], seed: u64) {
+    let mut draw = Philox::new(seed);
+    for at in (1..all.len()).rev() {
+        all.swap(at, draw.below(at as u32 + 1) as usize);
+    }
+}
+
+/// 1 for each that is true.
+pub fn ones(of: impl IntoIterator<Item = bool>) -> Vec<f64> {
+    of.into_iter().map(|is| if is { 1.0 } else { 0.0 }).collect()
+}
+
+/// Real texts to look at latents on.
+pub struct Sample {
+    contexts: Contexts,
+    /// The activations of layers that were asked for.
+    rows: BTreeMap<usize, Tensor<f32, 2>>,
+}
+
+impl Sample {
+    pub fn new(lm: &LanguageModel, seed: u64) -> Outcome<Self> {
+        const CONTEXTS: usize = 160;
+        const LENGTH: usize = 96;
+        let corpus = Corpus::of(lm, &text::documents()?, LENGTH, [CONTEXTS, 0], seed)?;
+        Ok(Self { contexts: corpus.train, rows: BTreeMap::new() })
+    }
+
+    /// Latents with the words that they promote, and where they fire.
+    pub fn look(&mut self, lm: &LanguageModel, sae: &Sae, layer: usize, latents: &[u32]) -> Outcome<Vec<Feature>> {
+        if let Entry::Vacant(place) = self.rows.entry(layer) {
+            let bar = progress("contexts", self.contexts.rows());
+            let mut rows = Tensor::zeros([self.contexts.rows(), sae.d()], lm.model.device())?;
+            let site = Site::residual(layer);
+            self.contexts.activations(&lm.model, site, 0, &mut rows, |n| bar.inc(n as u64))?;
+            bar.finish();
+            place.insert(rows);
+        }
+        Ok(features_of(lm, sae, &self.contexts, self.rows[&layer].view(), latents)?)
+    }
+}

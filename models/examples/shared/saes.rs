@@ -1,0 +1,114 @@
+//! Autoencoders of several layers, trained on one run of the model and kept.
+use super::{Common, Outcome, progress, text};
+use latens::io;
+use latens::lm::{LanguageModel, Site};
+use latens::sae::{Config, Contexts, Corpus, Format, Origin, Revive, Sae, Shards, Source, Stream, Trainer};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Tokens of a context.
+const CONTEXT: usize = 128;
+/// Contexts in a file of activations.
+const EACH: usize = 256;
+/// Activations in memory at once, and what training begins with.
+const ROOM: usize = 1024 * (CONTEXT - Contexts::SKIPPED);
+const SAMPLE: usize = 8192;
+/// Activations of a step, and the highest learning rate.
+const BATCH: usize = 2048;
+const RATE: f32 = 2e-3;
+
+/// TopK autoencoders of the residuals after `layers`: those that were trained before, others now. An interrupted training goes on.
+pub fn autoencoders(common: &Common, lm: &LanguageModel, layers: &[usize]) -> Outcome<Vec<Sae>> {
+    let folder = |layer: usize| common.saes.join(format!("layer-{layer}"));
+    let model = lm.model.sha256()?;
+    let settings = |layer: usize| {
+        json!({"layer": layer, "latents": common.latents, "active": common.active, "tokens": common.tokens, "seed": common.seed,
+            "model": model})
+    };
+    let kept = |layer: usize| -> Outcome<bool> {
+        let Ok(text) = std::fs::read(folder(layer).join("settings.json")) else { return Ok(false) };
+        match serde_json::from_slice::<Value>(&text)? == settings(layer) {
+            true => Ok(true),
+            false => Err(format!(
+                "{} holds an autoencoder of other settings: give another folder as --saes",
+                folder(layer).display()
+            )
+            .into()),
+        }
+    };
+    let mut missing = Vec::new();
+    for &layer in layers {
+        if !kept(layer)? && !missing.contains(&layer) {
+            missing.push(layer);
+        }
+    }
+    if !missing.is_empty() {
+        let shards = activations(common, lm, &missing)?;
+        for (site, &layer) in missing.iter().enumerate() {
+            train(common, lm, &shards, site, &folder(layer))?;
+            io::replace(&folder(layer).join("settings.json"), format!("{:#}\n", settings(layer)).as_bytes())?;
+        }
+        std::fs::remove_dir_all(common.saes.join("activations"))?;
+    }
+    let device = lm.model.device();
+    layers.iter().map(|&layer| Ok(Sae::load(&folder(layer).join("sae"), device)?)).collect()
+}
+
+/// What the model has there, on the disk.
+fn activations(common: &Common, lm: &LanguageModel, layers: &[usize]) -> Outcome<Shards> {
+    let contexts = common.tokens.div_ceil(CONTEXT - Contexts::SKIPPED);
+    let corpus = Corpus::of(lm, &text::documents()?, CONTEXT, [contexts, 0], common.seed)?;
+    let sites: Vec<Site> = layers.iter().map(|&layer| Site::residual(layer)).collect();
+    let bar = progress("activations", corpus.train.rows());
+    let data = format!("{} tokens ({})", corpus.train.ids.len(), &corpus.train.sha256()[..16]);
+    let shards =
+        Shards::write(&common.saes.join("activations"), &lm.model, &corpus.train, &sites, EACH, &data, |rows| {
+            bar.inc(rows as u64)
+        })?;
+    bar.finish();
+    Ok(shards)
+}
+
+fn train(common: &Common, lm: &LanguageModel, shards: &Shards, site: usize, folder: &Path) -> Outcome<()> {
+    const SAVE: usize = 200;
+    let device = lm.model.device();
+    std::fs::create_dir_all(folder)?;
+    let (batch, d) = (BATCH.min(shards.rows()), lm.model.config().dim);
+    let steps = (shards.rows() / batch).max(1);
+    let after = u32::try_from(batch * steps / 3).unwrap_or(u32::MAX).max(1);
+    let config = Config {
+        batch,
+        rate: RATE,
+        revive: Some(Revive::new(1.0 / 32.0, 2 * common.active, after)),
+        seed: common.seed,
+        data: format!("{}; {}", shards.data(), shards.sites()[site]),
+        ..Config::new(d, common.latents, common.active, steps)
+    };
+    let state = folder.join("state.safetensors");
+    let mut trainer = match state.is_file() {
+        true => Trainer::resume(&state, &config, device)?,
+        false => Trainer::new(config.clone(), &shards.first(site, SAMPLE.min(shards.rows()))?, device)?,
+    };
+    let source = Source::Shards(shards, vec![site]);
+    let mut stream = Stream::new(source, ROOM, batch, config.seed, trainer.steps() as u64, device)?;
+    let bar = progress("autoencoder", steps).with_position(trainer.steps() as u64);
+    while trainer.steps() < steps {
+        trainer.step(stream.batch()?[0])?;
+        if trainer.steps() % 20 == 0 {
+            let now = trainer.mark()?;
+            bar.set_position(now.step as u64);
+            bar.set_message(format!("{}: FVU {:.3}", shards.sites()[site], now.fvu));
+        }
+        if trainer.steps() % SAVE == 0 && trainer.steps() < steps {
+            trainer.save_state(&state)?;
+        }
+    }
+    bar.finish();
+    let hook = shards.sites()[site].clone();
+    let origin = Origin { hook, context: CONTEXT, begin: true, ..Origin::default() };
+    trainer.finish()?.save(&folder.join("sae"), Format::SaeLens, &origin)?;
+    if state.is_file() {
+        std::fs::remove_file(&state)?;
+    }
+    Ok(())
+}
