@@ -42,6 +42,7 @@ const FILES: &[&str] = &[
     "trainer",
     "checkpoint",
     "autoencoder",
+    "vector",
 ];
 
 /// One test, so that nothing reads the header while it is renewed.

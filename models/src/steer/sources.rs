@@ -82,7 +82,14 @@ fn plain(html: &str) -> String {
     {
         text = text.replace(name, letter);
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut spaced = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !spaced.is_empty() {
+            spaced.push(' ');
+        }
+        spaced.push_str(word);
+    }
+    spaced
 }
 
 /// A country, and what is known of it.

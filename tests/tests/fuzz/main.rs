@@ -10,6 +10,7 @@ mod meter;
 mod models;
 mod mutate;
 mod seeds;
+mod steering;
 mod targets;
 
 use latens::Philox;
