@@ -140,7 +140,7 @@ impl Push {
 /// `x[r] += strengths[r] v`, `[rows, d]` of any float, which may have gaps between rows, rounded once: a [`Push`] for whoever has the rows in his own memory.
 ///
 /// # Errors
-/// [`Error::Core`] for other sizes than `d` and as many strengths as rows.
+/// [`Error::Operation`] for other sizes than `d` and as many strengths as rows.
 pub fn add_direction<T: Float>(v: &[f32], strengths: &[f32], x: ViewMut<'_, T, 2>) -> Result<()> {
     let device = x.device();
     let column = |of: &[f32]| {

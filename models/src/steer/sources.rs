@@ -1,8 +1,10 @@
 //! Real texts and facts to find concepts in and to ask about, as their packages hold them. Those of [`sae::eval`](crate::sae::eval) are others.
-use crate::io::{Error, Result, json};
-use serde_json::Value;
-use std::fs;
+use crate::io::{Error, Result};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::marker::PhantomData;
 use std::path::Path;
+use std::{fmt, fs};
 
 /// A sentence of a review.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,23 +23,54 @@ pub struct Review {
 /// # Errors
 /// Files that are missing, or no such lists.
 pub fn reviews(folder: &Path) -> Result<Vec<Review>> {
+    #[derive(Deserialize)]
+    struct Row {
+        text: String,
+        class: Option<u8>,
+    }
     let mut all = Vec::new();
     for from in ["amazon", "imdb", "yelp"] {
-        let path = folder.join(from).with_extension("json");
-        let value = json::read(&path)?;
-        let list = value.as_array().ok_or_else(|| Error::content(&path, "is no list"))?;
-        for (at, review) in list.iter().enumerate() {
-            let positive = match review["class"].as_u64() {
+        each(&folder.join(from).with_extension("json"), |Row { text, class }| {
+            let positive = match class {
+                None => return Ok(()),
                 Some(class @ 0..=1) => class == 1,
-                None if review["class"].is_null() => continue,
-                _ => return Err(Error::content(&path, format!("entry {at} has a class that is neither 0 nor 1"))),
+                Some(class) => return Err(format!("has class {class}, which is neither 0 nor 1")),
             };
-            let text = review["text"].as_str();
-            let text = text.ok_or_else(|| Error::content(&path, format!("entry {at} has no text")))?;
             all.push(Review { from: from.into(), positive, text: text.trim().into() });
-        }
+            Ok(())
+        })?;
     }
     Ok(all)
+}
+
+/// Call `then` with every row of the list in a file of JSON, of which only what `Row` names is kept.
+fn each<Row: DeserializeOwned>(path: &Path, then: impl FnMut(Row) -> std::result::Result<(), String>) -> Result<()> {
+    let text = fs::read(path).map_err(Error::system(path, "read"))?;
+    let wrong = |error: serde_json::Error| Error::content(path, format!("is no list that is read: {error}"));
+    let mut input = serde_json::Deserializer::from_slice(&text);
+    input.deserialize_seq(Rows { then, row: PhantomData }).and_then(|()| input.end()).map_err(wrong)
+}
+
+struct Rows<Row, F> {
+    then: F,
+    row: PhantomData<Row>,
+}
+
+impl<'de, Row: DeserializeOwned, F: FnMut(Row) -> std::result::Result<(), String>> Visitor<'de> for Rows<Row, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> std::result::Result<(), A::Error> {
+        let mut at = 0;
+        while let Some(row) = list.next_element()? {
+            (self.then)(row).map_err(|what| A::Error::custom(format!("entry {at} {what}")))?;
+            at += 1;
+        }
+        Ok(())
+    }
 }
 
 /// The paragraphs of the Universal Declaration of Human Rights in the language of this code, as `fra`: those of `CODE.html`, which is taken
@@ -111,35 +144,113 @@ pub struct Country {
     pub demonym: String,
 }
 
-/// Read the countries of `world-countries`; those without a capital, a currency or a language are passed over.
+/// The first values of a list, or of an object: a file may hold any number, but no country has as many.
+struct Few<T>(Vec<T>);
+
+impl<T> Few<T> {
+    const MOST: usize = 64;
+}
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        from.deserialize_any(Taken(PhantomData))
+    }
+}
+
+struct Taken<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Taken<T> {
+    type Value = Few<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list or an object")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Few<T>, A::Error> {
+        let mut few = Few::default();
+        while few.0.len() < Few::<T>::MOST {
+            let Some(value) = list.next_element()? else { return Ok(few) };
+            few.0.push(value);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(few)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Few<T>, A::Error> {
+        let mut few = Few::default();
+        while map.next_key::<IgnoredAny>()?.is_some() {
+            if few.0.len() < Few::<T>::MOST {
+                few.0.push(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(few)
+    }
+}
+
+/// Read the countries of `world-countries`; those of which not all is known are passed over.
 ///
 /// # Errors
 /// A file that is missing or no such list.
 pub fn countries(path: &Path) -> Result<Vec<Country>> {
-    let value = json::read(path)?;
-    let list = value.as_array().ok_or_else(|| Error::content(path, "is no list"))?;
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Row {
+        name: Name,
+        capital: Few<String>,
+        region: String,
+        subregion: String,
+        currencies: Few<Money>,
+        languages: Few<String>,
+        demonyms: Demonyms,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Name {
+        common: String,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Money {
+        name: String,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Demonyms {
+        eng: Demonym,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Demonym {
+        m: String,
+    }
     let mut all = Vec::new();
-    for (at, country) in list.iter().enumerate() {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let name = text(&country["name"]["common"]);
-        if name.is_empty() {
-            return Err(Error::content(path, format!("entry {at} has no name")));
+    each(path, |row: Row| {
+        if row.name.common.is_empty() {
+            return Err("has no name".into());
         }
-        let of = |field: &str| country[field].as_object().into_iter().flatten().map(|(_, value)| value);
         let country = Country {
-            name,
-            capital: text(&country["capital"][0]),
-            region: text(&country["region"]),
-            subregion: text(&country["subregion"]),
-            currency: of("currencies").next().map(|money| text(&money["name"])).unwrap_or_default(),
-            languages: of("languages").map(text).collect(),
-            demonym: text(&country["demonyms"]["eng"]["m"]),
+            name: row.name.common,
+            capital: row.capital.0.into_iter().next().unwrap_or_default(),
+            region: row.region,
+            subregion: row.subregion,
+            currency: row.currencies.0.into_iter().next().unwrap_or_default().name,
+            languages: row.languages.0,
+            demonym: row.demonyms.eng.m,
         };
         let known = [&country.capital, &country.region, &country.subregion, &country.currency, &country.demonym];
         if known.iter().all(|text| !text.is_empty()) && !country.languages.is_empty() {
             all.push(country);
         }
-    }
+        Ok(())
+    })?;
     Ok(all)
 }
 
@@ -186,9 +297,12 @@ mod tests {
         put("yelp.json", "[]");
         let found: Vec<_> = reviews(&folder).unwrap().into_iter().map(|of| (of.from, of.positive, of.text)).collect();
         assert_eq!(found, [("amazon".into(), true, "Good case.".into()), ("imdb".into(), false, "Bad.".to_owned())]);
-        for (text, what) in
-            [("{}", "no list"), (r#"[{"class": 1}]"#, "no text"), (r#"[{"class": 2}]"#, "neither"), ("[", "JSON")]
-        {
+        for (text, what) in [
+            ("{}", "a list"),
+            (r#"[{"class": 1}]"#, "text"),
+            (r#"[{"text": "", "class": 2}]"#, "entry 0 has class 2"),
+            ("[", "EOF"),
+        ] {
             put("yelp.json", text);
             assert!(reviews(&folder).unwrap_err().to_string().contains(what), "{text}");
         }
@@ -219,6 +333,10 @@ mod tests {
         let [found] = &countries(&path).unwrap()[..] else { panic!("one is whole") };
         assert_eq!((&*found.name, &*found.capital, &*found.currency), ("Spain", "Madrid", "Euro"));
         assert_eq!((&found.languages[..], &*found.demonym), (&["Spanish".to_owned()][..], "Spanish"));
+        let many: Vec<String> = (0..200).map(|at| format!("\"{at}\": \"l{at}\"")).collect();
+        let speaks = spain.replace("\"spa\": \"Spanish\"}", &format!("{}}}", many.join(",")));
+        fs::write(&path, format!("[{speaks}]")).unwrap();
+        assert_eq!(countries(&path).unwrap()[0].languages.len(), 64);
         fs::write(&path, "[{}]").unwrap();
         assert!(countries(&path).unwrap_err().to_string().contains("no name"));
         fs::remove_dir_all(&folder).unwrap();

@@ -51,7 +51,14 @@ pub fn countries() -> Vec<Seed> {
     let spain = json!({"name": {"common": "Spain"}, "capital": ["Madrid"], "region": "Europe", "subregion": "Southern Europe",
         "currencies": {"EUR": {"name": "Euro"}}, "languages": {"spa": "Spanish"}, "demonyms": {"eng": {"m": "Spanish"}}});
     let none = Form::Bytes(format!("[{}]", vec!["[]"; 60_000].join(",")).into_bytes());
-    vec![sound(vec![("c.json", words(json!([spain, {"name": {"common": "x"}}])))]), unsound(vec![("c.json", none)])]
+    let many = Form::Bytes(
+        format!("[{{\"name\":{{\"common\":\"x\"}},\"capital\":[{}]}}]", vec!["\"\""; 100_000].join(",")).into_bytes(),
+    );
+    vec![
+        sound(vec![("c.json", words(json!([spain, {"name": {"common": "x"}}])))]),
+        unsound(vec![("c.json", none)]),
+        unsound(vec![("c.json", many)]),
+    ]
 }
 
 pub fn pages() -> Vec<Seed> {

@@ -106,9 +106,8 @@ pub const TARGETS: &[Target] = &[
         read: |at| TextEncoder::open(at, &HOST).map(drop),
     },
     Target { name: "vector", factor: 8, room: ROOM, seeds: vectors, read: read_vector },
-    // Text that is kept beside the values of JSON that it is read into.
-    Target { name: "reviews", factor: 12, room: ROOM, seeds: reviews, read: read_reviews },
-    Target { name: "countries", factor: 12, room: ROOM, seeds: countries, read: read_countries },
+    Target { name: "reviews", factor: 8, room: ROOM, seeds: reviews, read: read_reviews },
+    Target { name: "countries", factor: 8, room: ROOM, seeds: countries, read: read_countries },
     // A paragraph of a letter is kept in a text of its own.
     Target { name: "declaration", factor: 16, room: ROOM, seeds: pages, read: read_page },
 ];
