@@ -106,7 +106,8 @@ impl Sample {
     pub fn new(lm: &LanguageModel, seed: u64) -> Outcome<Self> {
         const CONTEXTS: usize = 160;
         const LENGTH: usize = 96;
-        let corpus = Corpus::of(lm, &text::documents()?, LENGTH, [CONTEXTS, 0], seed)?;
+        const LETTERS: usize = 16;
+        let corpus = Corpus::of(lm, &text::documents(CONTEXTS * LENGTH * LETTERS)?, LENGTH, [CONTEXTS, 0], seed)?;
         Ok(Self { contexts: corpus.train, rows: BTreeMap::new() })
     }
 

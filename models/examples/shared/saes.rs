@@ -8,6 +8,8 @@ use std::path::Path;
 
 /// Tokens of a context.
 const CONTEXT: usize = 128;
+/// Letters that are read for each token that is wanted: more than it has, for ends of documents are left out.
+const LETTERS: usize = 8;
 /// Contexts in a file of activations.
 const EACH: usize = 256;
 /// Activations in memory at once, and what training begins with.
@@ -57,7 +59,7 @@ pub fn autoencoders(common: &Common, lm: &LanguageModel, layers: &[usize]) -> Ou
 /// What the model has there, on the disk.
 fn activations(common: &Common, lm: &LanguageModel, layers: &[usize]) -> Outcome<Shards> {
     let contexts = common.tokens.div_ceil(CONTEXT - Contexts::SKIPPED);
-    let corpus = Corpus::of(lm, &text::documents()?, CONTEXT, [contexts, 0], common.seed)?;
+    let corpus = Corpus::of(lm, &text::documents(LETTERS * common.tokens)?, CONTEXT, [contexts, 0], common.seed)?;
     let sites: Vec<Site> = layers.iter().map(|&layer| Site::residual(layer)).collect();
     let bar = progress("activations", corpus.train.rows());
     let data = format!("{} tokens ({})", corpus.train.ids.len(), &corpus.train.sha256()[..16]);

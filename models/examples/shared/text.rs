@@ -5,22 +5,20 @@ use latens::sae::eval::{brown, mails};
 use latens::steer::sources::{declaration, reviews};
 use std::fs;
 
-/// Letters taken of each source at most.
-const SPEECH: usize = 1_400_000;
-const ESSAY: usize = 1_400_000;
-const MAIL: usize = 700_000;
-const CHAT: usize = 1_400_000;
+/// Parts of the letters that are taken of speeches, of essays, and of conversations each; mails get half as many.
+const PARTS: usize = 4;
 /// Languages of the declaration.
 const LANGUAGES: [&str; 6] = ["eng", "fra", "spa", "deu_1996", "ita", "por_PT"];
 
-/// Documents, each longer than a context.
-pub fn documents() -> Outcome<Vec<String>> {
+/// Documents of about so many letters at most, and the few that are short.
+pub fn documents(letters: usize) -> Outcome<Vec<String>> {
+    let part = letters / PARTS;
     let essays: Vec<String> = brown(&BROWN.locate(None)?)?.into_iter().map(|essay| essay.text).collect();
-    let mut all = chats(&essays);
-    all.extend(some(essays, ESSAY));
-    all.extend(some(speeches()?, SPEECH));
+    let mut all = chats(&essays, part);
+    all.extend(some(essays, part));
+    all.extend(some(speeches()?, part));
     for folder in [&HAM, &SPAM] {
-        all.extend(some(mails(&folder.locate(None)?)?, MAIL / 2));
+        all.extend(some(mails(&folder.locate(None)?)?, part / 4));
     }
     let sentences: Vec<String> = reviews(&REVIEWS.locate(None)?)?.into_iter().map(|review| review.text).collect();
     all.extend(sentences.chunks(40).map(|part| part.join("\n")));
@@ -46,7 +44,7 @@ fn speeches() -> Outcome<Vec<String>> {
 }
 
 /// Essays as conversations: somebody asks for what follows a sentence, and gets the next few.
-fn chats(essays: &[String]) -> Vec<String> {
+fn chats(essays: &[String], most: usize) -> Vec<String> {
     const ASKED: [&str; 6] = [
         "Go on with this text.",
         "What comes next?",
@@ -75,7 +73,7 @@ fn chats(essays: &[String]) -> Vec<String> {
         }
         letters += chat.len();
         all.push(chat);
-        if letters > CHAT {
+        if letters > most {
             break;
         }
     }
