@@ -53,7 +53,7 @@ impl Base {
         Sparsity { weight, cost, warm: self.steps / 10, by_length, anneal: None }
     }
 
-    /// Every run. The weights of penalties were found by trying: they give about 25 and 75 active latents in a residual of 576.
+    /// Every run. Weights of penalties and first biases were found by trying: they give about 25 and 75 active latents in a residual of 576.
     pub fn runs(&self) -> Vec<Run> {
         let mut runs = Vec::new();
         for k in [24, 72] {
@@ -95,30 +95,33 @@ impl Base {
 
     /// Those that a penalty makes sparse.
     fn penalised(&self, dense: bool, runs: &mut Vec<Run>) {
-        let plain = Config { revive: None, ..self.config(72) };
+        // Few latents are active at first: with half of all, their sum is far too much, and takes long.
+        let plain = Config { revive: None, bias: -2.0, ..self.config(72) };
         let end = if dense { "dense" } else { "sparse" };
         let mut add = |kind, [sparse, denser]: [f32; 2], of: &dyn Fn(f32) -> Config| {
             let config = of(if dense { denser } else { sparse });
             runs.push(Run { kind, name: format!("{kind}-{end}"), reads: Reads::Residual, config });
         };
         let l1 = |weight, by_length| self.sparsity(weight, Cost::Power(1.0), by_length);
-        let free = |variant| Config { variant, decoder: Decoder::Free, centred: false, ..plain.clone() };
-        add("relu", [3.6, 2.5], &|w| Config { variant: Variant::ReLU(l1(w, false)), ..plain.clone() });
-        add("relu-lengths", [5.0, 2.5], &|w| free(Variant::ReLU(l1(w, true))));
-        add("p-anneal", [2.5, 1.7], &|w| {
+        let free = |variant| Config { variant, decoder: Decoder::Free, centred: false, bias: 0.0, ..plain.clone() };
+        add("relu", [2.4, 1.75], &|w| Config { variant: Variant::ReLU(l1(w, false)), ..plain.clone() });
+        add("relu-lengths", [4.2, 2.3], &|w| free(Variant::ReLU(l1(w, true))));
+        add("p-anneal", [2.1, 1.4], &|w| {
             let anneal = Some(Anneal { to: 0.5, from_step: self.steps / 2, turns: 10 });
             Config { variant: Variant::ReLU(Sparsity { anneal, ..l1(w, false) }), ..plain.clone() }
         });
-        add("gated", [7.5, 4.0], &|w| Config {
+        add("gated", [4.6, 2.3], &|w| Config {
             variant: Variant::Gated(Gated { sparsity: l1(w, false), detached: true }),
             ..plain.clone()
         });
         let jump = |sparsity| Variant::JumpReLU(Jump { sparsity, width: 0.5, start: 0.5, log: true });
-        add("jumprelu", [12.0, 4.0], &|w| Config {
+        add("jumprelu", [8.0, 2.5], &|w| Config {
             variant: jump(self.sparsity(w, Cost::Count, false)),
+            // Thresholds hardly move in so few steps: what is active is what was at first.
+            bias: if dense { -1.6 } else { -2.0 },
             ..plain.clone()
         });
-        add("jumprelu-tanh", [8.0, 3.0], &|w| {
+        add("jumprelu-tanh", [7.5, 2.5], &|w| {
             let nudge = Some(Nudge { weight: 3e-6, after: (self.batch * self.steps / 3).max(self.batch) as u32 });
             Config { nudge, ..free(jump(self.sparsity(w, Cost::Tanh(4.0), true))) }
         });
