@@ -9,7 +9,7 @@ use latens::steer::report::{Chart, Curve, Page};
 
 pub fn page(layers: &[Layer], saes: &[Sae], lm: &LanguageModel, options: &Options) -> Outcome<String> {
     let mut page = Page::new("GradSAE: which latents answers hang on");
-    let mut sample = Sample::new(lm, options.common.seed)?;
+    let mut sample = Sample::new(lm, &options.common)?;
     page.text(&format!(
         "Questions that the model ({} wide, {} layers) answers right, also through the autoencoder ({} latents, {} active). Sets of latents \
          are turned off at all tokens, and it is asked again. Intervals are 95 % of a bootstrap over questions.",

@@ -10,7 +10,7 @@ const SHOWN: usize = 5;
 
 pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<String> {
     let mut page = Page::new("SAIF: instructions that are not said");
-    let mut sample = Sample::new(bench.lm, bench.options.common.seed)?;
+    let mut sample = Sample::new(bench.lm, &bench.options.common)?;
     page.text(&format!(
         "{} instructions; latents are found by {} pairs of prompts with and without each, strengths are chosen by {} other contents, and these are answers \
          to {} more.",

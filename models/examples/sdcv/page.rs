@@ -10,7 +10,7 @@ const SHOWN: usize = 6;
 
 pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<String> {
     let mut page = Page::new("SDCV: concept vectors, denoised");
-    let mut sample = Sample::new(bench.lm, bench.options.common.seed)?;
+    let mut sample = Sample::new(bench.lm, &bench.options.common)?;
     page.text(&format!(
         "Vectors of {} concepts at layer {}, added to every token; strengths are multiples of the mean length of activations. Success is judged by rules \
          or by classifiers trained on other texts; surprise is that of the model as it is, in nats for each token.",

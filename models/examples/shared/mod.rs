@@ -103,11 +103,14 @@ pub struct Sample {
 }
 
 impl Sample {
-    pub fn new(lm: &LanguageModel, seed: u64) -> Outcome<Self> {
+    /// As many as autoencoders that were trained on so much deserve.
+    pub fn new(lm: &LanguageModel, common: &Common) -> Outcome<Self> {
         const CONTEXTS: usize = 160;
         const LENGTH: usize = 96;
         const LETTERS: usize = 16;
-        let corpus = Corpus::of(lm, &text::documents(CONTEXTS * LENGTH * LETTERS)?, LENGTH, [CONTEXTS, 0], seed)?;
+        let contexts = CONTEXTS.min(common.tokens / 1000).max(1);
+        let documents = text::documents(contexts * LENGTH * LETTERS)?;
+        let corpus = Corpus::of(lm, &documents, LENGTH, [contexts, 0], common.seed)?;
         Ok(Self { contexts: corpus.train, rows: BTreeMap::new() })
     }
 
