@@ -58,8 +58,8 @@ fn facts(countries: &[Country]) -> Vec<Question> {
     all
 }
 
-/// A short text about a country, and questions that it answers. The facts of two countries are exchanged in part, so that what the model knows
-/// beforehand does not answer them.
+/// A short text about a country, and questions that it answers. The destination is drawn: only the text tells it. The rest is true, and a model
+/// may know it beforehand.
 fn contexts(countries: &[Country], draw: &mut Philox) -> Vec<Question> {
     let mut all = Vec::new();
     for (group, country) in countries.iter().enumerate() {
@@ -81,22 +81,21 @@ fn contexts(countries: &[Country], draw: &mut Philox) -> Vec<Question> {
     all
 }
 
-/// Nouns of real sentences, said twice but for the last.
+/// Lists of words of real texts, said twice, and a third time but for the last word.
 fn copies(draw: &mut Philox) -> Outcome<Vec<Question>> {
     const LISTS: usize = 400;
-    let mut nouns: Vec<String> = Vec::new();
+    let mut known: Vec<String> = Vec::new();
     for sentence in sentences(&BROWN.locate(None)?)? {
         let words = sentence.text.split_whitespace();
-        // As many words as tags only where marks are not parted from words.
         for word in words.filter(|word| word.len() > 3 && word.bytes().all(|byte| byte.is_ascii_lowercase())) {
-            nouns.push(word.to_owned());
+            known.push(word.to_owned());
         }
     }
-    nouns.sort();
-    nouns.dedup();
+    known.sort();
+    known.dedup();
     let mut all = Vec::new();
     for _ in 0..LISTS {
-        let words: Vec<&str> = (0..5).map(|_| &*nouns[draw.below(nouns.len() as u32) as usize]).collect();
+        let words: Vec<&str> = (0..5).map(|_| &*known[draw.below(known.len() as u32) as usize]).collect();
         let (whole, part) = (words.join(" "), words[..4].join(" "));
         let prompt = format!("{whole} | {whole} | {part}");
         all.push(Question { kind: "copy", prompt, answer: format!(" {}", words[4]), group: usize::MAX });

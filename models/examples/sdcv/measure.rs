@@ -19,7 +19,7 @@ const ODD: f64 = 1.0;
 /// A method at a strength, over some prompts.
 #[derive(Clone, Serialize)]
 pub struct Tried {
-    /// In multiples of the mean length of activations.
+    /// In multiples of the mean length of the texts' states, which are means over tokens.
     pub strength: f32,
     pub success: Interval,
     /// The cosine of the embeddings of a prompt and what is said.

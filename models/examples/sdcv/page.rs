@@ -12,7 +12,7 @@ pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<Stri
     let mut page = Page::new("SDCV: concept vectors, denoised");
     let mut sample = Sample::new(bench.lm, &bench.options.common)?;
     page.text(&format!(
-        "Vectors of {} concepts at layer {}, added to every token; strengths are multiples of the mean length of activations. Success is judged by rules \
+        "Vectors of {} concepts at layer {}, added to every token; strengths are multiples of the mean length of texts' mean activations. Success is judged by rules \
          or by classifiers trained on other texts; surprise is that of the model as it is, in nats for each token.",
         all.len(),
         bench.layer

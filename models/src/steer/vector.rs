@@ -19,7 +19,7 @@ pub struct Vector {
     pub values: Vec<f32>,
     /// The model's [`Decoder::sha256`].
     pub model: String,
-    /// The mean length of these activations, by which strengths of different places compare; 0 where it was not measured.
+    /// The mean length of the states that it was found from, by which strengths of different places compare; 0 where it was not measured.
     pub typical: f32,
     /// Settings, and whatever else is to be kept.
     pub notes: Map<String, Value>,
