@@ -6,7 +6,16 @@ use std::path::Path;
 /// with the process, however that ends.
 #[derive(Debug)]
 pub struct Claim {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Claim {
+    /// Closing is not enough: a child that another thread is just starting has the same open file until it becomes its program, and a lock
+    /// goes with the last of them.
+    fn drop(&mut self) {
+        // What is left if this fails goes with the process.
+        let _ = self.file.unlock();
+    }
 }
 
 impl Claim {
@@ -20,11 +29,9 @@ impl Claim {
         let path = folder.join(".latens.lock");
         let file = File::options().create(true).append(true).open(&path).map_err(Error::system(&path, "open"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(Error::content(folder, "another run writes to this folder")),
-            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-                Ok(Self { _file: file })
-            }
+            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => Ok(Self { file }),
             Err(TryLockError::Error(error)) => Err(Error::system(&path, "lock")(error)),
         }
     }
@@ -33,6 +40,17 @@ impl Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_claim_ends_though_the_file_is_open_elsewhere() {
+        let folder = std::env::temp_dir().join(format!("latens-claim-twice-{}", std::process::id()));
+        let claim = Claim::of(&folder).unwrap();
+        let child = claim.file.try_clone().unwrap();
+        drop(claim);
+        assert!(Claim::of(&folder).is_ok());
+        drop(child);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_folder_has_one_writer() {
