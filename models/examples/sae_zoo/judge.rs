@@ -47,7 +47,7 @@ impl Judged {
     pub fn of(lm: &LanguageModel, sae: &Sae, reads: Reads, held: &[&Held]) -> io::Result<Self> {
         let views: Vec<View<'_, f32, 2>> = held.iter().map(|held| held.rows.view()).collect();
         match reads {
-            Reads::Residual => {
+            Reads::Residual | Reads::Through => {
                 let quality = quality(sae, views[0])?;
                 let own = spliced_loss(&lm.model, held[0].site, &held[0].spliced, Splice::Sae(sae), |_| {})?;
                 let recovered = held[0].losses.map(|[clean, zero]| (zero - own) / (zero - clean));

@@ -5,23 +5,23 @@
 //! One pass of the model writes the activations to the disk. Each run is saved as it goes and noted when it is done, so an interrupted zoo
 //! goes on where it was when it is started again.
 mod judge;
+mod one;
 mod picture;
 mod table;
 mod variants;
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use judge::{Held, Judged};
+use judge::Held;
 use latens::io::{self, Claim};
 use latens::lm::{LanguageModel, Site};
-use latens::sae::{Config, Contexts, Corpus, Format, Origin, Shards, Source, Stream, Trainer};
+use latens::sae::{Contexts, Corpus, Shards};
 use latens::{Device, assets};
 use picture::{Point, picture};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 use variants::{Base, Reads, Run};
 
 /// Tokens of a context.
@@ -30,10 +30,6 @@ const CONTEXT: usize = 128;
 const HELD: usize = 64;
 /// Contexts in a file of activations.
 const EACH: usize = 256;
-/// Activations in memory at once.
-const ROOM: usize = 1024 * (CONTEXT - Contexts::SKIPPED);
-/// Activations that training begins with.
-const SAMPLE: usize = 8192;
 
 #[derive(Parser)]
 #[command(about = "Train every kind of sparse autoencoder on the same activations, and compare them")]
@@ -59,6 +55,9 @@ struct Options {
     /// Steps [default: so many that every activation is seen once]
     #[arg(long)]
     steps: Option<usize>,
+    /// More steps, for those that are trained through the model in the end; such a step takes as long as fifty others
+    #[arg(long, default_value_t = 16)]
+    through: usize,
     /// The highest learning rate
     #[arg(long, default_value_t = 2e-3)]
     rate: f32,
@@ -90,6 +89,8 @@ fn main() {
 struct Zoo<'a> {
     options: &'a Options,
     lm: &'a LanguageModel,
+    /// What is trained on.
+    train: Contexts,
     shards: Shards,
     sites: Vec<Site>,
     held: Vec<Held>,
@@ -122,7 +123,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let shards = Shards::write(&folder, &lm.model, &corpus.train, &sites, EACH, &data, |rows| bar.inc(rows as u64))?;
     bar.finish();
     let held = sites.iter().map(|&site| Held::new(&lm, site, &corpus.held)).collect::<Result<_, _>>()?;
-    let zoo = Zoo { options, lm: &lm, shards, sites, held, device, model: name(&model) };
+    let zoo = Zoo { options, lm: &lm, train: corpus.train, shards, sites, held, device, model: name(&model) };
     let all = zoo.run_all()?;
     let figures = json!({
         "tokens": zoo.shards.rows(), "latents": options.latents, "batch": options.batch, "steps": zoo.steps(),
@@ -148,6 +149,8 @@ impl Zoo<'_> {
             latents: options.latents,
             batch: options.batch,
             steps: self.steps(),
+            through: options.through,
+            context: CONTEXT - Contexts::SKIPPED,
             rate: options.rate,
             seed: options.seed,
             sides: options.layers.len(),
@@ -157,7 +160,7 @@ impl Zoo<'_> {
         let mut all = BTreeMap::new();
         for run in base.runs().iter().filter(|run| asked(run)) {
             let places = match run.reads {
-                Reads::Residual => (0..options.layers.len()).collect(),
+                Reads::Residual | Reads::Through => (0..options.layers.len()).collect(),
                 Reads::Mlp | Reads::All => vec![options.layers.len() / 2],
             };
             for place in places {
@@ -174,102 +177,6 @@ impl Zoo<'_> {
             }
         }
         Ok(all)
-    }
-
-    /// One run, from the start or from its last state.
-    fn one(&self, run: &Run, place: usize, key: &str, folder: &Path) -> Result<Value, Box<dyn Error>> {
-        const SAVE: usize = 200;
-        std::fs::create_dir_all(folder)?;
-        forget_peak();
-        let data = format!("{}; {key}", self.shards.data());
-        let config = Config { data, ..run.config.clone() };
-        let state = folder.join("state.safetensors");
-        let mut trainer = match state.is_file() {
-            true => Trainer::resume(&state, &config, &self.device)?,
-            false => self.begin(run, place, config.clone())?,
-        };
-        let at = trainer.steps();
-        let reads = self.reads(run.reads, place);
-        let source = Source::Shards(&self.shards, reads.clone());
-        let mut stream = Stream::new(source, ROOM, config.batch, config.seed, at as u64, &self.device)?;
-        let bar = progress("training", config.steps).with_message(key.to_owned()).with_position(at as u64);
-        let mut seconds = 0.0;
-        while trainer.steps() < config.steps {
-            stream.prepare(|_| {})?;
-            let begun = Instant::now();
-            let parts = stream.batch()?;
-            match run.reads {
-                Reads::Residual => trainer.step(parts[0])?,
-                Reads::Mlp => trainer.step_to(parts[0], parts[1])?,
-                Reads::All => trainer.step(judge::side_by_side(&parts)?.view())?,
-            }
-            seconds += begun.elapsed().as_secs_f64();
-            if trainer.steps() % 20 == 0 {
-                let now = trainer.mark()?;
-                bar.set_position(now.step as u64);
-                bar.set_message(format!("{key}: FVU {:.3}, L0 {:.1}", now.fvu, now.l0));
-            }
-            if trainer.steps() % SAVE == 0 && trainer.steps() < config.steps {
-                trainer.save_state(&state)?;
-            }
-        }
-        bar.finish();
-        let steps = config.steps - at;
-        let course = trainer.course().to_vec();
-        let sae = trainer.finish()?;
-        let judged =
-            Judged::of(self.lm, &sae, run.reads, &reads.iter().map(|&site| &self.held[site]).collect::<Vec<_>>())?;
-        let figures = json!({
-            "key": key, "kind": run.kind, "name": run.name, "place": judge::place(run.reads, &self.sites[reads[0]]),
-            "fvu": judged.fvu, "l0": judged.l0, "dead": judged.dead, "ce_recovered": judged.recovered,
-            "steps_per_s": steps as f64 / seconds.max(1e-9), "seconds": seconds, "steps": steps, "peak_rss_mb": peak(),
-            "last": course.last().map(|last| json!({"fvu": last.fvu, "l0": last.l0})),
-        });
-        self.keep(run, &sae, folder, &reads)?;
-        io::replace(&folder.join("figures.json"), format!("{figures:#}\n").as_bytes())?;
-        let _ = std::fs::remove_file(&state);
-        Ok(figures)
-    }
-
-    /// Write a checkpoint in the layout that has a place for it.
-    fn keep(&self, run: &Run, sae: &latens::sae::Sae, folder: &Path, reads: &[usize]) -> Result<(), Box<dyn Error>> {
-        let begin = self.lm.tokenizer.begin().is_some();
-        let hook = self.shards.sites()[reads[0]].clone();
-        let predicted = if run.reads == Reads::Mlp { self.shards.sites()[reads[1]].clone() } else { String::new() };
-        let origin = Origin { model: self.model.clone(), hook, predicted, context: CONTEXT, begin };
-        let format = match (run.reads, run.kind) {
-            (Reads::Mlp, _) | (_, "groupmax") => Format::Sparsify,
-            _ => Format::SaeLens,
-        };
-        Ok(sae.save(&folder.join("sae"), format, &origin)?)
-    }
-
-    /// The places whose rows a run reads: of a transcoder also what it predicts.
-    fn reads(&self, reads: Reads, place: usize) -> Vec<usize> {
-        let layers = self.options.layers.len();
-        match reads {
-            Reads::Residual => vec![place],
-            Reads::Mlp => vec![layers, layers + 1],
-            Reads::All => (0..layers).collect(),
-        }
-    }
-
-    fn begin(&self, run: &Run, place: usize, config: Config) -> Result<Trainer, Box<dyn Error>> {
-        let rows = self.shards.rows().min(SAMPLE);
-        let samples = self
-            .reads(run.reads, place)
-            .iter()
-            .map(|&site| self.shards.first(site, rows))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(match run.reads {
-            Reads::Residual => Trainer::new(config, &samples[0], &self.device)?,
-            Reads::Mlp => Trainer::transcoder(config, &samples[0], &samples[1], &self.device)?,
-            Reads::All => {
-                let (d, mut all) = (self.shards.d(), Vec::new());
-                (0..rows).for_each(|row| samples.iter().for_each(|of| all.extend_from_slice(&of[row * d..][..d])));
-                Trainer::new(config, &all, &self.device)?
-            }
-        })
     }
 
     /// A frontier for each place.
@@ -301,16 +208,4 @@ fn progress(what: &'static str, length: usize) -> ProgressBar {
 
 fn name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// Begin to count the most memory anew, where the system can.
-fn forget_peak() {
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-/// The most memory since then, where the system tells.
-fn peak() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kilobytes| kilobytes / 1024.0)
 }

@@ -8,6 +8,8 @@ use latens::sae::{
 pub enum Reads {
     /// The residual after a layer.
     Residual,
+    /// The same, and in the end what the model makes of the reconstruction.
+    Through,
     /// What an MLP reads, and predicts what it adds.
     Mlp,
     /// The residuals after all layers, side by side.
@@ -30,6 +32,10 @@ pub struct Base {
     pub latents: usize,
     pub batch: usize,
     pub steps: usize,
+    /// Steps through the model.
+    pub through: usize,
+    /// Rows of a context.
+    pub context: usize,
     pub rate: f32,
     pub seed: u64,
     /// Residuals that lie side by side in a crosscoder.
@@ -90,6 +96,10 @@ impl Base {
         };
         add("transcoder", Reads::Mlp, transcode(false));
         add("skip-transcoder", Reads::Mlp, transcode(true));
+        // In the end on what the model loses, for which a step is of whole contexts.
+        let batch = (self.batch / self.context).max(1) * self.context;
+        let through = Config { batch, steps: self.steps + self.through, ..of(Variant::TopK) };
+        add("end-to-end", Reads::Through, through);
         let (d, sides) = (self.d * self.sides, self.sides);
         add("crosscoder", Reads::All, Config { d, sides, ..of(Variant::BatchTopK) });
     }

@@ -108,15 +108,24 @@ impl<'a> Insert<'a> {
         if contexts.len() != rows.dims()[0] {
             return Err(Error::setting("contexts", format!("{} of them, for {} rows", contexts.len(), rows.dims()[0])));
         }
-        let code = self.sae.encode_with(rows, &self.bias)?;
-        let edited = self.edited(&code, contexts)?;
+        self.decode(rows, &self.sae.encode_with(rows, &self.bias)?, contexts)
+    }
+
+    /// [`apply`](Self::apply), with the rows' code at hand.
+    pub(super) fn decode(
+        &self,
+        rows: View<'_, f32, 2>,
+        code: &Code<f32>,
+        contexts: &[usize],
+    ) -> Result<Tensor<f32, 2>> {
+        let edited = self.edited(code, contexts)?;
         if self.keep == Keep::Reconstruction {
-            return self.sae.reconstruct_with(rows, edited.as_ref().unwrap_or(&code));
+            return self.sae.reconstruct_with(rows, edited.as_ref().unwrap_or(code));
         }
         let mut x = Tensor::empty(rows.dims(), &rows.device())?;
         copy_into(rows, x.view_mut())?;
         if let Some(edited) = edited {
-            let (mut less, more) = (self.sae.reconstruct_with(rows, &code)?, self.sae.reconstruct_with(rows, &edited)?);
+            let (mut less, more) = (self.sae.reconstruct_with(rows, code)?, self.sae.reconstruct_with(rows, &edited)?);
             crate::scale_into(-1.0, less.view_mut())?;
             crate::add_into(more.view(), x.view_mut())?;
             crate::add_into(less.view(), x.view_mut())?;

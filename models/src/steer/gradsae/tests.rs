@@ -1,7 +1,8 @@
+use super::slopes::slope;
 use super::*;
 use crate::lm::Config;
-use crate::sae::Gate;
-use crate::{Device, Philox};
+use crate::sae::{Contexts, Gate};
+use crate::{Device, Philox, Tensor, copy_into};
 use approx::assert_relative_eq;
 
 /// A tokenizer is asked for nothing here but its end.

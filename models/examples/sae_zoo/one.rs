@@ -1,0 +1,150 @@
+//! One run.
+use crate::judge::{self, Judged};
+use crate::variants::{Reads, Run};
+use crate::{CONTEXT, Zoo, progress};
+use latens::io;
+use latens::sae::{Config, Contexts, EndToEnd, Format, Loss, Origin, Sae, Source, Stream, Trainer};
+use latens::scale_into;
+use serde_json::{Value, json};
+use std::error::Error;
+use std::path::Path;
+use std::time::Instant;
+
+/// Activations in memory at once.
+const ROOM: usize = 1024 * (CONTEXT - Contexts::SKIPPED);
+/// Activations that training begins with.
+const SAMPLE: usize = 8192;
+
+impl Zoo<'_> {
+    /// One run, from the start or from its last state.
+    pub fn one(&self, run: &Run, place: usize, key: &str, folder: &Path) -> Result<Value, Box<dyn Error>> {
+        const SAVE: usize = 200;
+        std::fs::create_dir_all(folder)?;
+        forget_peak();
+        let data = format!("{}; {key}", self.shards.data());
+        let config = Config { data, ..run.config.clone() };
+        let state = folder.join("state.safetensors");
+        let mut trainer = match state.is_file() {
+            true => Trainer::resume(&state, &config, &self.device)?,
+            false => self.begin(run, place, config.clone())?,
+        };
+        let at = trainer.steps();
+        let reads = self.reads(run.reads, place);
+        let source = Source::Shards(&self.shards, reads.clone());
+        let mut stream = Stream::new(source, ROOM, config.batch, config.seed, at as u64, &self.device)?;
+        let bar = progress("training", config.steps).with_message(key.to_owned()).with_position(at as u64);
+        let mut seconds = 0.0;
+        while trainer.steps() < config.steps {
+            stream.prepare(|_| {})?;
+            let begun = Instant::now();
+            if run.reads == Reads::Through && trainer.steps() >= self.steps() {
+                self.step_through(&mut trainer, self.options.layers[place])?;
+                seconds += begun.elapsed().as_secs_f64();
+                bar.set_position(trainer.steps() as u64);
+                continue;
+            }
+            let parts = stream.batch()?;
+            match run.reads {
+                Reads::Residual | Reads::Through => trainer.step(parts[0])?,
+                Reads::Mlp => trainer.step_to(parts[0], parts[1])?,
+                Reads::All => trainer.step(judge::side_by_side(&parts)?.view())?,
+            }
+            seconds += begun.elapsed().as_secs_f64();
+            if trainer.steps() % 20 == 0 {
+                let now = trainer.mark()?;
+                bar.set_position(now.step as u64);
+                bar.set_message(format!("{key}: FVU {:.3}, L0 {:.1}", now.fvu, now.l0));
+            }
+            if trainer.steps() % SAVE == 0 && trainer.steps() < config.steps {
+                trainer.save_state(&state)?;
+            }
+        }
+        bar.finish();
+        let steps = config.steps - at;
+        let course = trainer.course().to_vec();
+        let sae = trainer.finish()?;
+        let judged =
+            Judged::of(self.lm, &sae, run.reads, &reads.iter().map(|&site| &self.held[site]).collect::<Vec<_>>())?;
+        let figures = json!({
+            "key": key, "kind": run.kind, "name": run.name, "place": judge::place(run.reads, &self.sites[reads[0]]),
+            "fvu": judged.fvu, "l0": judged.l0, "dead": judged.dead, "ce_recovered": judged.recovered,
+            "steps_per_s": steps as f64 / seconds.max(1e-9), "seconds": seconds, "steps": steps, "peak_rss_mb": peak(),
+            "last": course.last().map(|last| json!({"fvu": last.fvu, "l0": last.l0})),
+        });
+        self.keep(run, &sae, folder, &reads)?;
+        io::replace(&folder.join("figures.json"), format!("{figures:#}\n").as_bytes())?;
+        let _ = std::fs::remove_file(&state);
+        Ok(figures)
+    }
+
+    /// A step on the next whole contexts: on the squared error, and with equal weight on the divergence of what the model predicts, as the
+    /// short end of training of Karvonen (2025).
+    fn step_through(&self, trainer: &mut Trainer, layer: usize) -> Result<(), Box<dyn Error>> {
+        let count = (self.options.batch / (CONTEXT - Contexts::SKIPPED)).max(1);
+        let first = (trainer.steps() - self.steps()) * count % (self.train.len() / count * count).max(1);
+        let ids = self.train.ids[first * CONTEXT..(first + count) * CONTEXT].to_vec();
+        let model = EndToEnd::new(&self.lm.model, layer, &Contexts { ids, length: CONTEXT })?;
+        let rows = model.rows()?;
+        let squared = trainer.mark()?.fvu;
+        trainer.step_through(rows.view(), 1.0, |recon| {
+            let (loss, mut gradient) = model.loss(recon, Loss::Divergence)?;
+            let by = squared / loss.max(f64::MIN_POSITIVE);
+            scale_into(by as f32, gradient.view_mut())?;
+            Ok((by * loss, gradient))
+        })?;
+        Ok(())
+    }
+
+    /// Write a checkpoint in the layout that has a place for it.
+    fn keep(&self, run: &Run, sae: &Sae, folder: &Path, reads: &[usize]) -> Result<(), Box<dyn Error>> {
+        let begin = self.lm.tokenizer.begin().is_some();
+        let hook = self.shards.sites()[reads[0]].clone();
+        let predicted = if run.reads == Reads::Mlp { self.shards.sites()[reads[1]].clone() } else { String::new() };
+        let origin = Origin { model: self.model.clone(), hook, predicted, context: CONTEXT, begin };
+        let format = match (run.reads, run.kind) {
+            (Reads::Mlp, _) | (_, "groupmax") => Format::Sparsify,
+            _ => Format::SaeLens,
+        };
+        Ok(sae.save(&folder.join("sae"), format, &origin)?)
+    }
+
+    /// The places whose rows a run reads: of a transcoder also what it predicts.
+    fn reads(&self, reads: Reads, place: usize) -> Vec<usize> {
+        let layers = self.options.layers.len();
+        match reads {
+            Reads::Residual | Reads::Through => vec![place],
+            Reads::Mlp => vec![layers, layers + 1],
+            Reads::All => (0..layers).collect(),
+        }
+    }
+
+    fn begin(&self, run: &Run, place: usize, config: Config) -> Result<Trainer, Box<dyn Error>> {
+        let rows = self.shards.rows().min(SAMPLE);
+        let samples = self
+            .reads(run.reads, place)
+            .iter()
+            .map(|&site| self.shards.first(site, rows))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(match run.reads {
+            Reads::Residual | Reads::Through => Trainer::new(config, &samples[0], &self.device)?,
+            Reads::Mlp => Trainer::transcoder(config, &samples[0], &samples[1], &self.device)?,
+            Reads::All => {
+                let (d, mut all) = (self.shards.d(), Vec::new());
+                (0..rows).for_each(|row| samples.iter().for_each(|of| all.extend_from_slice(&of[row * d..][..d])));
+                Trainer::new(config, &all, &self.device)?
+            }
+        })
+    }
+}
+
+/// Begin to count the most memory anew, where the system can.
+fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The most memory since then, where the system tells.
+fn peak() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kilobytes| kilobytes / 1024.0)
+}
