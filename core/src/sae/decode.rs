@@ -124,7 +124,7 @@ fn plan<T: Float>(
     decode::plan(&codes.shape, &w_dec.layout(), b_dec.as_ref(), x.as_ref())
 }
 
-#[cfg_attr(not(feature = "cuda"), allow(unused_variables))]
+#[cfg_attr(not(feature = "cuda"), allow(unused_variables, clippy::extra_unused_type_parameters))]
 fn workspace<T: Float>(p: &decode::Plan, device: &Device) -> Result<usize> {
     match device {
         Device::Host => Ok(0),
