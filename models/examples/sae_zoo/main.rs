@@ -40,7 +40,7 @@ struct Options {
     /// Text file, or folder of .txt files [default: State of the Union speeches, fetched once]
     #[arg(long)]
     text: Option<PathBuf>,
-    /// Layers whose residuals are read; of the one in the middle the MLP as well
+    /// Layers whose residuals are read; of the one in the middle the MLP as well, and there some are trained through the model
     #[arg(long, value_delimiter = ',', default_value = "8,15,22")]
     layers: Vec<usize>,
     /// Tokens whose activations are trained on
@@ -160,8 +160,8 @@ impl Zoo<'_> {
         let mut all = BTreeMap::new();
         for run in base.runs().iter().filter(|run| asked(run)) {
             let places = match run.reads {
-                Reads::Residual | Reads::Through => (0..options.layers.len()).collect(),
-                Reads::Mlp | Reads::All => vec![options.layers.len() / 2],
+                Reads::Residual => (0..options.layers.len()).collect(),
+                Reads::Mlp | Reads::All | Reads::Through => vec![options.layers.len() / 2],
             };
             for place in places {
                 let key = match run.reads {

@@ -85,7 +85,7 @@ impl Zoo<'_> {
         let ids = self.train.ids[first * CONTEXT..(first + count) * CONTEXT].to_vec();
         let model = EndToEnd::new(&self.lm.model, layer, &Contexts { ids, length: CONTEXT })?;
         let rows = model.rows()?;
-        let squared = trainer.mark()?.fvu;
+        let squared = f64::from(trainer.mark()?.fvu);
         trainer.step_through(rows.view(), 1.0, |recon| {
             let (loss, mut gradient) = model.loss(recon, Loss::Divergence)?;
             let by = squared / loss.max(f64::MIN_POSITIVE);
