@@ -55,7 +55,7 @@ struct Options {
     /// Steps [default: so many that every activation is seen once]
     #[arg(long)]
     steps: Option<usize>,
-    /// More steps, for those that are trained through the model in the end; such a step takes as long as fifty others
+    /// More steps, for those that are trained through the model in the end; such a step takes as long as a hundred others
     #[arg(long, default_value_t = 16)]
     through: usize,
     /// The highest learning rate
