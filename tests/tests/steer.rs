@@ -153,6 +153,23 @@ fn parts_are_the_whole() {
         let sum: f32 = losses[prompt.len() - 1..prompt.len() - 1 + chosen.len()].iter().sum();
         assert!((odd - f64::from(sum) / chosen.len() as f64).abs() < 1e-5);
     }
+    // Begun but for the last tokens, and fading from there.
+    let values = normal::<f32>(D, 3.0, 4);
+    let fading = |_| {
+        let push = Push::new(&values, 1.0, &Device::Host)?.decaying(0.5)?;
+        Ok(push.into_hooks(Site::residual(1), Places::new(Positions::Last).skipping(0)))
+    };
+    let run = Run { together: 3, ..Run::new(&lm, 5) };
+    let mut begun = run.begin_last(&prompts).unwrap();
+    let said = run.go(&prompts, fading, |_| ()).unwrap();
+    assert_eq!(begun.go(fading, |_| ()).unwrap(), said);
+    assert_ne!(begun.go(|_| Ok(Hooks::new()), |_| ()).unwrap(), said);
+    let chosen: Vec<Vec<u32>> = said.into_iter().map(|of| of.ids).collect();
+    let again = begun.surprise(&chosen).unwrap();
+    for (a, b) in surprise(&lm, &prompts, &chosen).unwrap().into_iter().zip(again) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+    assert!(begun.surprise(&chosen[1..]).is_err() && run.begin(&prompts, 1).unwrap().surprise(&chosen).is_err());
 }
 
 /// On SmolLM2: the probability of an answer is the model's own, slopes of latents tell which of them carry it, and a vector of another

@@ -12,7 +12,7 @@ mod tasks;
 
 use clap::Parser;
 use latens::steer::statistics::{Interval, bootstrap_paired, permuted};
-use measure::{Bench, Graded, Measured};
+use measure::{Bench, Graded, Measured, begin};
 use serde::Serialize;
 use serde_json::json;
 use shared::{Common, Outcome, autoencoders, progress};
@@ -75,7 +75,8 @@ fn run(options: &Options) -> Outcome<()> {
     let last = all.split_off(find + choose);
     let second = all.split_off(find);
     let layers = options.layers.iter().copied().zip(&saes).collect();
-    let bench = Bench { lm: &lm, layers, contents: [all, second, last], options };
+    let begun = [begin(&lm, &second)?, begin(&lm, &last)?];
+    let bench = Bench { lm: &lm, layers, contents: [all, second, last], begun, options };
     let mut measured = Vec::new();
     for instruction in instructions() {
         if options.only.is_empty() || options.only.iter().any(|only| instruction.name.starts_with(&**only)) {

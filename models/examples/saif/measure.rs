@@ -7,8 +7,9 @@ use latens::sae::Sae;
 use latens::sae::eval::{Inputs, Pooled};
 use latens::steer::saif::{Consistent, consistent, vector};
 use latens::steer::statistics::{Interval, bootstrap};
-use latens::steer::{Places, Pooling, Positions, Push, Run, states, surprise};
+use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, states};
 use serde::Serialize;
+use std::cell::RefCell;
 use std::error::Error;
 
 /// Tokens of an answer.
@@ -66,7 +67,19 @@ pub struct Bench<'a> {
     pub layers: Vec<(usize, &'a Sae)>,
     /// To find latents by, to choose strengths by, to grade.
     pub contents: [Vec<String>; 3],
+    /// The second and the third, read once for all that is tried.
+    pub begun: [RefCell<Begun<'a>>; 2],
     pub options: &'a Options,
+}
+
+/// How answers are given.
+fn run(lm: &LanguageModel) -> Run<'_> {
+    Run { together: 64, ..Run::new(lm, SAID) }
+}
+
+/// Show the model contents but for the last tokens.
+pub fn begin<'a>(lm: &'a LanguageModel, contents: &[String]) -> Outcome<RefCell<Begun<'a>>> {
+    Ok(RefCell::new(run(lm).begin_last(&prompts(lm, contents, None, true)?)?))
 }
 
 /// A direction that is to be tried.
@@ -97,10 +110,10 @@ impl Bench<'_> {
         let tell = |count: usize| bar.inc(count as u64);
         let said = |after| {
             let prompts = self.prompts(2, Some(instruction.wordings[0]), after)?;
-            self.graded(instruction, 2, &prompts, None, &tell)
+            self.graded(instruction, 2, Some(&prompts), None, &tell)
         };
-        let plain = self.graded(instruction, 2, &self.prompts(2, None, true)?, None, &tell)?;
-        let usual = self.graded(instruction, 1, &self.prompts(1, None, true)?, None, &|_| ())?.surprise.mean;
+        let plain = self.graded(instruction, 2, None, None, &tell)?;
+        let usual = self.graded(instruction, 1, None, None, &|_| ())?.surprise.mean;
         let trial = Trial { instruction, usual, tell: &tell };
         let (mut layers, mut success, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
         for at in 0..self.layers.len() {
@@ -138,8 +151,7 @@ impl Bench<'_> {
     }
 
     fn prompts(&self, part: usize, wording: Option<&str>, after: bool) -> Outcome<Vec<Vec<u32>>> {
-        let of = |content: &String| Ok(self.lm.tokenizer.encode(&turn(content, wording, after))?);
-        self.contents[part].iter().map(of).collect()
+        prompts(self.lm, &self.contents[part], wording, after)
     }
 
     /// The last tokens of prompts with the instruction in all its wordings by turns, and of those without.
@@ -165,10 +177,9 @@ impl Bench<'_> {
 
     /// Choose a strength on the second contents, and grade it on the third; with how well it did on the second.
     fn steered(&self, trial: &Trial<'_>, direction: Direction) -> Outcome<(Steering, f64)> {
-        let [choose, grade] = [self.prompts(1, None, true)?, self.prompts(2, None, true)?];
         let mut best: Option<(f32, f64)> = None;
         for &strength in &self.options.strengths {
-            let tried = self.graded(trial.instruction, 1, &choose, Some((strength, &direction)), trial.tell)?;
+            let tried = self.graded(trial.instruction, 1, None, Some((strength, &direction)), trial.tell)?;
             let success = tried.strict.mean + 0.1 * tried.loose.mean;
             if tried.surprise.mean <= trial.usual + ODD && best.is_none_or(|(_, most)| success > most) {
                 best = Some((strength, success));
@@ -176,16 +187,17 @@ impl Bench<'_> {
         }
         // Where every strength is too much, the first.
         let (strength, success) = best.unwrap_or((self.options.strengths[0], 0.0));
-        let graded = self.graded(trial.instruction, 2, &grade, Some((strength, &direction)), trial.tell)?;
+        let graded = self.graded(trial.instruction, 2, None, Some((strength, &direction)), trial.tell)?;
         let Direction { layer, k, after, latents, .. } = direction;
         Ok((Steering { layer, k, after, latents, graded }, success))
     }
 
+    /// Of these prompts, or else of the contents alone.
     fn graded(
         &self,
         instruction: &Instruction,
         part: usize,
-        prompts: &[Vec<u32>],
+        prompts: Option<&[Vec<u32>]>,
         add: Option<(f32, &Direction)>,
         tell: &dyn Fn(usize),
     ) -> Outcome<Graded> {
@@ -201,9 +213,13 @@ impl Bench<'_> {
                 Ok(push.into_hooks(Site::residual(direction.layer), Places::new(positions())))
             }
         };
-        let said = Run { together: 64, ..Run::new(self.lm, SAID) }.go(prompts, hooks, tell)?;
-        let chosen: Vec<Vec<u32>> = said.iter().map(|of| of.ids.clone()).collect();
-        let odd = surprise(self.lm, &self.prompts(part, None, true)?, &chosen)?;
+        let mut begun = self.begun[part - 1].borrow_mut();
+        let said = match prompts {
+            Some(prompts) => run(self.lm).go(prompts, hooks, tell)?,
+            None if self.options.everywhere => run(self.lm).go(&self.prompts(part, None, true)?, hooks, tell)?,
+            None => begun.go(hooks, tell)?,
+        };
+        let odd = begun.surprise(&said.iter().map(|of| of.ids.clone()).collect::<Vec<_>>())?;
         let grades = said.iter().map(|of| instruction.grader.grade(&of.text));
         let (strict, loose): (Vec<bool>, Vec<bool>) = grades.map(|grade| (grade.strict(), grade.loose())).unzip();
         let (strict, loose) = (ones(strict), ones(loose));
@@ -216,6 +232,11 @@ impl Bench<'_> {
             each: [strict, loose],
         })
     }
+}
+
+/// Contents as what a user says, with an instruction or alone.
+fn prompts(lm: &LanguageModel, contents: &[String], wording: Option<&str>, after: bool) -> Outcome<Vec<Vec<u32>>> {
+    contents.iter().map(|content| Ok(lm.tokenizer.encode(&turn(content, wording, after))?)).collect()
 }
 
 fn copy(of: &Steering) -> Steering {

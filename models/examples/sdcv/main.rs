@@ -15,7 +15,7 @@ use clap::Parser;
 use concepts::{concepts, prompts};
 use judge::Meanings;
 use latens::steer::statistics::{Interval, bootstrap, permuted};
-use measure::{Bench, Measured};
+use measure::{Bench, Measured, begin};
 use serde::Serialize;
 use serde_json::json;
 use shared::{Common, Outcome, autoencoders, progress};
@@ -63,8 +63,9 @@ fn run(options: &Options) -> Outcome<()> {
     let meanings = Meanings::open(lm.model.device())?;
     let mut first = prompts(choose + judge, common.seed)?;
     let second = first.split_off(choose);
-    let bench =
-        Bench { lm: &lm, sae: &sae, layer: options.layer, meanings: &meanings, prompts: [first, second], options };
+    let begun = [begin(&lm, &first, options.layer)?, begin(&lm, &second, options.layer)?];
+    let prompts = [first, second];
+    let bench = Bench { lm: &lm, sae: &sae, layer: options.layer, meanings: &meanings, prompts, begun, options };
     let mut all = Vec::new();
     for concept in concepts(common.seed)? {
         if options.only.is_empty() || options.only.iter().any(|only| concept.name.starts_with(&**only)) {

@@ -7,8 +7,9 @@ use latens::lm::{Hooks, LanguageModel, Site};
 use latens::sae::Sae;
 use latens::steer::sdcv::{Denoise, Estimate, Found, Sdcv};
 use latens::steer::statistics::{Interval, bootstrap};
-use latens::steer::{Places, Pooling, Positions, Push, Run, Vector, states, surprise};
+use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, Vector, states};
 use serde::Serialize;
+use std::cell::RefCell;
 
 /// Tokens of a text, and of a continuation.
 const TEXT: usize = 48;
@@ -86,6 +87,8 @@ pub struct Bench<'a> {
     pub meanings: &'a Meanings,
     /// To choose strengths by, and to judge by.
     pub prompts: [Vec<String>; 2],
+    /// The same, read once for all that is tried: up to the residual that is changed, and but for the last tokens.
+    pub begun: [RefCell<[Begun<'a>; 2]>; 2],
     pub options: &'a Options,
 }
 
@@ -104,7 +107,7 @@ impl Bench<'_> {
         };
         let (ours, theirs) = (labelled(0, most), labelled(most, 4 * most));
         let (judge, judge_right) = Judge::of(concept, &theirs, self.meanings)?;
-        let ids = ours.iter().map(|(text, _)| self.ids(text)).collect::<Outcome<Vec<_>>>()?;
+        let ids = ours.iter().map(|(text, _)| ids(self.lm, text)).collect::<Outcome<Vec<_>>>()?;
         let labels: Vec<bool> = ours.iter().map(|(_, label)| *label).collect();
         let site = Site::residual(self.layer);
         let seen = states(self.lm, site, self.sae, &ids, Pooling::Mean, |_| ())?;
@@ -166,17 +169,9 @@ impl Bench<'_> {
         Ok((measured, vectors))
     }
 
-    fn ids(&self, text: &str) -> Outcome<Vec<u32>> {
-        let mut ids = self.lm.tokenizer.encode(text)?;
-        ids.splice(0..0, self.lm.tokenizer.begin());
-        ids.truncate(TEXT);
-        Ok(ids)
-    }
-
     /// What is said with so much of a vector added, at every token.
     fn tried(&self, judge: &Judge, vector: &[f32], strength: f32, part: usize, tell: &dyn Fn(usize)) -> Outcome<Tried> {
         let (seed, prompts) = (self.options.common.seed, &self.prompts[part]);
-        let ids = prompts.iter().map(|prompt| self.ids(prompt)).collect::<Outcome<Vec<_>>>()?;
         let device = self.lm.model.device();
         let hooks = |_| match vector {
             [] => Ok(Hooks::new()),
@@ -185,9 +180,9 @@ impl Bench<'_> {
                 Ok(push.into_hooks(Site::residual(self.layer), Places::new(Positions::All)))
             }
         };
-        let said = Run { together: 64, ..Run::new(self.lm, SAID) }.go(&ids, hooks, tell)?;
-        let chosen: Vec<Vec<u32>> = said.iter().map(|of| of.ids.clone()).collect();
-        let odd = surprise(self.lm, &ids, &chosen)?;
+        let [at_residual, but_last] = &mut *self.begun[part].borrow_mut();
+        let said = at_residual.go(hooks, tell)?;
+        let odd = but_last.surprise(&said.iter().map(|of| of.ids.clone()).collect::<Vec<_>>())?;
         let texts: Vec<String> = said.iter().map(|of| of.text.trim().to_owned()).collect();
         let each = ones(judge.show(&texts, self.meanings)?);
         let about = self.meanings.of(prompts)?.into_iter().zip(self.meanings.of(&texts)?).map(|(a, b)| cosine(&a, &b));
@@ -200,4 +195,18 @@ impl Bench<'_> {
             each,
         })
     }
+}
+
+fn ids(lm: &LanguageModel, text: &str) -> Outcome<Vec<u32>> {
+    let mut ids = lm.tokenizer.encode(text)?;
+    ids.splice(0..0, lm.tokenizer.begin());
+    ids.truncate(TEXT);
+    Ok(ids)
+}
+
+/// Show the model prompts up to the residual after `layer`, and but for their last tokens.
+pub fn begin<'a>(lm: &'a LanguageModel, prompts: &[String], layer: usize) -> Outcome<RefCell<[Begun<'a>; 2]>> {
+    let ids = prompts.iter().map(|prompt| ids(lm, prompt)).collect::<Outcome<Vec<_>>>()?;
+    let run = Run { together: 64, ..Run::new(lm, SAID) };
+    Ok(RefCell::new([run.begin(&ids, layer)?, run.begin_last(&ids)?]))
 }

@@ -53,7 +53,8 @@ pub fn autoencoders(common: &Common, lm: &LanguageModel, layers: &[usize]) -> Ou
         std::fs::remove_dir_all(common.saes.join("activations"))?;
     }
     let device = lm.model.device();
-    layers.iter().map(|&layer| Ok(Sae::load(&folder(layer).join("sae"), device)?)).collect()
+    let load = |&layer: &usize| Ok(Sae::load_at(&folder(layer).join("sae"), Site::residual(layer), device)?);
+    layers.iter().map(load).collect()
 }
 
 /// What the model has there, on the disk.

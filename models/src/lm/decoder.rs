@@ -177,7 +177,7 @@ impl<T: Float> Decoder<T> {
     }
 
     /// After the last norm.
-    fn normed(&self, x: &Tensor<T, 2>) -> Result<Tensor<T, 2>> {
+    pub(super) fn normed(&self, x: &Tensor<T, 2>) -> Result<Tensor<T, 2>> {
         let mut y = Tensor::empty(x.dims(), &self.device)?;
         norm_into(&self.config, &self.weights.norm, x.view(), y.view_mut())?;
         Ok(y)

@@ -1,7 +1,7 @@
 use super::decoder::last;
-use super::{Cache, Decoder, Hooks, Point, Site, Span, forward::Pass};
+use super::{Cache, Decoder, Hooks, Site, Span, forward::Pass};
 use crate::io::{Error, Result};
-use crate::{Float, Philox, Tensor, copy_into};
+use crate::{Float, Philox, Tensor};
 
 /// How tokens are chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,19 +103,8 @@ pub(crate) struct How {
     pub anew: bool,
 }
 
-/// Prompts that a model was shown up to a residual.
-pub struct Begun<T: Float = f32> {
-    prompts: Vec<Vec<u32>>,
-    layer: usize,
-    tokens: usize,
-    /// The residual there.
-    x: Tensor<T, 2>,
-    /// Of the layers below, what they made of the prompts.
-    cache: Cache<T>,
-}
-
 /// Prompts of which none is empty.
-fn checked(prompts: &[impl AsRef<[u32]>]) -> Result<Vec<Vec<u32>>> {
+pub(super) fn checked(prompts: &[impl AsRef<[u32]>]) -> Result<Vec<Vec<u32>>> {
     let prompts: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.as_ref().to_vec()).collect();
     match prompts.iter().position(Vec::is_empty) {
         Some(empty) => Err(Error::setting("prompts", format!("number {empty} has no tokens, and so no next"))),
@@ -178,7 +167,7 @@ impl<T: Float> Decoder<T> {
     }
 
     /// Choose a token for every context from the logits behind what it was shown last, and go on.
-    fn choose_each(
+    pub(super) fn choose_each(
         &self,
         mut shown: Vec<Vec<u32>>,
         mut logits: Tensor<T, 2>,
@@ -213,53 +202,8 @@ impl<T: Float> Decoder<T> {
         Ok(chosen)
     }
 
-    /// Show the model `prompts` up to the residual after `layer`, to go on from there with [`again`](Self::again) as often as is wanted, each
-    /// time with other changes at that residual and above, and `tokens` more at most. What lies below runs once.
-    ///
-    /// # Errors
-    /// As [`generate`](Self::generate), and a layer that is not there.
-    pub fn begin(&self, prompts: &[impl AsRef<[u32]>], layer: usize, tokens: usize) -> Result<Begun<T>> {
-        let prompts = checked(prompts)?;
-        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
-        let mut cache = Cache::new(self, prompts.len(), longest.saturating_add(tokens))?;
-        let site = Site::residual(layer);
-        site.check(self.config.layers, Point::HALVES)?;
-        let x = Pass::each(self, &prompts, Some(&mut cache))?.run(0, site, &mut Hooks::new())?;
-        Ok(Begun { prompts, layer, tokens, x, cache })
-    }
-
-    /// Go on with prompts that were [begun](Self::begin), at most with as many tokens as there is room for. `hooks` see these prompts at
-    /// the residual where they stand and above it, and what is chosen everywhere.
-    ///
-    /// # Errors
-    /// As [`generate_each`](Self::generate_each).
-    pub fn again(
-        &self,
-        begun: &mut Begun<T>,
-        sampling: &Sampling,
-        end: Option<u32>,
-        hooks: &mut Hooks<'_, T>,
-        tell: impl FnMut(usize, u32),
-    ) -> Result<Vec<Vec<u32>>> {
-        let Begun { prompts, layer, tokens, x, cache } = begun;
-        let sampling = Sampling { tokens: sampling.tokens.min(*tokens), ..*sampling };
-        if prompts.is_empty() || sampling.tokens == 0 {
-            return Ok(vec![Vec::new(); prompts.len()]);
-        }
-        let last = self.config.layers - 1;
-        hooks.check(last + 1, Point::PASSED)?;
-        let spans = Span::each(prompts.iter().map(Vec::len), |_| 0);
-        let mut rows = Tensor::empty(x.dims(), &self.device)?;
-        copy_into(x.view(), rows.view_mut())?;
-        hooks.run(Site::residual(*layer), &mut rows, &spans)?;
-        // What is above is written anew; below, what is chosen is written behind the prompts.
-        let x = Pass::with(self, spans, rows, Some(cache))?.run(*layer + 1, Site::residual(last), hooks)?;
-        let logits = self.next_rows(&x, prompts)?;
-        self.choose_each(prompts.clone(), logits, cache, How { sampling, end, anew: false }, hooks, tell)
-    }
-
     /// The logits behind the last row of each context that has some.
-    fn next_rows(&self, x: &Tensor<T, 2>, ids: &[impl AsRef<[u32]>]) -> Result<Tensor<T, 2>> {
+    pub(super) fn next_rows(&self, x: &Tensor<T, 2>, ids: &[impl AsRef<[u32]>]) -> Result<Tensor<T, 2>> {
         let some = ids.iter().map(|ids| ids.as_ref().len()).filter(|&count| count > 0);
         let ends: Vec<u32> = some
             .scan(0, |end, count| {

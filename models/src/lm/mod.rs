@@ -14,6 +14,7 @@
 //! let more = lm.generate("The capital of France is", &sampling, &mut hooks, |piece| print!("{piece}"))?;
 //! # Ok::<(), latens::io::Error>(())
 //! ```
+mod begun;
 pub mod bert;
 mod cache;
 mod chat;
@@ -38,13 +39,14 @@ mod weights;
 
 use crate::io::{Error, Result, gguf::Gguf};
 use crate::{Device, Tensor};
+pub use begun::Begun;
 pub use cache::Cache;
 pub use chat::{Chat, Local, Message, Replay, Role};
 pub use config::{Config, Mlp, Norm, Positions};
 pub use decoder::Decoder;
 #[cfg(feature = "steer")]
 pub(crate) use generate::How;
-pub use generate::{Begun, Continuation, Sampler, Sampling};
+pub use generate::{Continuation, Sampler, Sampling};
 pub use hook::{Hooks, Point, Site};
 pub use part::{Parameter, Part, Values, ValuesMut};
 pub use recording::Recording;

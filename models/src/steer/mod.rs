@@ -20,7 +20,8 @@
 //! use latens::steer::{Places, Pooling, Positions, Push, Run, sdcv::Sdcv, states};
 //! use latens::{Device, assets};
 //! let lm = LanguageModel::open(&assets::SMOLLM2.locate(None).unwrap(), &Device::Host)?;
-//! let (sae, site) = (Sae::load("my-sae".as_ref(), &Device::Host)?, Site::residual(15));
+//! let site = Site::residual(15);
+//! let sae = Sae::load_at("my-sae".as_ref(), site, &Device::Host)?;
 //! // Texts that show a concept and texts that do not give a direction.
 //! let texts = ["I beg to differ, Sir.", "Nope, don't think so!"].map(|text| lm.tokenizer.encode(text));
 //! let texts = texts.into_iter().collect::<Result<Vec<_>, _>>()?;

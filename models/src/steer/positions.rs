@@ -20,7 +20,7 @@ pub enum Positions {
     Chosen(Vec<usize>),
 }
 
-/// Finds the rows of [`Positions`] as a model goes on. What it is shown of a context from position 0 on counts as given.
+/// Finds the rows of [`Positions`] as a model goes on. What it is shown of a context first, or from position 0 on, counts as given.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     positions: Positions,
@@ -57,9 +57,9 @@ impl Places {
         let mut all = Vec::new();
         for span in spans {
             if span.from == 0 {
-                self.given.insert(span.context, span.end());
+                self.given.remove(&span.context);
             }
-            let given = self.given.get(&span.context).copied().unwrap_or(span.end());
+            let given = *self.given.entry(span.context).or_insert(span.end());
             for (row, position) in span.rows.clone().zip(span.from..) {
                 let wanted = match &self.positions {
                     Positions::All => true,
@@ -101,5 +101,9 @@ mod tests {
         assert_eq!(rows(Positions::Generated, 0), [vec![], first.clone(), second.clone()]);
         assert_eq!(rows(Positions::Last, 0), [given(&[3, 9]), first, second]);
         assert_eq!(rows(Positions::Chosen(vec![0, 3, 6]), 2), [given(&[3, 7]), vec![(1, 1)], vec![]]);
+        // The last given tokens of prompts that were begun before, and what is added.
+        let mut places = Places::new(Positions::Last);
+        let ages = [5..6, 6..7, 7..8].map(|at| places.among(&[Span { context: 3, rows: 0..1, from: at.start }])[0].age);
+        assert_eq!(ages, [0, 1, 2]);
     }
 }

@@ -28,9 +28,22 @@ impl<'a> Run<'a> {
     /// # Errors
     /// Those of the model.
     pub fn begin(&self, prompts: &[Vec<u32>], layer: usize) -> Result<Begun<'a>> {
+        self.begun(prompts, |part| self.lm.model.begin(part, layer, self.sampling.tokens))
+    }
+
+    /// [`begin`](Self::begin) with all but the last tokens, through all layers, for changes at these tokens and behind them: what lies before
+    /// runs once.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub fn begin_last(&self, prompts: &[Vec<u32>]) -> Result<Begun<'a>> {
+        self.begun(prompts, |part| self.lm.model.begin_last(part, self.sampling.tokens))
+    }
+
+    fn begun(&self, prompts: &[Vec<u32>], begin: impl Fn(&[Vec<u32>]) -> Result<lm::Begun>) -> Result<Begun<'a>> {
         let (mut parts, mut first) = (Vec::new(), 0);
         for part in prompts.chunks(self.together.max(1)) {
-            parts.push((first..first + part.len(), self.lm.model.begin(part, layer, self.sampling.tokens)?));
+            parts.push((first..first + part.len(), begin(part)?));
             first += part.len();
         }
         Ok(Begun { run: *self, parts })
@@ -60,7 +73,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Prompts that a model was shown up to a residual, to be gone on with again and again: see [`Run::begin`].
+/// Prompts of which a model was shown a part, to be gone on with again and again: see [`Run::begin`] and [`Run::begin_last`].
 pub struct Begun<'a> {
     run: Run<'a>,
     parts: Vec<(Range<usize>, lm::Begun)>,
@@ -77,7 +90,7 @@ impl Begun<'_> {
         self.len() == 0
     }
 
-    /// Continue all of them, as [`Run::go`]: hooks see the prompts at the residual where they stand and above it.
+    /// Continue all of them, as [`Run::go`]: hooks see the prompts at the residual where they stand and above it, or their last tokens.
     ///
     /// # Errors
     /// As there.
@@ -92,6 +105,25 @@ impl Begun<'_> {
             let ids = lm.model.again(begun, &sampling, lm.tokenizer.end(), &mut hooks, |_, _| ());
             all.extend(ids.map_err(not_finite)?.into_iter().map(|ids| lm.continuation(ids)));
             tell(part.len());
+        }
+        Ok(all)
+    }
+
+    /// [`surprise`] behind prompts that were begun but for their [last tokens](Run::begin_last), which are not read again.
+    ///
+    /// # Errors
+    /// As there, a continuation longer than what the run was to add, and prompts that were begun otherwise.
+    pub fn surprise(&mut self, continuations: &[Vec<u32>]) -> Result<Vec<f64>> {
+        if continuations.len() != self.len() {
+            let what = format!("{} of them, for {} prompts", continuations.len(), self.len());
+            return Err(Error::setting("continuations", what));
+        }
+        let (mut all, model) = (Vec::with_capacity(self.len()), &self.run.lm.model);
+        for (part, begun) in &mut self.parts {
+            let losses = model.losses_behind(begun, &continuations[part.clone()], &mut Hooks::new())?;
+            all.extend(
+                losses.iter().map(|of| of.iter().map(|&loss| f64::from(loss)).sum::<f64>() / of.len().max(1) as f64),
+            );
         }
         Ok(all)
     }

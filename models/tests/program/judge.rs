@@ -33,6 +33,8 @@ fn concepts_are_taken_out() {
     assert!(said.contains("--only") && said.contains("party by era 1900"), "{said}");
     assert!(refused(&["sae", "tpp", &sae, "--texts", "6"]).contains("--texts"));
     assert!(refused(&["sae", "tpp", &folder.path("nowhere"), "--texts", "6,4"]).contains("nowhere"));
+    let said = refused(&["sae", "tpp", &sae, "--layer", "1", "--texts", "6,4"]);
+    assert!(said.contains("was trained at blocks.0.hook_resid_post, not at blocks.1.hook_resid_post"), "{said}");
 }
 
 /// Two checkpoints are judged on one run of the model as each is alone.
@@ -57,9 +59,8 @@ fn latents_are_probed() {
     assert_eq!(json(&figures).as_array().unwrap()[..], both[both.len() / 2..]);
     assert!(both[0]["sparse"][1]["best_accuracy"].as_f64().is_some_and(|right| right > 0.0));
     assert!(refused(&["sae", "probe", "--texts", "24,12"]).contains("CHECKPOINTS"));
-    assert!(
-        refused(&["sae", "probe", &sae, "--k", "97", "--texts", "8,4", "--only", "party"]).contains("97 is not from 1")
-    );
+    let many = ["--k", "97", "--texts", "8,4", "--only", "party"];
+    assert!(refused(&[&["sae", "probe", &sae][..], &PLACE, &many].concat()).contains("97 is not from 1"));
 }
 
 /// A latent is put into words by the model itself, whose answers are kept, and given again without it.

@@ -138,3 +138,44 @@ fn begun_is_from_the_start() {
         assert!(model.begin(&[vec![1], vec![]], 0, 1).is_err());
     }
 }
+
+/// The same where prompts were begun but for their last tokens, and how surprising a continuation is behind them.
+#[test]
+fn begun_but_for_the_last_token() {
+    for (name, config) in configs() {
+        let (model, all) = (model::<f32>(&config, &Device::Host), contexts());
+        let sampling = Sampling { tokens: 8, temperature: 1.0, top_p: 0.9, seed: 3 };
+        let mut begun = model.begin_last(&all, 8).unwrap();
+        for factor in [1.0, -2.0, 0.5, 1.0] {
+            let last = move |x: &mut Tensor<f32, 2>, spans: &[Span]| {
+                for span in spans {
+                    scale_into(factor, x.view_mut().narrow(0, span.rows.end - 1, span.rows.end)?)?;
+                }
+                Ok(())
+            };
+            let hooks = || Hooks::new().at_spans(Site::mlp(0), last);
+            let again = model.again(&mut begun, &sampling, Some(7), &mut hooks(), |_, _| ()).unwrap();
+            let whole = model.generate_each(&all, &sampling, Some(7), &mut hooks(), |_, _| ()).unwrap();
+            assert_eq!(again, whole, "{name}, {factor}");
+
+            let texts: Vec<Vec<u32>> = all.iter().zip(&again).map(|(a, b)| [&a[..], b].concat()).collect();
+            let want = model.losses_each(&texts, &mut Hooks::new()).unwrap();
+            let got = model.losses_behind(&mut begun, &again, &mut Hooks::new()).unwrap();
+            for ((want, got), prompt) in want.iter().zip(&got).zip(&all) {
+                assert_eq!(got.len() + prompt.len(), want.len());
+                close(name, got, &want[prompt.len() - 1..want.len() - 1], 1e-5);
+            }
+        }
+        let none = vec![vec![]; all.len()];
+        let losses = |begun: &mut _, of: &[Vec<u32>]| model.losses_behind(begun, of, &mut Hooks::new());
+        assert!(losses(&mut begun, &none).unwrap().iter().all(Vec::is_empty));
+        let mut some = none.clone();
+        some[1] = vec![3, 1, 4];
+        let lengths: Vec<usize> = losses(&mut begun, &some).unwrap().iter().map(Vec::len).collect();
+        assert_eq!((lengths[1], lengths.iter().sum::<usize>()), (3, 3));
+        some[0] = vec![1; 9];
+        assert!(losses(&mut begun, &some).is_err() && losses(&mut begun, &none[1..]).is_err());
+        assert!(losses(&mut model.begin(&all, 0, 8).unwrap(), &none).is_err());
+        assert!(model.begin_last(&all, 11).is_err() && model.begin_last(&[vec![1], vec![]], 1).is_err());
+    }
+}

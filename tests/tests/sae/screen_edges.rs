@@ -4,6 +4,7 @@ use latens_core::Layout;
 use latens_cpu::{Level, sae::encode as cpu};
 use latens_kernels::Philox;
 use latens_kernels::sae::encode as family;
+use latens_tests::small;
 
 struct Case {
     /// Rows, entries of a row, latents, wanted of each row.
@@ -78,7 +79,8 @@ fn shapes_and_ties() {
 /// Every latent beats all before it, in steps below what 16 bits hold; the other way round; in no order; all but a few alike.
 #[test]
 fn lists_that_overflow() {
-    for (k, dim) in [1, 5, 16, 40].into_iter().flat_map(|k| [4, 33].map(|dim| (k, dim))) {
+    let ks = [1, 5, 16, 40].into_iter().filter(|&k| !small() || k < 16);
+    for (k, dim) in ks.flat_map(|k| [4, 33].map(|dim| (k, dim))) {
         let n = 64 * k + 900;
         for order in 0..5 {
             let value = |latent: usize| {

@@ -1,6 +1,7 @@
 //! Checkpoints of other libraries: written by Python as these write them, read here, and encoded to what they would make of some rows.
+use latens::lm::Site;
 use latens::sae::eval::Core;
-use latens::sae::{Format, Own, Rows, Sae, quality};
+use latens::sae::{Format, Origin, Own, Rows, Sae, quality};
 use latens::{Device, Tensor};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -128,6 +129,32 @@ fn all_are_written_again() {
         let strongest = !matches!(sae.gate, latens::sae::Gate::Above { .. });
         assert_eq!(sae.save(&to, Format::Sparsify, &Default::default()).is_ok(), plain && strongest, "{name}");
     }
+    let _ = fs::remove_dir_all(&to);
+}
+
+/// A checkpoint that says where it belongs is taken there only; of others it is not known.
+#[test]
+fn places_are_held_to() {
+    let Some((folder, _)) = written() else { return };
+    let to = std::env::temp_dir().join(format!("latens-places-{}", std::process::id()));
+    let sae = Sae::load(&folder.join("saelens_topk"), &Device::Host).unwrap();
+    let taken = |site| Sae::load_at(&to, site, &Device::Host);
+    let fits = |site| taken(site).is_ok();
+    let residuals = [0, 1, 2].map(Site::residual);
+    for (hook, fitting) in [
+        ("blocks.1.hook_resid_post", [false, true, false]),
+        ("blocks.2.hook_resid_pre", [false, true, false]),
+        ("blocks.1.hook_mlp_out", [false; 3]),
+        ("model.layers.1", [true; 3]),
+        ("", [true; 3]),
+    ] {
+        sae.save(&to, Format::SaeLens, &Origin { hook: hook.into(), ..Origin::default() }).unwrap();
+        assert_eq!(residuals.map(fits), fitting, "{hook}");
+        assert_eq!(fits(Site::mlp(1)), hook.contains("mlp") || fitting == [true; 3], "{hook}");
+    }
+    sae.save(&to, Format::SaeLens, &Origin { hook: "blocks.1.hook_mlp_out".into(), ..Origin::default() }).unwrap();
+    let said = taken(Site::residual(7)).err().unwrap().to_string();
+    assert!(said.contains("was trained at blocks.1.hook_mlp_out, not at blocks.7.hook_resid_post"), "{said}");
     let _ = fs::remove_dir_all(&to);
 }
 

@@ -33,7 +33,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Done {
     let (reading, place) = (&options.reading, &options.place);
     let opened = reading.open()?;
-    let sae = Sae::load(&options.checkpoint, &opened.device)?;
+    let sae = Sae::load_at(&options.checkpoint, place.site(), &opened.device)?;
     if options.ranges > sae.latents() {
         return Err(format!("--ranges: {} are more than the {} latents", options.ranges, sae.latents()).into());
     }

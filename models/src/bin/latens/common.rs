@@ -137,7 +137,7 @@ impl Judged {
     /// The model and the autoencoder.
     pub fn open(&self) -> Done<(Opened, Sae)> {
         let opened = self.reading.open()?;
-        let sae = Sae::load(&self.checkpoint, &opened.device)?;
+        let sae = Sae::load_at(&self.checkpoint, self.place.site(), &opened.device)?;
         let d = opened.lm.model.config().dim;
         if sae.d() != d {
             return Err(format!("the checkpoint is of width {}, the model of {d}", sae.d()).into());

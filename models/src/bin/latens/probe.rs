@@ -36,7 +36,8 @@ impl Tasked {
             return Err(format!("--only: no task begins so; there are {}", names.join(", ")).into());
         }
         let opened = self.reading.open()?;
-        let saes = checkpoints.iter().map(|path| Sae::load(path, &opened.device)).collect::<io::Result<Vec<_>>>()?;
+        let load = |path: &PathBuf| Sae::load_at(path, self.place.site(), &opened.device);
+        let saes = checkpoints.iter().map(load).collect::<io::Result<Vec<_>>>()?;
         let saes: Vec<&Sae> = saes.iter().collect();
         let judged = chosen.into_iter().map(|task| {
             let bar = progress("texts", task.len()).with_message(task.name.clone());
@@ -121,10 +122,10 @@ pub struct Letters {
 /// Absorption of first letters.
 pub fn letters(options: &Letters) -> Done {
     let opened = options.reading.open()?;
-    let sae = Sae::load(&options.checkpoint, &opened.device)?;
+    let site = options.place.site();
+    let sae = Sae::load_at(&options.checkpoint, site, &opened.device)?;
     let spelling = Spelling { seed: options.reading.seed, ..Spelling::default() };
     let bar = progress("words", spelling.words.iter().sum());
-    let site = options.place.site();
     let found = first_letters(&opened.lm, site, &sae, spelling, Default::default(), |words| bar.inc(words as u64))?;
     bar.finish();
     tell(&serde_json::to_value(&found)?, options.json.as_deref())

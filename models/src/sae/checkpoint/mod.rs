@@ -28,10 +28,11 @@ mod saelens;
 mod settings;
 mod sparsify;
 
-use super::{Gate, Sae};
+use super::{Gate, Sae, places::hook_name};
 use crate::Device;
 use crate::io::named::Incoming;
-use crate::io::{self, Error, Result};
+use crate::io::{self, Error, Result, short};
+use crate::lm::{Point, Site};
 use settings::{CONFIG, PAIR, Settings};
 use std::{fs, path::Path};
 
@@ -126,6 +127,21 @@ impl Sae {
         let known =
             [saelens::WEIGHTS, sparsify::WEIGHTS, "ae.pt", "final.safetensors", "params.npz", "params.safetensors"];
         Err(Error::content(path, format!("holds none of {}", known.join(", "))))
+    }
+
+    /// [`load`](Self::load) what is to be used at `site`.
+    ///
+    /// # Errors
+    /// As there; [`Error::Content`] if the checkpoint says, in TransformerLens' words, that it was trained at another place.
+    pub fn load_at(path: &Path, site: Site, device: &Device) -> Result<Self> {
+        let (hook, name) = (Origin::of(path)?.hook, hook_name(site).unwrap_or_default());
+        // What comes before a layer is what there is after the one before it.
+        let before = format!("blocks.{}.hook_resid_pre", site.layer + 1);
+        let same = hook == name || site.point == Point::Residual && hook == before;
+        if hook.starts_with("blocks.") && !same {
+            return Err(Error::content(path, format!("was trained at {}, not at {name}", short(&hook))));
+        }
+        Self::load(path, device)
     }
 }
 
