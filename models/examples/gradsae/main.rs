@@ -14,7 +14,7 @@ mod shared;
 
 use clap::Parser;
 use latens::steer::Keep;
-use latens::steer::gradsae::GradSae;
+use latens::steer::gradsae::{Asked, GradSae};
 use measure::Layer;
 use questions::{Question, questions};
 use serde_json::json;
@@ -30,8 +30,11 @@ struct Options {
     #[arg(long, default_value_t = 320)]
     questions: usize,
     /// Questions whose latents are turned off one by one
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 32)]
     exact: usize,
+    /// How many latents of each of these, drawn
+    #[arg(long, default_value_t = 96)]
+    each: usize,
     /// Pairs of questions for local steering
     #[arg(long, default_value_t = 100)]
     pairs: usize,
@@ -56,18 +59,20 @@ fn run(options: &Options) -> Outcome<()> {
     let keep = if options.keep_error { Keep::Error } else { Keep::Reconstruction };
     let all = questions(common.seed)?;
     let right = measure::right(&lm, &all, options.questions * 3)?;
+    let own = json!([options.questions, options.exact, options.each, options.pairs, format!("{keep:?}")]);
+    let some: Vec<&Asked> = right.iter().take(16).map(|(_, asked)| asked).collect();
     let mut layers = Vec::new();
     for (&layer, sae) in options.layers.iter().zip(&saes) {
         let method = GradSae::new(&lm, sae, layer)?.keeping(keep);
-        layers.push(Layer::measure(&lm, sae, &method, layer, &right, options)?);
+        let measure = || Layer::measure(&method, layer, &right, options);
+        let found = common.part(&lm, &format!("gradsae-{layer}"), &own, measure)?;
+        found.print();
+        exact::tell_cost(&lm, sae, layer, &some)?;
+        layers.push(found);
     }
     let figures = json!({
         "seed": common.seed, "candidates": all.len(), "right": right.len(), "keep": format!("{keep:?}"),
         "latents": common.latents, "active": common.active, "tokens": common.tokens, "layers": layers,
     });
-    common.keep("gradsae", &figures, page::page(&layers, &saes, &lm, options)?)?;
-    for layer in &layers {
-        layer.print();
-    }
-    Ok(())
+    common.keep("gradsae", &figures, page::page(&layers, &saes, &lm, options)?)
 }

@@ -1,13 +1,12 @@
 //! The experiments of one layer.
 use crate::exact::Exact;
-use crate::shared::{ones, shuffle};
+use crate::shared::{digits, ones, shuffle};
 use crate::{Options, Outcome, Question, progress};
 use latens::lm::{Continuation, LanguageModel};
-use latens::sae::Sae;
 use latens::steer::answers::{exact_match, f1};
 use latens::steer::gradsae::{Asked, By, GradSae, Influence, Mode};
 use latens::steer::statistics::{Interval, bootstrap, mcnemar};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Tokens of an answer at most.
 const ANSWER: usize = 8;
@@ -15,7 +14,7 @@ const ANSWER: usize = 8;
 pub const SIZES: [Option<usize>; 5] = [Some(1), Some(10), Some(20), Some(30), None];
 
 /// What came of turning a set off.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Row {
     pub k: String,
     pub by: By,
@@ -25,12 +24,12 @@ pub struct Row {
     pub latents: f64,
     pub exact_match: Interval,
     pub f1: Interval,
-    #[serde(skip)]
+    #[serde(with = "digits")]
     pub right: Vec<bool>,
 }
 
 /// Local steering by the top latents.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Steered {
     pub k: String,
     pub by: By,
@@ -40,7 +39,7 @@ pub struct Steered {
 }
 
 /// How far sets are the same.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Overlap {
     /// Of gradients and activations, in one prompt.
     pub methods: [f64; 2],
@@ -49,11 +48,11 @@ pub struct Overlap {
     pub activation: [f64; 2],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Layer {
     pub layer: usize,
     pub questions: usize,
-    pub kinds: Vec<(&'static str, usize)>,
+    pub kinds: Vec<(String, usize)>,
     /// Of the questions that the model answers right, the share that it still does through the autoencoder.
     pub through: f64,
     pub active_at_last: f64,
@@ -68,7 +67,7 @@ pub struct Layer {
     pub shown: Shown,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Shown {
     pub prompt: String,
     pub answer: String,
@@ -106,8 +105,6 @@ fn is_right(question: &Question, said: &Continuation) -> bool {
 
 impl Layer {
     pub fn measure(
-        lm: &LanguageModel,
-        sae: &Sae,
         method: &GradSae<'_>,
         layer: usize,
         right: &[(Question, Asked)],
@@ -131,15 +128,13 @@ impl Layer {
         bar.finish();
         let rows = perturb(method, chosen, &influences, options)?;
         let (steered, pairs) = steer(method, chosen, &influences, options)?;
-        let mut kinds: Vec<(&'static str, usize)> = vec![("fact", 0), ("copy", 0), ("context", 0)];
-        for (question, _) in chosen {
-            kinds.iter_mut().filter(|(kind, _)| *kind == question.kind).for_each(|(_, count)| *count += 1);
-        }
+        let kinds = ["fact", "copy", "context"]
+            .map(|kind| (kind.to_owned(), chosen.iter().filter(|(question, _)| question.kind == kind).count()));
         let at_last: usize = influences.iter().map(|of| of.at_last).sum();
         Ok(Self {
             layer,
             questions: chosen.len(),
-            kinds,
+            kinds: kinds.into(),
             through,
             active_at_last: at_last as f64 / influences.len() as f64,
             p_top: p_top(&rows)?,
@@ -152,7 +147,7 @@ impl Layer {
                 answer: chosen[0].0.answer.clone(),
                 latents: influences[0].top(6, By::Gradient),
             },
-            exact: Exact::measure(lm, sae, method, layer, &asked, &influences, options.exact)?,
+            exact: Exact::measure(method, &asked, &influences, [options.exact, options.each], options.common.seed)?,
         })
     }
 

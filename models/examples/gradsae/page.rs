@@ -68,15 +68,12 @@ pub fn page(layers: &[Layer], saes: &[Sae], lm: &LanguageModel, options: &Option
         let exact = &layer.exact;
         page.text(&format!(
             "Over {} latents of {} questions, what slopes foretell and what is lost when a latent is turned off have a rank correlation of {:.3} \
-             ({:.3} to {:.3}). Slopes of active latents alone take {:.2} ms for {} rows, those of all {:.1} times as long.",
+             ({:.3} to {:.3}).",
             exact.latents,
             exact.questions,
             exact.whole.mean,
             exact.whole.low,
-            exact.whole.high,
-            1e3 * exact.seconds[0],
-            exact.rows,
-            exact.times
+            exact.whole.high
         ));
         page.text(&format!("Latents that \"{}\" behind \"{}\" hangs on most:", layer.shown.answer, layer.shown.prompt));
         page.latents(&sample.look(lm, sae, layer.layer, &layer.shown.latents)?);

@@ -42,6 +42,9 @@ struct Options {
     /// Contents to find latents by, to choose strengths by, and to grade
     #[arg(long, value_delimiter = ',', default_value = "90,16,40")]
     contents: Vec<usize>,
+    /// Tokens of an answer at most
+    #[arg(long, default_value_t = 32)]
+    said: usize,
     /// Steer at every token of the prompt as well
     #[arg(long)]
     everywhere: bool,
@@ -75,12 +78,24 @@ fn run(options: &Options) -> Outcome<()> {
     let last = all.split_off(find + choose);
     let second = all.split_off(find);
     let layers = options.layers.iter().copied().zip(&saes).collect();
-    let begun = [begin(&lm, &second)?, begin(&lm, &last)?];
+    let begun = [begin(&lm, &second, options.said)?, begin(&lm, &last, options.said)?];
     let bench = Bench { lm: &lm, layers, contents: [all, second, last], begun, options };
+    let own = json!([
+        options.layers,
+        options.k,
+        options.ks,
+        options.beta,
+        options.decay,
+        options.strengths,
+        options.contents,
+        options.said,
+        options.everywhere
+    ]);
     let mut measured = Vec::new();
     for instruction in instructions() {
         if options.only.is_empty() || options.only.iter().any(|only| instruction.name.starts_with(&**only)) {
-            let of = bench.measure(&instruction)?;
+            let name = format!("saif-{}", instruction.name.replace(' ', "-"));
+            let of = common.part(&lm, &name, &own, || bench.measure(&instruction))?;
             print(&of);
             measured.push(of);
         }
@@ -88,7 +103,7 @@ fn run(options: &Options) -> Outcome<()> {
     let gains = gains(&measured, common.seed)?;
     gains.iter().for_each(Gain::print);
     let figures = json!({
-        "seed": common.seed, "contents": options.contents, "k": options.k, "beta": options.beta, "latents": common.latents,
+        "seed": common.seed, "contents": options.contents, "said": options.said, "k": options.k, "beta": options.beta, "latents": common.latents,
         "active": common.active, "tokens": common.tokens, "instructions": measured, "gains": gains,
     });
     common.keep("saif", &figures, page::page(&measured, &gains, &bench)?)
@@ -146,7 +161,7 @@ fn gains(all: &[Measured], seed: u64) -> Outcome<Vec<Gain>> {
     ] {
         for loose in [false, true] {
             let each = |name: &str| -> Vec<f64> {
-                all.iter().flat_map(|measured| graded(name, measured).each[usize::from(loose)].clone()).collect()
+                all.iter().flat_map(|measured| graded(name, measured).each(loose)).collect()
             };
             let (a, b) = (each(of), each(over));
             gains.push(Gain { of, over, loose, share: bootstrap_paired(&a, &b, seed)?, p: permuted(&a, &b, seed)? });

@@ -1,5 +1,5 @@
 //! One instruction: followed without being said, said, and steered.
-use crate::shared::ones;
+use crate::shared::{digits, ones};
 use crate::tasks::{Instruction, turn};
 use crate::{Options, Outcome, progress};
 use latens::lm::{Hooks, LanguageModel, Site};
@@ -8,17 +8,15 @@ use latens::sae::eval::{Inputs, Pooled};
 use latens::steer::saif::{Consistent, consistent, vector};
 use latens::steer::statistics::{Interval, bootstrap};
 use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, states};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::error::Error;
 
-/// Tokens of an answer.
-const SAID: usize = 32;
 /// How much more surprising than the unchanged model's an answer may be, in nats for each token.
 const ODD: f64 = 1.0;
 
 /// Answers to some contents, graded.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Graded {
     /// What is multiplied with the vector; 0 where nothing is added.
     pub strength: f32,
@@ -27,12 +25,21 @@ pub struct Graded {
     /// Nats for each token, to the model as it is, behind the content alone.
     pub surprise: Interval,
     pub said: String,
-    #[serde(skip)]
-    pub each: [Vec<f64>; 2],
+    #[serde(with = "digits")]
+    pub each_strict: Vec<bool>,
+    #[serde(with = "digits")]
+    pub each_loose: Vec<bool>,
+}
+
+impl Graded {
+    /// 1 for each answer that keeps to the instruction.
+    pub fn each(&self, loose: bool) -> Vec<f64> {
+        ones(if loose { &self.each_loose } else { &self.each_strict }.iter().copied())
+    }
 }
 
 /// Steering that was chosen on some contents and graded on others.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Steering {
     pub layer: usize,
     pub k: usize,
@@ -42,9 +49,9 @@ pub struct Steering {
     pub graded: Graded,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Measured {
-    pub instruction: &'static str,
+    pub instruction: String,
     /// Without the instruction, and with it before and behind the content.
     pub plain: Graded,
     pub said_before: Graded,
@@ -72,14 +79,14 @@ pub struct Bench<'a> {
     pub options: &'a Options,
 }
 
-/// How answers are given.
-fn run(lm: &LanguageModel) -> Run<'_> {
-    Run { together: 64, ..Run::new(lm, SAID) }
+/// How answers of at most so many tokens are given.
+fn run(lm: &LanguageModel, said: usize) -> Run<'_> {
+    Run { together: 64, ..Run::new(lm, said) }
 }
 
 /// Show the model contents but for the last tokens.
-pub fn begin<'a>(lm: &'a LanguageModel, contents: &[String]) -> Outcome<RefCell<Begun<'a>>> {
-    Ok(RefCell::new(run(lm).begin_last(&prompts(lm, contents, None, true)?)?))
+pub fn begin<'a>(lm: &'a LanguageModel, contents: &[String], said: usize) -> Outcome<RefCell<Begun<'a>>> {
+    Ok(RefCell::new(run(lm, said).begin_last(&prompts(lm, contents, None, true)?)?))
 }
 
 /// A direction that is to be tried.
@@ -135,7 +142,7 @@ impl Bench<'_> {
         let raw = Direction { layer: self.layers[best].0, k: 0, after: true, latents: vec![], values, decay: 1.0 };
         let raw = steer(raw)?;
         let found = Measured {
-            instruction: instruction.name,
+            instruction: instruction.name.into(),
             plain,
             said_before: said(false)?,
             said_after: said(true)?,
@@ -215,21 +222,24 @@ impl Bench<'_> {
         };
         let mut begun = self.begun[part - 1].borrow_mut();
         let said = match prompts {
-            Some(prompts) => run(self.lm).go(prompts, hooks, tell)?,
-            None if self.options.everywhere => run(self.lm).go(&self.prompts(part, None, true)?, hooks, tell)?,
+            Some(prompts) => run(self.lm, self.options.said).go(prompts, hooks, tell)?,
+            None if self.options.everywhere => {
+                run(self.lm, self.options.said).go(&self.prompts(part, None, true)?, hooks, tell)?
+            }
             None => begun.go(hooks, tell)?,
         };
         let odd = begun.surprise(&said.iter().map(|of| of.ids.clone()).collect::<Vec<_>>())?;
         let grades = said.iter().map(|of| instruction.grader.grade(&of.text));
         let (strict, loose): (Vec<bool>, Vec<bool>) = grades.map(|grade| (grade.strict(), grade.loose())).unzip();
-        let (strict, loose) = (ones(strict), ones(loose));
+        let share = |of: &[bool]| bootstrap(&ones(of.iter().copied()), seed);
         Ok(Graded {
             strength: add.map_or(0.0, |(strength, _)| strength),
-            strict: bootstrap(&strict, seed)?,
-            loose: bootstrap(&loose, seed)?,
+            strict: share(&strict)?,
+            loose: share(&loose)?,
             surprise: bootstrap(&odd, seed)?,
             said: said.first().map(|of| of.text.clone()).unwrap_or_default(),
-            each: [strict, loose],
+            each_strict: strict,
+            each_loose: loose,
         })
     }
 }

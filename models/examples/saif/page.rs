@@ -27,7 +27,7 @@ pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<Stri
             };
             let said = [both(&of.plain), both(&of.said_before), both(&of.said_after)];
             let steered = [both(&of.saif.graded), both(&of.single.graded), both(&of.raw.graded)];
-            [of.instruction.to_owned()].into_iter().chain(said).chain(steered).collect()
+            [of.instruction.clone()].into_iter().chain(said).chain(steered).collect()
         })
         .collect();
     page.table(
@@ -67,7 +67,7 @@ pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<Stri
         chart("Place of the instruction", "0 before the content, 1 behind it", places),
     ]);
     for of in all {
-        page.part(of.instruction);
+        page.part(&of.instruction);
         let content = &bench.contents[2][0];
         let said = [
             ("not said", &of.plain),
@@ -95,13 +95,13 @@ fn curves(
     let mut places: Vec<f64> = all.iter().flat_map(|measured| of(measured).iter().map(at)).collect();
     places.sort_by(f64::total_cmp);
     places.dedup();
-    let curve = |which: usize| {
+    let curve = |loose: bool| {
         let point = |&place: &f64| {
             let here = all.iter().flat_map(&of).filter(|steering| at(steering) == place);
-            let each: Vec<f64> = here.flat_map(|steering| steering.graded.each[which].clone()).collect();
+            let each: Vec<f64> = here.flat_map(|steering| steering.graded.each(loose)).collect();
             Ok((place, bootstrap(&each, 0)?))
         };
         places.iter().map(point).collect::<Outcome<Vec<_>>>()
     };
-    Ok([curve(0)?, curve(1)?])
+    Ok([curve(false)?, curve(true)?])
 }

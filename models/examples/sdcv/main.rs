@@ -18,7 +18,7 @@ use latens::steer::statistics::{Interval, bootstrap, permuted};
 use measure::{Bench, Measured, begin};
 use serde::Serialize;
 use serde_json::json;
-use shared::{Common, Outcome, autoencoders, progress};
+use shared::{Common, Outcome, autoencoders, ones, progress};
 
 #[derive(Parser)]
 #[command(about = "Find concept vectors with and without denoising, and see which of them steer")]
@@ -38,6 +38,9 @@ struct Options {
     /// Strengths, in multiples of the mean length of activations
     #[arg(long, value_delimiter = ',', default_value = "0.15,0.3,0.45,0.6,0.8")]
     strengths: Vec<f32>,
+    /// Tokens of a continuation at most
+    #[arg(long, default_value_t = 24)]
+    said: usize,
     /// Only concepts whose names begin with one of these
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -63,17 +66,22 @@ fn run(options: &Options) -> Outcome<()> {
     let meanings = Meanings::open(lm.model.device())?;
     let mut first = prompts(choose + judge, common.seed)?;
     let second = first.split_off(choose);
-    let begun = [begin(&lm, &first, options.layer)?, begin(&lm, &second, options.layer)?];
+    let begun = [begin(&lm, &first, options.layer, options.said)?, begin(&lm, &second, options.layer, options.said)?];
     let prompts = [first, second];
     let bench = Bench { lm: &lm, sae: &sae, layer: options.layer, meanings: &meanings, prompts, begun, options };
+    let own = json!([options.layer, options.k, options.texts, options.prompts, options.strengths, options.said]);
     let mut all = Vec::new();
     for concept in concepts(common.seed)? {
         if options.only.is_empty() || options.only.iter().any(|only| concept.name.starts_with(&**only)) {
-            let (measured, vectors) = bench.measure(&concept)?;
-            for vector in vectors {
-                let name = format!("{}-{}", vector.concept, vector.method.replace(' ', "-"));
-                vector.save(&common.out.join("vectors").join(name))?;
-            }
+            let measure = || {
+                let (measured, vectors) = bench.measure(&concept)?;
+                for vector in vectors {
+                    let name = format!("{}-{}", vector.concept, vector.method.replace(' ', "-"));
+                    vector.save(&common.out.join("vectors").join(name))?;
+                }
+                Ok(measured)
+            };
+            let measured = common.part(&lm, &format!("sdcv-{}", concept.name.replace(' ', "-")), &own, measure)?;
             print(&measured);
             all.push(measured);
         }
@@ -82,7 +90,7 @@ fn run(options: &Options) -> Outcome<()> {
     gains.iter().for_each(Gain::print);
     let figures = json!({
         "seed": common.seed, "layer": options.layer, "k": options.k, "latents": common.latents, "active": common.active,
-        "tokens": common.tokens, "prompts": options.prompts, "concepts": all, "gains": gains,
+        "tokens": common.tokens, "prompts": options.prompts, "said": options.said, "concepts": all, "gains": gains,
     });
     common.keep("sdcv", &figures, page::page(&all, &gains, &bench)?)
 }
@@ -150,7 +158,7 @@ fn gains(all: &[Measured], seed: u64) -> Outcome<Vec<Gain>> {
                 .methods
                 .iter()
                 .filter(|method| method.name == name)
-                .flat_map(|method| method.best.each.clone())
+                .flat_map(|method| ones(method.best.each.iter().copied()))
                 .collect::<Vec<_>>()
         };
         all.iter().flat_map(of).collect()

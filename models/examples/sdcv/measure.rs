@@ -1,24 +1,23 @@
 //! One concept: vectors by every method, at every strength.
 use crate::concepts::Concept;
 use crate::judge::{Judge, Meanings, cosine};
-use crate::shared::ones;
+use crate::shared::{digits, ones};
 use crate::{Options, Outcome, progress};
 use latens::lm::{Hooks, LanguageModel, Site};
 use latens::sae::Sae;
 use latens::steer::sdcv::{Denoise, Estimate, Found, Sdcv};
 use latens::steer::statistics::{Interval, bootstrap};
 use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, Vector, states};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 
-/// Tokens of a text, and of a continuation.
+/// Tokens of a text.
 const TEXT: usize = 48;
-const SAID: usize = 24;
 /// How much more surprising than the unchanged model's a continuation may be, in nats for each token.
 const ODD: f64 = 1.0;
 
 /// A method at a strength, over some prompts.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Tried {
     /// In multiples of the mean length of the texts' states, which are means over tokens.
     pub strength: f32,
@@ -29,13 +28,13 @@ pub struct Tried {
     pub surprise: Interval,
     /// The first thing said.
     pub said: String,
-    #[serde(skip)]
-    pub each: Vec<f64>,
+    #[serde(with = "digits")]
+    pub each: Vec<bool>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Method {
-    pub name: &'static str,
+    pub name: String,
     pub settings: Sdcv,
     /// The latents that were kept, best first.
     pub latents: Vec<(u32, f64)>,
@@ -51,12 +50,12 @@ pub struct Method {
     pub best: Tried,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Measured {
-    pub concept: &'static str,
-    pub what: &'static str,
+    pub concept: String,
+    pub what: String,
     pub texts: [usize; 2],
-    pub judge: &'static str,
+    pub judge: String,
     /// The share of real texts that the judge tells right.
     pub judge_right: f64,
     pub plain: Tried,
@@ -153,15 +152,15 @@ impl Bench<'_> {
             let tried = at(1)?;
             let best =
                 tried.iter().find(|tried| tried.strength == chosen).cloned().ok_or("--strengths: there are none")?;
-            all.push(Method { name, settings, latents, others, to_raw, chosen, tried, best });
+            all.push(Method { name: name.into(), settings, latents, others, to_raw, chosen, tried, best });
             vectors.push(unit);
         }
         bar.finish();
         let measured = Measured {
-            concept: concept.name,
-            what: concept.what,
+            concept: concept.name.into(),
+            what: concept.what.into(),
             texts: [labels.len(), theirs.len()],
-            judge: judge.name(),
+            judge: judge.name().into(),
             judge_right,
             plain,
             methods: all,
@@ -184,11 +183,11 @@ impl Bench<'_> {
         let said = at_residual.go(hooks, tell)?;
         let odd = but_last.surprise(&said.iter().map(|of| of.ids.clone()).collect::<Vec<_>>())?;
         let texts: Vec<String> = said.iter().map(|of| of.text.trim().to_owned()).collect();
-        let each = ones(judge.show(&texts, self.meanings)?);
+        let each = judge.show(&texts, self.meanings)?;
         let about = self.meanings.of(prompts)?.into_iter().zip(self.meanings.of(&texts)?).map(|(a, b)| cosine(&a, &b));
         Ok(Tried {
             strength,
-            success: bootstrap(&each, seed)?,
+            success: bootstrap(&ones(each.iter().copied()), seed)?,
             relevance: bootstrap(&about.collect::<Vec<_>>(), seed)?,
             surprise: bootstrap(&odd, seed)?,
             said: texts.first().cloned().unwrap_or_default(),
@@ -205,8 +204,13 @@ fn ids(lm: &LanguageModel, text: &str) -> Outcome<Vec<u32>> {
 }
 
 /// Show the model prompts up to the residual after `layer`, and but for their last tokens.
-pub fn begin<'a>(lm: &'a LanguageModel, prompts: &[String], layer: usize) -> Outcome<RefCell<[Begun<'a>; 2]>> {
+pub fn begin<'a>(
+    lm: &'a LanguageModel,
+    prompts: &[String],
+    layer: usize,
+    said: usize,
+) -> Outcome<RefCell<[Begun<'a>; 2]>> {
     let ids = prompts.iter().map(|prompt| ids(lm, prompt)).collect::<Outcome<Vec<_>>>()?;
-    let run = Run { together: 64, ..Run::new(lm, SAID) };
+    let run = Run { together: 64, ..Run::new(lm, said) };
     Ok(RefCell::new([run.begin(&ids, layer)?, run.begin_last(&ids)?]))
 }

@@ -36,11 +36,10 @@ pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<Stri
     for measured in all {
         page.part(&format!("{}: {}", measured.concept, measured.what));
         let chart = |title, y, of: fn(&Tried) -> Interval| {
-            let curve = |method: &'_ crate::measure::Method| Curve {
-                name: method.name,
-                points: method.tried.iter().map(|tried| (f64::from(tried.strength), of(tried))).collect(),
-            };
-            Chart { title, x: "strength", y, curves: measured.methods.iter().map(curve).collect() }
+            let points = |all: &[Tried]| all.iter().map(|tried| (f64::from(tried.strength), of(tried))).collect();
+            let curves = measured.methods.iter();
+            let curves = curves.map(|method| Curve { name: &method.name, points: points(&method.tried) }).collect();
+            Chart { title, x: "strength", y, curves }
         };
         page.charts(&[
             chart("Success", "share of prompts", |tried| tried.success),
@@ -50,7 +49,7 @@ pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<Stri
         let prompt = bench.prompts[1].first().cloned().unwrap_or_default();
         let mut said = vec![vec!["as it is".into(), format!("{prompt} {}", measured.plain.said)]];
         said.extend(
-            measured.methods.iter().map(|method| vec![method.name.into(), format!("{prompt} {}", method.best.said)]),
+            measured.methods.iter().map(|method| vec![method.name.clone(), format!("{prompt} {}", method.best.said)]),
         );
         page.table(&["method", "said to the first prompt"], &said);
         if let Some(method) = measured.methods.iter().find(|method| method.name == "DiM denoised") {

@@ -8,10 +8,13 @@ use latens::io::{self, Claim};
 use latens::lm::{LanguageModel, Site};
 use latens::sae::{Contexts, Corpus, Feature, Sae, features_of};
 use latens::{Device, Philox, Tensor, assets};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::error::Error;
+use std::fs;
 use std::path::PathBuf;
 
 pub use saes::autoencoders;
@@ -63,9 +66,35 @@ impl Common {
         Ok((lm, Claim::of(&self.saes)?))
     }
 
+    /// What `measure` finds, with these settings of the program, or what it found before: a program that was interrupted goes on behind it.
+    pub fn part<T: Serialize + DeserializeOwned>(
+        &self,
+        lm: &LanguageModel,
+        name: &str,
+        own: &Value,
+        measure: impl FnOnce() -> Outcome<T>,
+    ) -> Outcome<T> {
+        /// To be counted up when other things are measured.
+        const VERSION: u32 = 1;
+        let settings = json!({
+            "version": VERSION, "model": lm.model.sha256()?, "latents": self.latents, "active": self.active, "tokens": self.tokens,
+            "seed": self.seed, "own": own,
+        });
+        let path = self.out.join("parts").join(format!("{name}.json"));
+        let kept = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Part<T>>(&text).ok());
+        if let Some(part) = kept.filter(|part| part.settings == settings) {
+            println!("{name}: measured before ({})", path.display());
+            return Ok(part.found);
+        }
+        let part = Part { settings, found: measure()? };
+        fs::create_dir_all(self.out.join("parts")).map_err(|error| format!("--out {}: {error}", self.out.display()))?;
+        io::replace(&path, format!("{}\n", serde_json::to_string(&part)?).as_bytes())?;
+        Ok(part.found)
+    }
+
     /// Write figures and a page.
     pub fn keep(&self, name: &str, figures: &Value, page: String) -> Outcome<()> {
-        std::fs::create_dir_all(&self.out).map_err(|error| format!("--out {}: {error}", self.out.display()))?;
+        fs::create_dir_all(&self.out).map_err(|error| format!("--out {}: {error}", self.out.display()))?;
         let path = self.out.join(name).with_extension("html");
         io::replace(&path, page.as_bytes())?;
         println!("page: {}", path.display());
@@ -73,6 +102,31 @@ impl Common {
             io::replace(path, format!("{figures:#}\n").as_bytes())?;
         }
         Ok(())
+    }
+}
+
+/// Some of what a program measures.
+#[derive(Serialize, Deserialize)]
+struct Part<T> {
+    settings: Value,
+    found: T,
+}
+
+/// Outcomes as text: 1 for each that is true, and 0.
+pub mod digits {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(all: &[bool], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&all.iter().map(|&is| if is { '1' } else { '0' }).collect::<String>())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<bool>, D::Error> {
+        let digit = |digit| match digit {
+            '0' => Ok(false),
+            '1' => Ok(true),
+            other => Err(D::Error::custom(format!("{other:?} is neither 0 nor 1"))),
+        };
+        String::deserialize(from)?.chars().map(digit).collect()
     }
 }
 
