@@ -6,6 +6,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <initializer_list>
 #include <memory>
 #include <stdexcept>
@@ -959,6 +960,27 @@ public:
   }
   void step_to(const Tensor &x, const Tensor &y) { check(latens_sae_trainer_step_to(handle_.get(), x.raw(), y.raw())); }
   void step(const Tensor &x) { check(latens_sae_trainer_step(handle_.get(), x.raw())); }
+  // A step on another loss: `loss(recon, batch, dim, gradient)` gives it and writes the gradient, both [batch, dim] on the host. What it throws
+  // comes out of here, and all is as before then.
+  template <class Loss> void step_through(const Tensor &x, float squares, Loss &&loss) {
+    struct Call {
+      Loss &loss;
+      std::exception_ptr thrown;
+    } call{loss, nullptr};
+    const auto run = [](void *context, const float *recon, std::size_t batch, std::size_t dim, double *lost, float *gradient) -> std::int32_t {
+      Call &call = *static_cast<Call *>(context);
+      try {
+        *lost = call.loss(recon, batch, dim, gradient);
+        return 0;
+      } catch (...) {
+        call.thrown = std::current_exception();
+        return 1;
+      }
+    };
+    const LatensStatus status = latens_sae_trainer_step_through(handle_.get(), x.raw(), squares, run, &call);
+    if (call.thrown) std::rethrow_exception(call.thrown);
+    check(status);
+  }
   LatensSaeMetrics metrics() const {
     LatensSaeMetrics metrics{};
     check(latens_sae_trainer_metrics(handle_.get(), &metrics));

@@ -7,7 +7,7 @@ use crate::{Failure, LatensDevice, LatensSaeSettings, LatensStatus, LatensTensor
 use latens::io;
 use latens::sae::{Config, Progress, Trainer};
 use latens_core::{Device, Error, Tensor, View};
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::mem::{offset_of, size_of};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -184,6 +184,63 @@ pub unsafe extern "C" fn latens_sae_trainer_step_to(
             let copies = (copied(x, call.device())?, copied(y, call.device())?);
             let (x, y) = (copies.0.as_ref().map_or(x, Tensor::view), copies.1.as_ref().map_or(y, Tensor::view));
             Ok(trainer.step_to(x, y)?)
+        })
+    })
+}
+
+/// What latens_sae_trainer_step_through asks: writes the loss of the reconstruction `recon` \[batch, dim\] and the gradient there, of the same
+/// sizes, both on the host and without gaps, and answers 0; anything else ends the step. `context` is the caller's. It must neither use the
+/// trainer nor end by an exception or a jump.
+pub type LatensSaeLoss = Option<
+    unsafe extern "C" fn(
+        context: *mut c_void,
+        recon: *const f32,
+        batch: usize,
+        dim: usize,
+        loss: *mut f64,
+        gradient: *mut f32,
+    ) -> i32,
+>;
+
+/// One step on a loss that is not, or not only, the squared error, as of a language model in which the reconstruction stands for `x`
+/// \[batch, dim\] f32, which is where rows of latens_sae_trainer_step may be. `loss` is called once, on this thread. The squared errors count
+/// `squares` times what they do otherwise. Where `loss` answers another number than 0, or gives numbers that are not finite, all is as before.
+///
+/// # Safety
+/// `x` is null or as DLPack says; `loss` is null or does as it should.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_sae_trainer_step_through(
+    trainer: *mut LatensSaeTrainer,
+    x: *const LatensTensor,
+    squares: f32,
+    loss: LatensSaeLoss,
+    context: *mut c_void,
+) -> LatensStatus {
+    const OP: &str = "sae_trainer_step_through";
+    // SAFETY: the caller's promise.
+    let entry = unsafe { Entry::new(OP, std::ptr::null()) };
+    let place = || place_of(trainer, OP);
+    entry.run_at(place, |call| {
+        let missing = || Failure { status: LatensStatus::Null, text: format!("{OP}: loss is null") };
+        let loss = loss.ok_or_else(missing)?;
+        if !(squares.is_finite() && squares >= 0.0) {
+            let text = format!("{OP}: squares: is {squares}, expected a number of at least 0");
+            return Err(Failure { status: LatensStatus::Value, text });
+        }
+        with(trainer, OP, |trainer| {
+            let x = call.input_anywhere::<f32, 2>("x", x)?;
+            let copy = copied(x, call.device())?;
+            trainer.step_through(copy.as_ref().map_or(x, Tensor::view), squares, |recon| {
+                let (rows, [batch, dim]) = (recon.to_vec()?, recon.dims());
+                let (mut lost, mut gradient) = (0.0_f64, vec![0.0_f32; rows.len()]);
+                // SAFETY: the caller's promise; all pointers are to as many numbers as it is told.
+                let said = unsafe { loss(context, rows.as_ptr(), batch, dim, &mut lost, gradient.as_mut_ptr()) };
+                match said {
+                    0 => Ok((lost, Tensor::from_vec(gradient, [batch, dim], &recon.device())?)),
+                    said => Err(io::Error::setting("loss", format!("answered {said}"))),
+                }
+            })?;
+            Ok(())
         })
     })
 }

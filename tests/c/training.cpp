@@ -3,6 +3,7 @@
 #include "latens.hpp"
 #include "support.h"
 
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -149,7 +150,53 @@ struct Kind {
     CHECK(files(folder / "whole") != files(folder / "then"));
     snapshot(folder, then);
     others(folder, state);
+    if (!predicts) through(folder);
     std::printf("%s: as uninterrupted\n", name.c_str());
+  }
+
+  // Steps on a loss of our own, the squared error: it is learned without the other; and what fails in it leaves all as it was.
+  void through(const Folder &folder) const {
+    latens::SaeTrainer trainer = begin();
+    float first = 0;
+    for (std::size_t step = 0; step < steps; step++) {
+      Floats rows = drawn(step, batch, false);
+      const latens::Tensor x(rows, {batch, dim});
+      std::size_t calls = 0;
+      trainer.step_through(x, 0.0f, [&](const float *recon, std::size_t count, std::size_t width, float *gradient) {
+        CHECK(count == batch && width == dim);
+        calls++;
+        double loss = 0;
+        for (std::size_t i = 0; i < rows.size(); i++) {
+          const float off = recon[i] - rows[i];
+          loss += off * off / batch;
+          gradient[i] = 2 * off / batch;
+        }
+        return loss;
+      });
+      CHECK(calls == 1);
+      if (step == 0) first = trainer.metrics().fvu;
+    }
+    CHECK(trainer.metrics().step == steps && trainer.metrics().fvu < 0.6f * first);
+    trainer.save(folder / "through");
+    const Files before = files(folder / "through");
+    Floats rows = drawn(0, batch, false);
+    const latens::Tensor x(rows, {batch, dim});
+    bool caught = false;
+    try {
+      trainer.step_through(x, 1.0f, [](const float *, std::size_t, std::size_t, float *) -> double { throw 7; });
+    } catch (int thrown) {
+      caught = thrown == 7;
+    }
+    CHECK(caught);
+    REFUSED(VALUE, "not finite", trainer.step_through(x, 1.0f, [](const float *, std::size_t, std::size_t, float *gradient) {
+              gradient[0] = std::nanf("");
+              return 0.0;
+            }));
+    const auto none = [](const float *, std::size_t, std::size_t, float *) { return 0.0; };
+    REFUSED(VALUE, "squares: is -1", trainer.step_through(x, -1.0f, none));
+    CHECK(latens_sae_trainer_step_through(trainer.get(), x.raw(), 1.0f, nullptr, nullptr) == LATENS_STATUS_NULL);
+    trainer.save(folder / "through");
+    CHECK(files(folder / "through") == before && trainer.metrics().step == steps);
   }
 
   // It is what was saved at its moment, though training went on.

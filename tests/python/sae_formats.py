@@ -179,8 +179,11 @@ def all_saelens(to):
         f = as_is * (as_is > threshold) if jumps else relu(as_is)
         of = {**(jump if jumps else tensors), "W_skip": skip}
         saelens(to, f"saelens_{name}", {"architecture": name, "d_out": D}, of, x, f, f @ w_dec + b_dec + x @ skip.T)
-    saelens(to, "saelens_transcoder", {"architecture": "transcoder", "d_out": D}, tensors, x, relu(pre(x)), relu(pre(x)) @ w_dec + b_dec)
+    for name, f, of in ("transcoder", relu(pre(x)), tensors), ("jumprelu_transcoder", pre(x) * (pre(x) > threshold), jump):
+        saelens(to, f"saelens_{name}", {"architecture": name, "d_out": D}, of, x, f, f @ w_dec + b_dec)
     write("saelens_batchtopk", {"architecture": "batchtopk", "k": 6.5}, batch, z * (z > f32(0.7)))
+    prefixes = {"architecture": "matryoshka_batchtopk", "k": 6.5, "matryoshka_widths": [N // 4, N // 2, N]}
+    write("saelens_matryoshka_batchtopk", prefixes, batch, z * (z > f32(0.7)))
 
 
 def sparsify(to):

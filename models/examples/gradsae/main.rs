@@ -20,6 +20,9 @@ use questions::{Question, questions};
 use serde_json::json;
 use shared::{Common, Outcome, autoencoders, progress};
 
+/// How many times as many questions are asked first: after layer 22 a third of those that the model answers right are so through an autoencoder.
+const MORE: usize = 4;
+
 #[derive(Parser)]
 #[command(about = "Find the latents that answers hang on, by gradients, and turn them off")]
 struct Options {
@@ -58,8 +61,8 @@ fn run(options: &Options) -> Outcome<()> {
     let saes = autoencoders(common, &lm, &options.layers)?;
     let keep = if options.keep_error { Keep::Error } else { Keep::Reconstruction };
     let all = questions(common.seed)?;
-    let right = measure::right(&lm, &all, options.questions * 3)?;
-    let own = json!([options.questions, options.exact, options.each, options.pairs, format!("{keep:?}")]);
+    let right = measure::right(&lm, &all, options.questions * MORE)?;
+    let own = json!([options.questions, MORE, options.exact, options.each, options.pairs, format!("{keep:?}")]);
     let some: Vec<&Asked> = right.iter().take(16).map(|(_, asked)| asked).collect();
     let mut layers = Vec::new();
     for (&layer, sae) in options.layers.iter().zip(&saes) {

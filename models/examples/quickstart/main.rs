@@ -6,7 +6,7 @@ mod judge;
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use judge::Run;
-use latens::io::{self, Scalars};
+use latens::io::{self, Claim, Scalars};
 use latens::lm::{LanguageModel, Site};
 use latens::sae::{Buffer, Config, Contexts, Corpus, Format, Origin, Progress, Revive, Sae, Trainer, on_host};
 use latens::{Device, Tensor, View, assets};
@@ -91,7 +91,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         return Err("--tokens: there is nothing to train on".into());
     }
     settings(options, lm.model.config().dim, String::new()).check()?;
-    std::fs::create_dir_all(&options.out).map_err(|error| format!("--out {}: {error}", options.out.display()))?;
+    let _claim = Claim::of(&options.out)?;
     let site = Site::residual(options.layer);
     let contexts = options.tokens.div_ceil(CONTEXT - Contexts::SKIPPED);
     let corpus = Corpus::read(&lm, &text, CONTEXT, [contexts, HELD], options.seed)?;

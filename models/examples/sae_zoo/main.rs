@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use judge::Held;
 use latens::io::{self, Claim};
 use latens::lm::{LanguageModel, Site};
-use latens::sae::{Contexts, Corpus, Shards};
+use latens::sae::{Config, Contexts, Corpus, Shards};
 use latens::{Device, assets};
 use picture::{Point, picture};
 use serde_json::{Value, json};
@@ -89,6 +89,8 @@ fn main() {
 struct Zoo<'a> {
     options: &'a Options,
     lm: &'a LanguageModel,
+    /// Of a run that is not trained through the model.
+    steps: usize,
     /// What is trained on.
     train: Contexts,
     shards: Shards,
@@ -105,15 +107,23 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         Some(_) => Device::cuda(0)?,
         None => Device::cuda(0).unwrap_or(Device::Host),
     };
-    if options.layers.is_empty() || options.tokens < options.batch.max(1) {
-        return Err("--layers, --tokens: there must be a layer, and tokens for a step".into());
+    if options.layers.is_empty() || options.batch == 0 || options.tokens < options.batch || options.steps == Some(0) {
+        return Err("--layers, --tokens, --batch, --steps: there must be a layer, a step, and tokens for it".into());
+    }
+    if options.layers.iter().any(|layer| options.layers.iter().filter(|other| *other == layer).count() > 1) {
+        return Err(format!("--layers: {:?} names one twice", options.layers).into());
     }
     let model = assets::SMOLLM2.locate(options.model.as_deref())?;
     let text = assets::SPEECHES.locate(options.text.as_deref())?;
     let lm = LanguageModel::open(&model, &device)?;
+    if let Some(layer) = options.layers.iter().find(|layer| **layer >= lm.model.config().layers) {
+        return Err(format!("--layers: {layer} was asked for, but the model has {}", lm.model.config().layers).into());
+    }
     let _claim = Claim::of(&options.out)?;
     let contexts = options.tokens.div_ceil(CONTEXT - Contexts::SKIPPED);
     let corpus = Corpus::read(&lm, &text, CONTEXT, [contexts, HELD], options.seed)?;
+    let steps = options.steps.unwrap_or(corpus.train.rows() / options.batch);
+    let runs = runs(options, lm.model.config().dim, steps)?;
     let middle = options.layers[options.layers.len() / 2];
     let mut sites: Vec<Site> = options.layers.iter().map(|&layer| Site::residual(layer)).collect();
     sites.extend([Site::mlp_input(middle), Site::mlp(middle)]);
@@ -123,11 +133,13 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let shards = Shards::write(&folder, &lm.model, &corpus.train, &sites, EACH, &data, |rows| bar.inc(rows as u64))?;
     bar.finish();
     let held = sites.iter().map(|&site| Held::new(&lm, site, &corpus.held)).collect::<Result<_, _>>()?;
-    let zoo = Zoo { options, lm: &lm, train: corpus.train, shards, sites, held, device, model: name(&model) };
-    let all = zoo.run_all()?;
+    let zoo = Zoo { options, lm: &lm, steps, train: corpus.train, shards, sites, held, device, model: name(&model) };
+    let mut all = zoo.run_all(&runs)?;
+    let pictures = zoo.pictures(&all)?;
+    all.retain(|key, _| runs.iter().any(|(run, asked)| *asked && key.ends_with(&format!("/{}", run.name))));
     let figures = json!({
-        "tokens": zoo.shards.rows(), "latents": options.latents, "batch": options.batch, "steps": zoo.steps(),
-        "pictures": zoo.pictures(&all)?, "runs": all.values().collect::<Vec<_>>(),
+        "tokens": zoo.shards.rows(), "latents": options.latents, "batch": options.batch, "steps": steps,
+        "pictures": pictures, "runs": all.values().collect::<Vec<_>>(),
     });
     table::print(&all);
     if let Some(path) = &options.json {
@@ -136,29 +148,44 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-impl Zoo<'_> {
-    fn steps(&self) -> usize {
-        self.options.steps.unwrap_or(self.shards.rows() / self.options.batch)
+/// Every run, and whether it is asked for. All of those are sound.
+fn runs(options: &Options, d: usize, steps: usize) -> Result<Vec<(Run, bool)>, Box<dyn Error>> {
+    let base = Base {
+        d,
+        latents: options.latents,
+        batch: options.batch,
+        steps,
+        through: options.through,
+        context: CONTEXT - Contexts::SKIPPED,
+        rate: options.rate,
+        seed: options.seed,
+        sides: options.layers.len(),
+    };
+    let asked = |run: &Run| options.only.is_empty() || options.only.iter().any(|only| run.name.starts_with(&**only));
+    let all: Vec<(Run, bool)> = base
+        .runs()
+        .into_iter()
+        .map(|run| {
+            let is = asked(&run);
+            (run, is)
+        })
+        .collect();
+    if !all.iter().any(|(_, asked)| *asked) {
+        let names: Vec<&str> = all.iter().map(|(run, _)| &*run.name).collect();
+        return Err(format!("--only: no run begins so; there are {}", names.join(", ")).into());
     }
+    for (run, _) in all.iter().filter(|(_, asked)| *asked) {
+        run.config.check().map_err(|error| format!("{}: {error}", run.name))?;
+    }
+    Ok(all)
+}
 
-    /// Every run at every place, those that are done from their notes.
-    fn run_all(&self) -> Result<BTreeMap<String, Value>, Box<dyn Error>> {
+impl Zoo<'_> {
+    /// Every run at every place: those that are done from their notes, and of others those that are asked for.
+    fn run_all(&self, runs: &[(Run, bool)]) -> Result<BTreeMap<String, Value>, Box<dyn Error>> {
         let options = self.options;
-        let base = Base {
-            d: self.shards.d(),
-            latents: options.latents,
-            batch: options.batch,
-            steps: self.steps(),
-            through: options.through,
-            context: CONTEXT - Contexts::SKIPPED,
-            rate: options.rate,
-            seed: options.seed,
-            sides: options.layers.len(),
-        };
-        let asked =
-            |run: &Run| options.only.is_empty() || options.only.iter().any(|only| run.name.starts_with(&**only));
         let mut all = BTreeMap::new();
-        for run in base.runs().iter().filter(|run| asked(run)) {
+        for (run, asked) in runs {
             let places = match run.reads {
                 Reads::Residual => (0..options.layers.len()).collect(),
                 Reads::Mlp | Reads::All | Reads::Through => vec![options.layers.len() / 2],
@@ -169,11 +196,18 @@ impl Zoo<'_> {
                     _ => format!("{}/{}", options.layers[place], run.name),
                 };
                 let folder = options.out.join("runs").join(&key);
-                let done = match std::fs::read(folder.join("figures.json")) {
-                    Ok(text) => serde_json::from_slice::<Value>(&text)?,
-                    Err(_) => self.one(run, place, &key, &folder)?,
+                let figures = match done(&folder, &self.config(run, &key))? {
+                    Done::Same(figures) => figures,
+                    Done::Other if *asked => {
+                        let what = "holds a run with other settings: give another folder as --out";
+                        return Err(format!("{}: {what}", folder.display()).into());
+                    }
+                    Done::Not if *asked => {
+                        self.one(run, place, &key, &folder).map_err(|error| format!("{key}: {error}"))?
+                    }
+                    Done::Other | Done::Not => continue,
                 };
-                all.insert(key, done);
+                all.insert(key, figures);
             }
         }
         Ok(all)
@@ -198,6 +232,32 @@ impl Zoo<'_> {
         }
         Ok(paths)
     }
+}
+
+/// Whether a run is in a folder.
+enum Done {
+    /// It is, with these settings, and this was found.
+    Same(Value),
+    /// Another one is.
+    Other,
+    Not,
+}
+
+fn done(folder: &Path, config: &Config) -> Result<Done, Box<dyn Error>> {
+    let read = |name: &str| -> Result<Option<Value>, String> {
+        let path = folder.join(name);
+        let wrong = |what: String| format!("{}: {what}", path.display());
+        match std::fs::read(&path) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(wrong(error.to_string())),
+        }
+    };
+    Ok(match (read("figures.json")?, read("settings.json")?) {
+        (None, _) => Done::Not,
+        (Some(figures), Some(settings)) if settings == json!(config) => Done::Same(figures),
+        (Some(_), _) => Done::Other,
+    })
 }
 
 fn progress(what: &'static str, length: usize) -> ProgressBar {

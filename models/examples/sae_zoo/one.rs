@@ -16,13 +16,17 @@ const ROOM: usize = 1024 * (CONTEXT - Contexts::SKIPPED);
 const SAMPLE: usize = 8192;
 
 impl Zoo<'_> {
+    /// The settings of a run, and what it is trained on.
+    pub fn config(&self, run: &Run, key: &str) -> Config {
+        Config { data: format!("{}; {key}", self.shards.data()), ..run.config.clone() }
+    }
+
     /// One run, from the start or from its last state.
     pub fn one(&self, run: &Run, place: usize, key: &str, folder: &Path) -> Result<Value, Box<dyn Error>> {
         const SAVE: usize = 200;
         std::fs::create_dir_all(folder)?;
         forget_peak();
-        let data = format!("{}; {key}", self.shards.data());
-        let config = Config { data, ..run.config.clone() };
+        let config = self.config(run, key);
         let state = folder.join("state.safetensors");
         let mut trainer = match state.is_file() {
             true => Trainer::resume(&state, &config, &self.device)?,
@@ -37,7 +41,7 @@ impl Zoo<'_> {
         while trainer.steps() < config.steps {
             stream.prepare(|_| {})?;
             let begun = Instant::now();
-            if run.reads == Reads::Through && trainer.steps() >= self.steps() {
+            if run.reads == Reads::Through && trainer.steps() >= self.steps {
                 self.step_through(&mut trainer, self.options.layers[place])?;
                 seconds += begun.elapsed().as_secs_f64();
                 bar.set_position(trainer.steps() as u64);
@@ -72,6 +76,7 @@ impl Zoo<'_> {
             "last": course.last().map(|last| json!({"fvu": last.fvu, "l0": last.l0})),
         });
         self.keep(run, &sae, folder, &reads)?;
+        io::replace(&folder.join("settings.json"), format!("{:#}\n", json!(config)).as_bytes())?;
         io::replace(&folder.join("figures.json"), format!("{figures:#}\n").as_bytes())?;
         let _ = std::fs::remove_file(&state);
         Ok(figures)
@@ -81,7 +86,7 @@ impl Zoo<'_> {
     /// short end of training of Karvonen (2025).
     fn step_through(&self, trainer: &mut Trainer, layer: usize) -> Result<(), Box<dyn Error>> {
         let count = (self.options.batch / (CONTEXT - Contexts::SKIPPED)).max(1);
-        let first = (trainer.steps() - self.steps()) * count % (self.train.len() / count * count).max(1);
+        let first = (trainer.steps() - self.steps) * count % (self.train.len() / count * count).max(1);
         let ids = self.train.ids[first * CONTEXT..(first + count) * CONTEXT].to_vec();
         let model = EndToEnd::new(&self.lm.model, layer, &Contexts { ids, length: CONTEXT })?;
         let rows = model.rows()?;
@@ -98,7 +103,11 @@ impl Zoo<'_> {
     /// Write a checkpoint in the layout that has a place for it.
     fn keep(&self, run: &Run, sae: &Sae, folder: &Path, reads: &[usize]) -> Result<(), Box<dyn Error>> {
         let begin = self.lm.tokenizer.begin().is_some();
-        let hook = self.shards.sites()[reads[0]].clone();
+        // Of a crosscoder all places, whose rows lie side by side.
+        let hook = match run.reads {
+            Reads::All => reads.iter().map(|&site| &*self.shards.sites()[site]).collect::<Vec<_>>().join(", "),
+            _ => self.shards.sites()[reads[0]].clone(),
+        };
         let predicted = if run.reads == Reads::Mlp { self.shards.sites()[reads[1]].clone() } else { String::new() };
         let origin = Origin { model: self.model.clone(), hook, predicted, context: CONTEXT, begin };
         let format = match (run.reads, run.kind) {

@@ -90,6 +90,20 @@ impl From<latens_core::Error> for Error {
     }
 }
 
+/// Where two objects differ, for an error: names, and what they were and are.
+#[cfg(feature = "sae")]
+pub(crate) fn differences(there: &serde_json::Value, now: &serde_json::Value) -> String {
+    let names = there.as_object().into_iter().chain(now.as_object()).flat_map(|all| all.keys());
+    let mut different: Vec<&String> = names.filter(|name| there[name.as_str()] != now[name.as_str()]).collect();
+    different.sort();
+    different.dedup();
+    let told: Vec<String> = different
+        .into_iter()
+        .map(|name| format!("{name} {}, now {}", short(&there[name].to_string()), short(&now[name].to_string())))
+        .collect();
+    told.join("; ")
+}
+
 /// Words of a file, for an error: no more of them than one wants to read, and nothing that a terminal would obey.
 #[cfg(any(feature = "lm", feature = "sae"))]
 pub(crate) fn short(words: &str) -> String {

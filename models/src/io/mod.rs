@@ -28,6 +28,8 @@ mod write;
 pub use claim::Claim;
 #[cfg(any(feature = "lm", feature = "sae"))]
 pub use digest::{sha256, sha256_of};
+#[cfg(feature = "sae")]
+pub(crate) use error::differences;
 #[cfg(any(feature = "lm", feature = "sae"))]
 pub(crate) use error::short;
 pub use error::{Error, Result};

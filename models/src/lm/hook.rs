@@ -117,7 +117,7 @@ impl<'a, T: Float> Hooks<'a, T> {
 }
 
 impl Site {
-    pub(super) fn check(self, layers: usize, points: &[Point]) -> Result<()> {
+    pub(crate) fn check(self, layers: usize, points: &[Point]) -> Result<()> {
         if !points.contains(&self.point) {
             return Err(Error::setting("point", format!("{:?} was asked for, but a layer has {points:?}", self.point)));
         }

@@ -13,7 +13,7 @@ pub struct Report<'a> {
     pub title: &'a str,
     /// Names and values of the settings.
     pub settings: &'a [(&'a str, String)],
-    /// The course of training.
+    /// The course of training; none where it is not known.
     pub progress: &'a [Progress],
     /// On held-out text.
     pub quality: &'a Quality,
@@ -103,9 +103,13 @@ impl Report<'_> {
         let points = |of: fn(&Progress) -> f32| -> Vec<[f64; 2]> {
             self.progress.iter().map(|p| [p.step as f64, f64::from(of(p))]).collect()
         };
-        page.push_str("<h2>Training</h2><div class=row>");
-        line(page, "loss: FVU of the batch, by step", &points(|p| p.fvu));
-        line(page, "L0 of the batch, by step", &points(|p| p.l0));
+        if self.progress.is_empty() {
+            page.push_str("<h2>Latents</h2><div class=row>");
+        } else {
+            page.push_str("<h2>Training</h2><div class=row>");
+            line(page, "loss: FVU of the batch, by step", &points(|p| p.fvu));
+            line(page, "L0 of the batch, by step", &points(|p| p.l0));
+        }
         densities(page, &self.quality.density);
         page.push_str("</div>");
     }

@@ -7,8 +7,9 @@ use super::remembered::{put, put_mean, take, take_mean};
 use super::train::{Facts, Trainer};
 use super::{Config, Own, Progress, Router, Sae, Switch, Variant};
 use crate::io::named::{Incoming, Outgoing};
-use crate::io::{self, Error, Result};
+use crate::io::{self, Error, Result, differences};
 use crate::{Device, Tensor};
+use serde_json::json;
 use std::path::Path;
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -185,10 +186,8 @@ impl Trainer {
             return Err(Error::content(path, what));
         }
         if theirs != config {
-            return Err(Error::content(
-                path,
-                format!("is the state of a run with other settings: {theirs:?}, now {config:?}"),
-            ));
+            let what = differences(&json!(theirs), &json!(config));
+            return Err(Error::content(path, format!("is the state of a run with other settings: {what}")));
         }
         Ok(trainer)
     }

@@ -150,8 +150,13 @@ fn transcoders_are_trained() {
     let said = train(&folder, "skip", &[&few[..], &[&skip]].concat());
     let shown = fine(&["sae", "show", said.lines().next().unwrap()]);
     assert!(shown.contains("latents    96"), "{shown}");
-    let eval = ["sae", "eval", said.lines().next().unwrap(), "--text", &text, "--contexts", "4", "--context", "32"];
-    assert!(refused(&eval).contains("is a transcoder"));
+    let first = said.lines().find(|line| line.contains("blocks.1.")).unwrap();
+    let all = |what| ["sae", what, first, "--text", &text, "--contexts", "4", "--context", "32", "--device", "cpu"];
+    let there = ["--layer", "1", "--point", "mlp-input"];
+    assert!(refused(&all("eval")).contains("was trained at blocks.1.ln2.hook_normalized, not at blocks.15"));
+    assert!(refused(&[&all("report")[..], &there].concat()).contains("is a transcoder"));
+    let judged: Value = serde_json::from_str(&fine(&[&all("eval")[..], &there].concat())).unwrap();
+    assert!(judged["l0"] == 4.0 && judged["downstream"].is_null(), "{judged}");
     let out = folder.path("refused");
     let with = |more: &[&str]| {
         let usual = ["sae", "train", "--text", &text, "--out", &out, "--steps", "6", "--k", "4", "--config", &skip];

@@ -231,6 +231,39 @@ def transcoder(c, draw):
     c.sae_trainer_free(handle)
 
 
+def through(c, draw):
+    """Steps on a loss of the caller's, the squared error by hand; what it refuses is no step."""
+    handle, metrics = ctypes.c_void_p(), c.structs["LatensSaeMetrics"]()
+    basis = draw(6, DIM)
+    rows = lambda count: np.abs(draw(count, 6)) @ basis
+    settings = dict(d=DIM, latents=N, k=4, steps=150, batch=64, rate=0.01)
+    c.sae_trainer_configure(rows(512), None, json.dumps(settings).encode(), ctypes.byref(handle))
+    floats, double, size = ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_double), ctypes.c_size_t
+    losses = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, floats, size, size, double, floats)
+    def loss(_, recon, batch, dim, lost, gradient):
+        recon, gradient = (np.ctypeslib.as_array(of, (batch, dim)) for of in (recon, gradient))
+        lost[0] = ((recon - x) ** 2).sum() / batch
+        gradient[:] = 2 * (recon - x) / batch
+        losses.append(lost[0])
+        return 5 if len(losses) > 150 else 0
+
+    for _ in range(150):
+        x = rows(64)
+        c.sae_trainer_step_through(handle, x, 0.0, loss, None)
+    assert losses[-1] < 0.3 * losses[0], losses
+    try:
+        c.sae_trainer_step_through(handle, x, 0.0, loss, None)
+    except Failed as error:
+        assert "loss: answered 5" in str(error), error
+    else:
+        raise AssertionError("a refused loss was taken")
+    c.sae_trainer_metrics(handle, metrics)
+    assert metrics.step == 150, metrics.step
+    c.sae_trainer_free(handle)
+
+
 def interrupted(c, draw):
     """A run that is saved on the way and resumed gives the bytes of one that was not; what it gives is what is saved."""
     x, rows = draw(256, DIM), [draw(32, DIM) for _ in range(40)]
@@ -275,4 +308,4 @@ def interrupted(c, draw):
     c.sae_trainer_free(whole)
 
 
-CHECKS = [encode, decode, gates, trainer, kinds, transcoder, interrupted]
+CHECKS = [encode, decode, gates, trainer, kinds, transcoder, through, interrupted]

@@ -127,6 +127,7 @@ fn all_are_written_again() {
         assert!(kept(&again) == kept(&sae), "{name}");
         let plain = sae.own.is_none() && sae.rows == Rows::AsTheyAre;
         let strongest = !matches!(sae.gate, latens::sae::Gate::Above { .. });
+        let _ = fs::remove_dir_all(&to);
         assert_eq!(sae.save(&to, Format::Sparsify, &Default::default()).is_ok(), plain && strongest, "{name}");
     }
     let _ = fs::remove_dir_all(&to);
@@ -148,13 +149,45 @@ fn places_are_held_to() {
         ("model.layers.1", [true; 3]),
         ("", [true; 3]),
     ] {
-        sae.save(&to, Format::SaeLens, &Origin { hook: hook.into(), ..Origin::default() }).unwrap();
-        assert_eq!(residuals.map(fits), fitting, "{hook}");
-        assert_eq!(fits(Site::mlp(1)), hook.contains("mlp") || fitting == [true; 3], "{hook}");
+        for format in [Format::SaeLens, Format::Sparsify] {
+            let _ = fs::remove_dir_all(&to);
+            sae.save(&to, format, &Origin { hook: hook.into(), ..Origin::default() }).unwrap();
+            assert_eq!(residuals.map(fits), fitting, "{hook}");
+            assert_eq!(fits(Site::mlp(1)), hook.contains("mlp") || fitting == [true; 3], "{hook}");
+        }
     }
+    // One layout does not hide another.
+    let said = sae.save(&to, Format::SaeLens, &Origin::default()).unwrap_err().to_string();
+    assert!(said.contains("holds sae.safetensors, a checkpoint in another layout"), "{said}");
+    assert!(Sae::load(&to, &Device::Host).is_ok());
+    let _ = fs::remove_dir_all(&to);
     sae.save(&to, Format::SaeLens, &Origin { hook: "blocks.1.hook_mlp_out".into(), ..Origin::default() }).unwrap();
     let said = taken(Site::residual(7)).err().unwrap().to_string();
     assert!(said.contains("was trained at blocks.1.hook_mlp_out, not at blocks.7.hook_resid_post"), "{said}");
+    let _ = fs::remove_dir_all(&to);
+}
+
+/// Weights that are no numbers are not taken.
+#[test]
+fn not_a_number_is_named() {
+    let Some((folder, _)) = written() else { return };
+    let to = std::env::temp_dir().join(format!("latens-nan-{}", std::process::id()));
+    fn spoil<const R: usize>(of: &mut Tensor<f32, R>) {
+        let all = of.to_vec().unwrap();
+        *of = Tensor::from_vec([&[f32::NAN][..], &all[1..]].concat(), of.dims(), &Device::Host).unwrap();
+    }
+    let spoils: [(&str, fn(&mut Sae)); 4] = [
+        ("the encoder holds NaN", |sae| spoil(&mut sae.w_enc)),
+        ("the decoder holds NaN", |sae| spoil(&mut sae.w_dec)),
+        ("b_enc holds NaN", |sae| spoil(&mut sae.b_enc)),
+        ("b_dec holds NaN", |sae| spoil(&mut sae.b_dec)),
+    ];
+    for (said, spoil) in spoils {
+        let mut sae = Sae::load(&folder.join("saelens_topk"), &Device::Host).unwrap();
+        spoil(&mut sae);
+        sae.save(&to, Format::SaeLens, &Origin::default()).unwrap();
+        assert!(refusal(&to).contains(said), "{}", refusal(&to));
+    }
     let _ = fs::remove_dir_all(&to);
 }
 

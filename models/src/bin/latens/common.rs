@@ -2,7 +2,7 @@
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use latens::lm::{LanguageModel, Site};
-use latens::sae::{Contexts, Corpus, Format, Sae};
+use latens::sae::{Contexts, Corpus, Format, Origin, Sae, places};
 use latens::{Device, Tensor, assets, io};
 use serde_json::Value;
 use std::error::Error;
@@ -147,13 +147,28 @@ impl Judged {
 
     /// Text held out, and its activations.
     pub fn read(&self, opened: &Opened) -> Done<(Contexts, Tensor<f32, 2>)> {
-        let model = &opened.lm.model;
         let held = self.reading.corpus(opened, [0, self.contexts])?.held;
+        let rows = self.rows(opened, &held, self.place.site())?;
+        Ok((held, rows))
+    }
+
+    /// What a transcoder is to predict there: at the place that its checkpoint names, or else what the MLP of the layer adds.
+    pub fn predicted(&self, opened: &Opened, held: &Contexts) -> Done<Tensor<f32, 2>> {
+        let named = Origin::of(&self.checkpoint)?.predicted;
+        let site = match &*named {
+            "" => Site::mlp(self.place.layer),
+            named => places(opened.lm.model.config().layers, &[named])?[0],
+        };
+        self.rows(opened, held, site)
+    }
+
+    fn rows(&self, opened: &Opened, held: &Contexts, site: Site) -> Done<Tensor<f32, 2>> {
+        let model = &opened.lm.model;
         let mut rows = Tensor::zeros([held.rows(), model.config().dim], &opened.device)?;
         let bar = progress("activations", held.rows());
-        held.activations(model, self.place.site(), 0, &mut rows, |rows| bar.inc(rows as u64))?;
+        held.activations(model, site, 0, &mut rows, |rows| bar.inc(rows as u64))?;
         bar.finish();
-        Ok((held, rows))
+        Ok(rows)
     }
 }
 

@@ -36,11 +36,17 @@ pub fn run(options: &Options) -> Done {
     let (opened, sae) = judged.open()?;
     let (held, rows) = judged.read(&opened)?;
     let (model, site) = (&opened.lm.model, judged.place.site());
-    let mut core = Core::measure(&sae, rows.view(), |_| {})?;
-    let spliced = options.spliced.of(&held);
-    let bar = progress("predictions", spliced.ids.len());
-    core.downstream = Some(Downstream::measure(model, site, &spliced, &sae, |tokens| bar.inc(tokens as u64))?);
-    bar.finish();
+    let core = if sae.predicts {
+        // What the model makes of predictions is not measured.
+        Core::measure_to(&sae, rows.view(), judged.predicted(&opened, &held)?.view(), |_| {})?
+    } else {
+        let mut core = Core::measure(&sae, rows.view(), |_| {})?;
+        let spliced = options.spliced.of(&held);
+        let bar = progress("predictions", spliced.ids.len());
+        core.downstream = Some(Downstream::measure(model, site, &spliced, &sae, |tokens| bar.inc(tokens as u64))?);
+        bar.finish();
+        core
+    };
     let near = nearest_within(&sae, |_| {})?;
     let mut figures = serde_json::to_value(core)?;
     figures["model"] = name(&opened.model).into();

@@ -110,6 +110,11 @@ pub fn run(options: &Options) -> Done {
     let contexts = options.tokens.div_ceil(context - exclude.first);
     let settings = options.settings(d, contexts * (context - exclude.first))?;
     let mut wanted = options.wanted(model.config().layers, &settings)?;
+    if let Some(site) = wanted.sites.iter().find(|site| site.layer >= model.config().layers) {
+        return Err(
+            format!("--layer: {} was asked for, but the model has {}", site.layer, model.config().layers).into()
+        );
+    }
     let _claim = Claim::of(&options.out)?;
     let corpus = options.reading.corpus(&opened, [contexts, 0])?;
     let kept = Kept::new(&corpus.train, &exclude, vocabulary)?;

@@ -33,8 +33,20 @@ use crate::Device;
 use crate::io::named::Incoming;
 use crate::io::{self, Error, Result, short};
 use crate::lm::{Point, Site};
+use plain::Plain;
 use settings::{CONFIG, PAIR, Settings};
 use std::{fs, path::Path};
+
+/// Weights of all layouts, those first that are read where there are several.
+const ALL: [&str; 7] = [
+    saelens::WEIGHTS,
+    sparsify::WEIGHTS,
+    "ae.pt",
+    "checkpoints/final.safetensors",
+    "final.safetensors",
+    "params.npz",
+    "params.safetensors",
+];
 
 /// Whose files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,14 +77,17 @@ impl Sae {
     /// Write a checkpoint into `folder`, which is made if it is not there.
     ///
     /// # Errors
-    /// [`Error::System`] if the disk refuses, and then nothing has changed there; [`Error::Setting`] if the layout has
-    /// no place for this gate.
+    /// [`Error::System`] if the disk refuses, [`Error::Setting`] if the layout has no place for this gate, and [`Error::Content`] if the folder
+    /// holds a checkpoint in another layout. Nothing has changed there then.
     pub fn save(&self, folder: &Path, format: Format, origin: &Origin) -> Result<()> {
-        fs::create_dir_all(folder).map_err(Error::system(folder, "make folder"))?;
         let (name, mut config, mut weights) = match format {
             Format::SaeLens => (saelens::WEIGHTS, saelens::config(self, origin)?, saelens::weights(self)?),
-            Format::Sparsify => (sparsify::WEIGHTS, sparsify::config(self)?, sparsify::weights(self)?),
+            Format::Sparsify => (sparsify::WEIGHTS, sparsify::config(self, origin)?, sparsify::weights(self)?),
         };
+        if let Some(other) = ALL.iter().find(|other| **other != name && folder.join(other).exists()) {
+            return Err(Error::content(folder, format!("holds {other}, a checkpoint in another layout")));
+        }
+        fs::create_dir_all(folder).map_err(Error::system(folder, "make folder"))?;
         let pair = io::sha256(&[&weights.bytes()?, config.to_string().as_bytes()]);
         config["metadata"][PAIR] = pair.as_str().into();
         weights.annotate(pair);
@@ -96,37 +111,13 @@ impl Sae {
     ///
     /// # Errors
     /// [`Error::System`] for a file that cannot be read, [`Error::Content`] for one that is cut short, lies about its
-    /// sizes, holds a tensor that has no place here, or misses one, and for files of two checkpoints.
+    /// sizes, holds a tensor that has no place here or a number that is none, or misses one, and for files of two checkpoints.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
-        let there = |name: &str| Some(path.join(name)).filter(|file| file.is_file());
-        let beside = |name: &str| Settings::open(&path.join(name));
-        if path.is_file() {
-            return openai::load(Incoming::open_torch(path)?)?.on(device);
+        let plain = plain(path)?;
+        match plain.not_finite() {
+            Some((name, x)) => Err(Error::content(path, format!("{name} holds {x}"))),
+            None => plain.on(device),
         }
-        if let Some(file) = there(saelens::WEIGHTS) {
-            let config = beside(CONFIG)?;
-            return saelens::load(&config, config.beside(&file)?)?.on(device);
-        }
-        if let Some(file) = there(sparsify::WEIGHTS) {
-            let config = beside(CONFIG)?;
-            return sparsify::load(&config, config.beside(&file)?)?.on(device);
-        }
-        if let Some(file) = there("ae.pt") {
-            return dictionary::load(&beside("config.json")?, Incoming::open_torch(&file)?)?.on(device);
-        }
-        if let Some(file) = there("checkpoints/final.safetensors").or_else(|| there("final.safetensors")) {
-            return llama::load(&beside("hyperparams.json")?, Incoming::open(&file)?)?.on(device);
-        }
-        if let Some(file) = there("params.npz") {
-            return gemma::load(Incoming::open_npz(&file)?)?.on(device);
-        }
-        if let Some(file) = there("params.safetensors") {
-            return gemma::load(Incoming::open(&file)?)?.on(device);
-        }
-        beside(CONFIG)?;
-        let known =
-            [saelens::WEIGHTS, sparsify::WEIGHTS, "ae.pt", "final.safetensors", "params.npz", "params.safetensors"];
-        Err(Error::content(path, format!("holds none of {}", known.join(", "))))
     }
 
     /// [`load`](Self::load) what is to be used at `site`.
@@ -143,6 +134,37 @@ impl Sae {
         }
         Self::load(path, device)
     }
+}
+
+/// What a checkpoint of whatever layout holds.
+fn plain(path: &Path) -> Result<Plain> {
+    let there = |name: &str| Some(path.join(name)).filter(|file| file.is_file());
+    let beside = |name: &str| Settings::open(&path.join(name));
+    if path.is_file() {
+        return openai::load(Incoming::open_torch(path)?);
+    }
+    if let Some(file) = there(saelens::WEIGHTS) {
+        let config = beside(CONFIG)?;
+        return saelens::load(&config, config.beside(&file)?);
+    }
+    if let Some(file) = there(sparsify::WEIGHTS) {
+        let config = beside(CONFIG)?;
+        return sparsify::load(&config, config.beside(&file)?);
+    }
+    if let Some(file) = there("ae.pt") {
+        return dictionary::load(&beside("config.json")?, Incoming::open_torch(&file)?);
+    }
+    if let Some(file) = there("checkpoints/final.safetensors").or_else(|| there("final.safetensors")) {
+        return llama::load(&beside("hyperparams.json")?, Incoming::open(&file)?);
+    }
+    if let Some(file) = there("params.npz") {
+        return gemma::load(Incoming::open_npz(&file)?);
+    }
+    if let Some(file) = there("params.safetensors") {
+        return gemma::load(Incoming::open(&file)?);
+    }
+    beside(CONFIG)?;
+    Err(Error::content(path, format!("holds none of {}", ALL.join(", "))))
 }
 
 /// The tensor `threshold` of all latents, all of them numbers.

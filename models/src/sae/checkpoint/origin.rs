@@ -1,16 +1,17 @@
 use super::settings::{CONFIG, Settings};
-use super::{Origin, saelens};
+use super::{Origin, saelens, sparsify};
 use crate::io::{Error, Result};
 use serde_json::{Map, Value};
 use std::path::Path;
 
 impl Origin {
-    /// What a checkpoint in SAELens' layout says of itself, of whatever version; nothing, of the others, which say nothing.
+    /// What a checkpoint in SAELens' layout says of itself, of whatever version, and one in sparsify's that was written here; nothing, of the
+    /// others, which say nothing.
     ///
     /// # Errors
     /// A file that cannot be read.
     pub fn of(folder: &Path) -> Result<Self> {
-        if !folder.join(saelens::WEIGHTS).is_file() {
+        if ![saelens::WEIGHTS, sparsify::WEIGHTS].iter().any(|name| folder.join(name).is_file()) {
             return Ok(Self::default());
         }
         let config = Settings::open(&folder.join(CONFIG))?.value;
@@ -47,10 +48,9 @@ impl Origin {
         serde_json::from_value(given).map_err(|error| wrong(error.to_string()))
     }
 
-    /// As SAELens has it. What is not known is left out: its readers have defaults of their own.
+    /// Under SAELens' names. What is not known is left out: its readers have defaults of their own.
     pub(super) fn metadata(&self) -> Value {
         let mut all = Map::new();
-        all.insert("sae_lens_version".into(), "6.0.0".into());
         let texts = [("model_name", &self.model), ("hook_name", &self.hook), ("hook_name_out", &self.predicted)];
         for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
             all.insert(name.into(), text.as_str().into());

@@ -33,6 +33,24 @@ impl Plain {
         Self { dims, w_enc, w_dec, b_enc, b_dec, centred, gate, own, router, skip, rows, predicts }
     }
 
+    /// Of what is a number in every sound checkpoint, what is none.
+    pub fn not_finite(&self) -> Option<(&'static str, f32)> {
+        let of = |name, all: &[f32]| all.iter().find(|x| !x.is_finite()).map(|&x| (name, x));
+        let four = [
+            ("the encoder", &self.w_enc),
+            ("the decoder", &self.w_dec),
+            ("b_enc", &self.b_enc),
+            ("b_dec", &self.b_dec),
+        ];
+        let found = four.into_iter().find_map(|(name, all)| of(name, all));
+        let router = self.router.iter().find_map(|(_, w, b)| of("the router", w).or(of("the router", b)));
+        let own = self.own.as_ref().and_then(|own| match own {
+            PlainOwn::Thresholds(all) => of("the thresholds", all),
+            PlainOwn::Magnitudes { r_mag, b_mag } => of("r_mag", r_mag).or(of("b_mag", b_mag)),
+        });
+        found.or(router).or(own).or(self.skip.as_ref().and_then(|skip| of("the skip", skip)))
+    }
+
     pub fn on(self, device: &Device) -> Result<Sae> {
         let [n, d] = self.dims;
         let one = |of: Vec<f32>| Tensor::from_vec(of, [n], device);

@@ -35,6 +35,7 @@ pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
         "reshape_activations": "none",
         "metadata": origin.metadata(),
     });
+    config["metadata"]["sae_lens_version"] = "6.0.0".into();
     match (sae.gate, &sae.own) {
         (Gate::Strongest(k), _) => {
             if let Some(router) = &sae.router {

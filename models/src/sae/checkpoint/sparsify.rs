@@ -1,6 +1,6 @@
 use super::plain::Plain;
 use super::settings::Settings;
-use super::{Gate, Sae};
+use super::{Gate, Origin, Sae};
 use crate::io::named::{Incoming, Outgoing};
 use crate::io::{Error, Result};
 use crate::sae::Rows;
@@ -10,7 +10,7 @@ pub(super) const WEIGHTS: &str = "sae.safetensors";
 /// Says in our files whether what is read is what is made.
 const PREDICTS: &str = "latens_predicts";
 
-pub(super) fn config(sae: &Sae) -> Result<Value> {
+pub(super) fn config(sae: &Sae, origin: &Origin) -> Result<Value> {
     let (activation, k) = match sae.gate {
         Gate::Strongest(k) => ("topk", k),
         Gate::Groups(k) => ("groupmax", k),
@@ -29,6 +29,9 @@ pub(super) fn config(sae: &Sae) -> Result<Value> {
         ));
     }
     let (n, d) = (sae.latents(), sae.d());
+    // It has none of this; other names than its own do not disturb it.
+    let mut metadata = origin.metadata();
+    metadata[PREDICTS] = sae.predicts.into();
     Ok(json!({
         "activation": activation,
         "expansion_factor": n / d.max(1),
@@ -39,7 +42,7 @@ pub(super) fn config(sae: &Sae) -> Result<Value> {
         "skip_connection": sae.skip.is_some(),
         // What it calls so reads its input as it is, which others do, too.
         "transcode": !sae.centred,
-        "metadata": {(PREDICTS): sae.predicts},
+        "metadata": metadata,
         "d_in": d,
     }))
 }

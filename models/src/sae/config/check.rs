@@ -30,7 +30,9 @@ impl Config {
             Config { rate, .. } if !(rate.is_finite() && *rate >= 0.0) => {
                 wrong("rate", "must be a number of at least 0")
             }
-            Config { clip: Some(clip), .. } if clip.is_nan() || *clip <= 0.0 => wrong("clip", "must be above 0"),
+            Config { clip: Some(clip), .. } if !(clip.is_finite() && *clip > 0.0) => {
+                wrong("clip", "must be a number above 0")
+            }
             Config { revive: Some(Revive { k: 0, .. }), .. } => wrong("revive.k", "at least one latent must be used"),
             Config { fired, .. } if !fired.is_finite() => wrong("fired", "must be a number"),
             _ => self.check_parts(),

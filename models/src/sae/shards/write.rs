@@ -2,9 +2,10 @@
 use super::note::{CHOSEN, Chosen, Note, USUAL};
 use super::{NOTE, Shards, TENSOR, file};
 use crate::io::named::Outgoing;
-use crate::io::{self, Claim, Error, Result};
-use crate::lm::{Decoder, Site};
+use crate::io::{self, Claim, Error, Result, differences};
+use crate::lm::{Decoder, Point, Site};
 use crate::sae::{Kept, hook_name};
+use serde_json::json;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
@@ -24,6 +25,7 @@ pub(super) fn write(
     if sites.is_empty() {
         return Err(Error::setting("sites", "there must be at least one"));
     }
+    sites.iter().try_for_each(|site| site.check(model.config().layers, Point::PASSED))?;
     if each == 0 || kept.rows() == 0 {
         return Err(Error::setting("contexts", "there must be at least one, and one in a file"));
     }
@@ -77,8 +79,8 @@ impl Writer<'_> {
         if fs::exists(&path).map_err(Error::system(&path, "read"))? {
             let there = Note::read(&path)?;
             if !there.is_of(&self.note) {
-                let what = format!("holds other activations: {there:?}, now {:?}", self.note);
-                return Err(Error::content(&path, what));
+                let what = differences(&json!(there), &json!(self.note));
+                return Err(Error::content(&path, format!("holds other activations: {what}")));
             }
             self.note = there;
         } else {
