@@ -100,6 +100,7 @@ pub(crate) fn differences(there: &serde_json::Value, now: &serde_json::Value) ->
     let told: Vec<String> = different
         .into_iter()
         .map(|name| format!("{name} {}, now {}", short(&there[name].to_string()), short(&now[name].to_string())))
+        .map(|told| told.replace("\\\"", "\"")) // JSON's own quotes
         .collect();
     told.join("; ")
 }

@@ -176,17 +176,17 @@ fn not_a_number_is_named() {
         let all = of.to_vec().unwrap();
         *of = Tensor::from_vec([&[f32::NAN][..], &all[1..]].concat(), of.dims(), &Device::Host).unwrap();
     }
-    let spoils: [(&str, fn(&mut Sae)); 4] = [
-        ("the encoder holds NaN", |sae| spoil(&mut sae.w_enc)),
-        ("the decoder holds NaN", |sae| spoil(&mut sae.w_dec)),
-        ("b_enc holds NaN", |sae| spoil(&mut sae.b_enc)),
-        ("b_dec holds NaN", |sae| spoil(&mut sae.b_dec)),
+    let spoils: [fn(&mut Sae); 4] = [
+        |sae| spoil(&mut sae.w_enc),
+        |sae| spoil(&mut sae.w_dec),
+        |sae| spoil(&mut sae.b_enc),
+        |sae| spoil(&mut sae.b_dec),
     ];
-    for (said, spoil) in spoils {
+    for (part, spoil) in ["the encoder", "the decoder", "b_enc", "b_dec"].into_iter().zip(spoils) {
         let mut sae = Sae::load(&folder.join("saelens_topk"), &Device::Host).unwrap();
         spoil(&mut sae);
         sae.save(&to, Format::SaeLens, &Origin::default()).unwrap();
-        assert!(refusal(&to).contains(said), "{}", refusal(&to));
+        assert!(refusal(&to).contains(&format!("{part} holds NaN")), "{part}: {}", refusal(&to));
     }
     let _ = fs::remove_dir_all(&to);
 }

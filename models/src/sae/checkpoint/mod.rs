@@ -28,11 +28,10 @@ mod saelens;
 mod settings;
 mod sparsify;
 
-use super::{Gate, Sae, places::hook_name};
+use super::{Gate, Sae};
 use crate::Device;
 use crate::io::named::Incoming;
-use crate::io::{self, Error, Result, short};
-use crate::lm::{Point, Site};
+use crate::io::{self, Error, Result};
 use plain::Plain;
 use settings::{CONFIG, PAIR, Settings};
 use std::{fs, path::Path};
@@ -120,17 +119,20 @@ impl Sae {
         }
     }
 
-    /// [`load`](Self::load) what is to be used at `site`.
+    /// [`load`](Self::load) what is to be used at `site` (with the feature `lm`).
     ///
     /// # Errors
     /// As there; [`Error::Content`] if the checkpoint says, in TransformerLens' words, that it was trained at another place.
-    pub fn load_at(path: &Path, site: Site, device: &Device) -> Result<Self> {
+    #[cfg(feature = "lm")]
+    pub fn load_at(path: &Path, site: crate::lm::Site, device: &Device) -> Result<Self> {
+        use super::places::hook_name;
+        use crate::lm::Point;
         let (hook, name) = (Origin::of(path)?.hook, hook_name(site).unwrap_or_default());
         // What comes before a layer is what there is after the one before it.
         let before = format!("blocks.{}.hook_resid_pre", site.layer + 1);
         let same = hook == name || site.point == Point::Residual && hook == before;
         if hook.starts_with("blocks.") && !same {
-            return Err(Error::content(path, format!("was trained at {}, not at {name}", short(&hook))));
+            return Err(Error::content(path, format!("was trained at {}, not at {name}", io::short(&hook))));
         }
         Self::load(path, device)
     }
