@@ -6,7 +6,7 @@ use latens::steer::{
     Edit, Form, Insert, Keep, Places, Pooling, Positions, Push, Run, Vector, add_direction, states, surprise,
 };
 use latens::{Device, Tensor, assets, bf16};
-use latens_tests::{close, devices, normal, place};
+use latens_tests::{close, devices, normal, place, real};
 use std::path::PathBuf;
 
 const D: usize = 24;
@@ -176,7 +176,7 @@ fn parts_are_the_whole() {
 /// model is refused.
 #[test]
 fn on_a_real_model() {
-    let Some(path) = assets::SMOLLM2.for_test() else { return };
+    let Some(path) = real(&assets::SMOLLM2) else { return };
     let lm = LanguageModel::open(&path, &Device::Host).unwrap();
     let (layer, d) = (22, lm.model.config().dim);
     let prompt = lm.tokenizer.encode("The capital of France is").unwrap();

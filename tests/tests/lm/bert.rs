@@ -6,7 +6,7 @@ use latens::lm::bert::{Config, Encoder, Pooling, TextEncoder};
 use latens::lm::{Hooks, Site};
 use latens::{Device, Float, Tensor, assets, bf16};
 use latens_tests::files::folder;
-use latens_tests::{close, devices, normal, place};
+use latens_tests::{close, devices, normal, place, real};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Value, json};
 use std::fs;
@@ -152,7 +152,7 @@ fn what_is_saved_is_read_and_numpy_agrees() {
 /// A real one: its tensors are those of its file, and its configuration says what its own says.
 #[test]
 fn minilm_is_saved_as_it_was() {
-    let Some(path) = assets::MINILM.for_test() else { return };
+    let Some(path) = real(&assets::MINILM) else { return };
     let model = Encoder::<f32>::open(&path, &Device::Host).unwrap();
     let to = folder(ROOT, "lm-bert-save-minilm");
     there_and_back(&model, &to, 10_000_000);
@@ -265,7 +265,7 @@ fn files_that_lie_are_errors() {
 /// The figures that are known of all-MiniLM-L6-v2.
 #[test]
 fn golden_sentences() {
-    let Some(path) = assets::MINILM.for_test() else { return };
+    let Some(path) = real(&assets::MINILM) else { return };
     let encoder = TextEncoder::open(&path, &Device::Host).unwrap();
     let embed = |text: &str| encoder.embed(&[text], Pooling::Mean).unwrap().to_vec().unwrap();
     let cosine = |a: &str, b: &str| embed(a).iter().zip(embed(b)).map(|(a, b)| a * b).sum::<f32>();

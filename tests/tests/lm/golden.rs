@@ -1,12 +1,13 @@
 //! SmolLM2 gives the values that an independent numpy implementation gave, and hooks, caches and batches change nothing else.
 use latens::lm::{Cache, Hooks, LanguageModel, Sampling, Site};
 use latens::{Device, Tensor, add_into, assets};
+use latens_tests::real;
 use std::sync::OnceLock;
 
 /// The model, read once; `None` without the asset.
 fn smollm2() -> Option<&'static LanguageModel> {
     static MODEL: OnceLock<Option<LanguageModel>> = OnceLock::new();
-    let open = || Some(LanguageModel::open(&assets::SMOLLM2.for_test()?, &Device::Host).unwrap());
+    let open = || Some(LanguageModel::open(&real(&assets::SMOLLM2)?, &Device::Host).unwrap());
     MODEL.get_or_init(open).as_ref()
 }
 
