@@ -20,7 +20,7 @@ use questions::{Question, questions};
 use serde_json::json;
 use shared::{Common, Outcome, autoencoders, progress};
 
-/// How many times as many questions are asked first: after layer 22 a third of those that the model answers right are so through an autoencoder.
+/// How many times as many are wanted of those that the model answers right: after layer 22, half of them and less are so through an autoencoder.
 const MORE: usize = 4;
 
 #[derive(Parser)]

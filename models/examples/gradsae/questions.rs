@@ -58,25 +58,29 @@ fn facts(countries: &[Country]) -> Vec<Question> {
     all
 }
 
-/// A short text about a country, and questions that it answers. The destination is drawn: only the text tells it. The rest is true, and a model
-/// may know it beforehand.
+/// A short text about a country, and what it tells, as behind another such text: asked in words, so small a model answers next to none. The
+/// destination is drawn: only the text tells it. The rest is true, and a model may know it beforehand.
 fn contexts(countries: &[Country], draw: &mut Philox) -> Vec<Question> {
     let mut all = Vec::new();
     for (group, country) in countries.iter().enumerate() {
         let other = &countries[draw.below(countries.len() as u32) as usize];
         let language = &country.languages[0];
+        let told = |name: &str, language: &str, money: &str, from: &str, to: &str| {
+            format!("In {name} I learned some {language}, paid in {money}, and then flew from {from} to {to}.")
+        };
         let context = format!(
-            "A traveller wrote: In {}, which lies in {}, I learned some {language}, paid in {}, and then flew from {} to {}.",
-            country.name, country.subregion, country.currency, country.capital, other.capital
+            "{}\nCountry: Norway\nLanguage: Norwegian\nMoney: Norwegian krone\nDestination: Athens\n\n{}",
+            told("Norway", "Norwegian", "Norwegian krone", "Oslo", "Athens"),
+            told(&country.name, language, &country.currency, &country.capital, &other.capital)
         );
-        let mut ask = |question: &str, answer: &str| {
-            let prompt = format!("{context}\nQuestion: {question}\nAnswer:");
+        let mut ask = |what: &str, answer: &str| {
+            let prompt = format!("{context}\n{what}:");
             all.push(Question { kind: "context", prompt, answer: format!(" {answer}"), group });
         };
-        ask("Which country did the traveller visit first?", &country.name);
-        ask("Which language did the traveller learn?", language);
-        ask("What was the destination of the flight?", &other.capital);
-        ask("Which money did the traveller pay in?", &country.currency);
+        ask("Country", &country.name);
+        ask("Language", language);
+        ask("Money", &country.currency);
+        ask("Destination", &other.capital);
     }
     all
 }
