@@ -56,6 +56,26 @@ pub enum Format {
     Sparsify,
 }
 
+impl Format {
+    fn weights(self) -> &'static str {
+        match self {
+            Format::SaeLens => saelens::WEIGHTS,
+            Format::Sparsify => sparsify::WEIGHTS,
+        }
+    }
+
+    /// Refuse a folder that holds a checkpoint in another layout: of two, one would not be read, and both have a `cfg.json`.
+    ///
+    /// # Errors
+    /// [`Error::Content`] naming what is there.
+    pub fn check(self, folder: &Path) -> Result<()> {
+        match ALL.iter().find(|other| **other != self.weights() && folder.join(other).exists()) {
+            Some(other) => Err(Error::content(folder, format!("holds {other}, a checkpoint in another layout"))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Where the activations came from; SAELens keeps it beside the weights.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -79,19 +99,20 @@ impl Sae {
     /// [`Error::System`] if the disk refuses, [`Error::Setting`] if the layout has no place for this gate, and [`Error::Content`] if the folder
     /// holds a checkpoint in another layout. Nothing has changed there then.
     pub fn save(&self, folder: &Path, format: Format, origin: &Origin) -> Result<()> {
-        let (name, mut config, mut weights) = match format {
-            Format::SaeLens => (saelens::WEIGHTS, saelens::config(self, origin)?, saelens::weights(self)?),
-            Format::Sparsify => (sparsify::WEIGHTS, sparsify::config(self, origin)?, sparsify::weights(self)?),
+        let (mut config, mut weights) = match format {
+            Format::SaeLens => (saelens::config(self, origin)?, saelens::weights(self)?),
+            Format::Sparsify => (sparsify::config(self, origin)?, sparsify::weights(self)?),
         };
-        if let Some(other) = ALL.iter().find(|other| **other != name && folder.join(other).exists()) {
-            return Err(Error::content(folder, format!("holds {other}, a checkpoint in another layout")));
-        }
+        format.check(folder)?;
         fs::create_dir_all(folder).map_err(Error::system(folder, "make folder"))?;
         let pair = io::sha256(&[&weights.bytes()?, config.to_string().as_bytes()]);
         config["metadata"][PAIR] = pair.as_str().into();
         weights.annotate(pair);
         let config = format!("{config:#}\n");
-        io::replace_all(folder, &[(Path::new(name), &weights.bytes()?), (Path::new(CONFIG), config.as_bytes())])
+        io::replace_all(
+            folder,
+            &[(Path::new(format.weights()), &weights.bytes()?), (Path::new(CONFIG), config.as_bytes())],
+        )
     }
 
     /// Read a checkpoint, told by its files:

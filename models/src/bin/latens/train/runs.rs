@@ -38,6 +38,7 @@ pub fn begin(options: &Options, wanted: &Wanted, data: &str, source: &Source<'_>
                 let what = "has the state of a run: --resume continues it, --anew begins again";
                 return Err(format!("{}: {what}", folder.display()).into());
             }
+            options.layout(config)?.format().check(&folder.join("sae"))?;
             std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
             let config = Config { seed, data: format!("{what} of {data}"), ..config.clone() };
             let state = folder.join(STATE);
