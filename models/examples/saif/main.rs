@@ -9,6 +9,7 @@ mod page;
 #[path = "../shared/mod.rs"]
 mod shared;
 mod tasks;
+mod told;
 
 use clap::Parser;
 use latens::steer::statistics::{Interval, bootstrap_paired, permuted};
@@ -16,7 +17,8 @@ use measure::{Bench, Graded, Measured, begin};
 use serde::Serialize;
 use serde_json::json;
 use shared::{Common, Outcome, autoencoders, progress};
-use tasks::{contents, instructions};
+use tasks::contents;
+use told::{Told, told};
 
 #[derive(Parser)]
 #[command(about = "Find the latents of instructions, and steer by them")]
@@ -48,6 +50,9 @@ struct Options {
     /// Steer at every token of the prompt as well
     #[arg(long)]
     everywhere: bool,
+    /// How much more often an instruction is to be followed strictly where it is said, as a share; others are not steered
+    #[arg(long, default_value_t = 0.25)]
+    least: f64,
     /// Only instructions whose names begin with one of these
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
@@ -77,9 +82,10 @@ fn run(options: &Options) -> Outcome<()> {
     all.truncate(find + choose + grade);
     let last = all.split_off(find + choose);
     let second = all.split_off(find);
-    let layers = options.layers.iter().copied().zip(&saes).collect();
+    let layers: Vec<_> = options.layers.iter().copied().zip(&saes).collect();
+    let without = measure::last_tokens(&lm, &layers, &measure::prompts(&lm, &all, None, true)?)?;
     let begun = [begin(&lm, &second, options.said)?, begin(&lm, &last, options.said)?];
-    let bench = Bench { lm: &lm, layers, contents: [all, second, last], begun, options };
+    let bench = Bench { lm: &lm, layers, contents: [all, second, last], without, begun, options };
     let own = json!([
         options.layers,
         options.k,
@@ -91,22 +97,28 @@ fn run(options: &Options) -> Outcome<()> {
         options.said,
         options.everywhere
     ]);
+    let told = told(&bench)?;
     let mut measured = Vec::new();
-    for instruction in instructions() {
-        if options.only.is_empty() || options.only.iter().any(|only| instruction.name.starts_with(&**only)) {
-            let name = format!("saif-{}", instruction.name.replace(' ', "-"));
-            let of = common.part(&lm, &name, &own, || bench.measure(&instruction))?;
-            print(&of);
-            measured.push(of);
-        }
+    for (instruction, _) in told.iter().filter(|(_, told)| told.gain() >= options.least) {
+        let of = common.part(&lm, &format!("saif-{}", instruction.name), &own, || bench.measure(instruction))?;
+        print(&of);
+        measured.push(of);
+    }
+    let told: Vec<Told> = told.into_iter().map(|(_, told)| told).collect();
+    if measured.is_empty() {
+        return Err(format!(
+            "--least {}: no instruction is followed so much more often where it is said",
+            options.least
+        )
+        .into());
     }
     let gains = gains(&measured, common.seed)?;
     gains.iter().for_each(Gain::print);
     let figures = json!({
         "seed": common.seed, "contents": options.contents, "said": options.said, "k": options.k, "beta": options.beta, "latents": common.latents,
-        "active": common.active, "tokens": common.tokens, "instructions": measured, "gains": gains,
+        "active": common.active, "tokens": common.tokens, "least": options.least, "said_to_it": told, "instructions": measured, "gains": gains,
     });
-    common.keep("saif", &figures, page::page(&measured, &gains, &bench)?)
+    common.keep("saif", &figures, page::page(&measured, &told, &gains, &bench)?)
 }
 
 fn print(of: &Measured) {

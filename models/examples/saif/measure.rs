@@ -7,7 +7,7 @@ use latens::sae::Sae;
 use latens::sae::eval::{Inputs, Pooled};
 use latens::steer::saif::{Consistent, consistent, vector};
 use latens::steer::statistics::{Interval, bootstrap};
-use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, states};
+use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, states_at};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::error::Error;
@@ -74,13 +74,15 @@ pub struct Bench<'a> {
     pub layers: Vec<(usize, &'a Sae)>,
     /// To find latents by, to choose strengths by, to grade.
     pub contents: [Vec<String>; 3],
+    /// The last tokens of the first alone, at each layer.
+    pub without: Vec<Pooled>,
     /// The second and the third, read once for all that is tried.
     pub begun: [RefCell<Begun<'a>>; 2],
     pub options: &'a Options,
 }
 
 /// How answers of at most so many tokens are given.
-fn run(lm: &LanguageModel, said: usize) -> Run<'_> {
+pub fn run(lm: &LanguageModel, said: usize) -> Run<'_> {
     Run { together: 64, ..Run::new(lm, said) }
 }
 
@@ -108,6 +110,12 @@ struct Trial<'a> {
     tell: &'a dyn Fn(usize),
 }
 
+/// The last tokens of `prompts` at all `layers`.
+pub fn last_tokens(lm: &LanguageModel, layers: &[(usize, &Sae)], prompts: &[Vec<u32>]) -> Outcome<Vec<Pooled>> {
+    let places: Vec<(Site, &Sae)> = layers.iter().map(|&(layer, sae)| (Site::residual(layer), sae)).collect();
+    Ok(states_at(lm, &places, prompts, Pooling::Last, |_| ())?)
+}
+
 impl Bench<'_> {
     pub fn measure(&self, instruction: &Instruction) -> Outcome<Measured> {
         let k = self.options.k;
@@ -122,23 +130,22 @@ impl Bench<'_> {
         let plain = self.graded(instruction, 2, None, None, &tell)?;
         let usual = self.graded(instruction, 1, None, None, &|_| ())?.surprise.mean;
         let trial = Trial { instruction, usual, tell: &tell };
-        let (mut layers, mut success, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
-        for at in 0..self.layers.len() {
-            let of = self.pairs(at, instruction, true)?;
-            let (steering, found) = self.steered(&trial, self.direction(at, &of, k, true)?)?;
+        let with = self.with(instruction, true)?;
+        let (mut layers, mut success) = (Vec::new(), Vec::new());
+        for (at, with) in with.iter().enumerate() {
+            let (steering, found) = self.steered(&trial, self.direction(at, with, k, true)?)?;
             layers.push(steering);
             success.push(found);
-            pairs.push(of);
         }
         // Of equally successful layers the last.
         let best = (0..success.len()).max_by(|&a, &b| success[a].total_cmp(&success[b])).unwrap_or(0);
         let steer = |direction| Ok::<_, Box<dyn Error>>(self.steered(&trial, direction)?.0);
-        let ks = self.options.ks.iter().map(|&k| steer(self.direction(best, &pairs[best], k, true)?));
+        let ks = self.options.ks.iter().map(|&k| steer(self.direction(best, &with[best], k, true)?));
         let ks = ks.collect::<Outcome<Vec<_>>>()?;
-        let first = steer(self.direction(best, &self.pairs(best, instruction, false)?, k, false)?)?;
-        let single = self.direction(best, &pairs[best], 1, true)?;
+        let first = steer(self.direction(best, &self.with(instruction, false)?[best], k, false)?)?;
+        let single = self.direction(best, &with[best], 1, true)?;
         let single = steer(Direction { decay: self.options.decay, ..single })?;
-        let values = difference(&pairs[best])?;
+        let values = difference(&with[best], &self.without[best])?;
         let raw = Direction { layer: self.layers[best].0, k: 0, after: true, latents: vec![], values, decay: 1.0 };
         let raw = steer(raw)?;
         let found = Measured {
@@ -157,27 +164,23 @@ impl Bench<'_> {
         Ok(found)
     }
 
-    fn prompts(&self, part: usize, wording: Option<&str>, after: bool) -> Outcome<Vec<Vec<u32>>> {
+    pub fn prompts(&self, part: usize, wording: Option<&str>, after: bool) -> Outcome<Vec<Vec<u32>>> {
         prompts(self.lm, &self.contents[part], wording, after)
     }
 
-    /// The last tokens of prompts with the instruction in all its wordings by turns, and of those without.
-    fn pairs(&self, at: usize, instruction: &Instruction, after: bool) -> Outcome<[Pooled; 2]> {
-        let (layer, sae) = self.layers[at];
+    /// The last tokens of prompts with the instruction in all its wordings by turns, at each layer.
+    fn with(&self, instruction: &Instruction, after: bool) -> Outcome<Vec<Pooled>> {
         let wording = |row: usize| instruction.wordings[row % instruction.wordings.len()];
         let contents = self.contents[0].iter().enumerate();
         let with =
             contents.map(|(row, content)| Ok(self.lm.tokenizer.encode(&turn(content, Some(wording(row)), after))?));
-        let with = with.collect::<Outcome<Vec<_>>>()?;
-        let without = self.prompts(0, None, true)?;
-        let of = |texts: &[Vec<u32>]| states(self.lm, Site::residual(layer), sae, texts, Pooling::Last, |_| ());
-        Ok([of(&with)?, of(&without)?])
+        last_tokens(self.lm, &self.layers, &with.collect::<Outcome<Vec<_>>>()?)
     }
 
     /// The most consistent latents, as strong as they are under the instruction.
-    fn direction(&self, at: usize, [with, without]: &[Pooled; 2], k: usize, after: bool) -> Outcome<Direction> {
+    fn direction(&self, at: usize, with: &Pooled, k: usize, after: bool) -> Outcome<Direction> {
         let (layer, sae) = self.layers[at];
-        let latents = consistent(with, without, k)?;
+        let latents = consistent(with, &self.without[at], k)?;
         let values = vector(sae, &latents, self.options.beta)?;
         Ok(Direction { layer, k, after, latents, values, decay: 1.0 })
     }
@@ -245,7 +248,7 @@ impl Bench<'_> {
 }
 
 /// Contents as what a user says, with an instruction or alone.
-fn prompts(lm: &LanguageModel, contents: &[String], wording: Option<&str>, after: bool) -> Outcome<Vec<Vec<u32>>> {
+pub fn prompts(lm: &LanguageModel, contents: &[String], wording: Option<&str>, after: bool) -> Outcome<Vec<Vec<u32>>> {
     contents.iter().map(|content| Ok(lm.tokenizer.encode(&turn(content, wording, after))?)).collect()
 }
 
@@ -254,7 +257,7 @@ fn copy(of: &Steering) -> Steering {
 }
 
 /// The difference of the means of two kinds of states.
-fn difference([with, without]: &[Pooled; 2]) -> Outcome<Vec<f32>> {
+fn difference(with: &Pooled, without: &Pooled) -> Outcome<Vec<f32>> {
     let values = [with.raw(), without.raw()].concat();
     let labels: Vec<bool> = (0..with.len() + without.len()).map(|row| row < with.len()).collect();
     let means = Inputs::Dense { values: &values, width: with.d() }.differences(&labels)?;

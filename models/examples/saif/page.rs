@@ -1,6 +1,7 @@
 //! The figures as a page.
 use crate::measure::{Bench, Measured, Steering};
 use crate::shared::Sample;
+use crate::told::Told;
 use crate::{Gain, Outcome};
 use latens::steer::report::{Chart, Curve, Page};
 use latens::steer::statistics::{Interval, bootstrap};
@@ -8,7 +9,7 @@ use latens::steer::statistics::{Interval, bootstrap};
 /// Latents that are shown.
 const SHOWN: usize = 5;
 
-pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<String> {
+pub fn page(all: &[Measured], told: &[Told], gains: &[Gain], bench: &Bench<'_>) -> Outcome<String> {
     let mut page = Page::new("SAIF: instructions that are not said");
     let mut sample = Sample::new(bench.lm, &bench.options.common)?;
     page.text(&format!(
@@ -51,6 +52,20 @@ pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<Stri
         })
         .collect();
     page.table(&["gain", "points", "95 %", "n", "p"], &rows);
+    page.part("Which instructions are followed");
+    page.text(&format!(
+        "Strictly, in per cent of {} contents. Those that are followed by less than {:.0} points more often where they are said were not steered.",
+        bench.contents[1].len(),
+        100.0 * bench.options.least
+    ));
+    let rows: Vec<Vec<String>> = told
+        .iter()
+        .map(|of| {
+            let shares = [of.plain, of.before, of.behind].map(|share| format!("{:.0}", 100.0 * share));
+            [of.instruction.clone()].into_iter().chain(shares).collect()
+        })
+        .collect();
+    page.table(&["instruction", "not said", "said before", "said behind"], &rows);
     page.part("What matters");
     let layers = curves(all, |of| &of.layers, |of| of.layer as f64)?;
     let ks = curves(all, |of| &of.ks, |of| of.k as f64)?;

@@ -21,6 +21,8 @@ pub enum Grader {
     Json,
     /// It is a list of so many points or more, a line each, after at most one line that is none.
     Bullets(usize),
+    /// It is of so many lines or more, as verses are: the first so many end after at most twelve words each.
+    Lines(usize),
     /// It has as many sentences, from and to.
     Sentences(usize, usize),
     /// It has as many words, from and to.
@@ -78,6 +80,7 @@ impl Grader {
     /// | `Upper`, `Lower` | four of five letters are |
     /// | `Json` | some part from a brace or bracket on is |
     /// | `Bullets` | there is a point |
+    /// | `Lines` | there are two such lines at the beginning |
     /// | `Sentences`, `Words` | at most half as many again, or half as few |
     /// | `Language` | the likeliest, or a third of what speaks for any |
     /// | `Question` | there is a question mark |
@@ -110,6 +113,11 @@ impl Grader {
             Grader::Lower => grade(share(|c| c.is_lowercase()) == 1.0, share(|c| c.is_lowercase()) >= 0.8),
             Grader::Json => json(text),
             Grader::Bullets(least) => bullets(text, *least),
+            Grader::Lines(least) => {
+                let short = |line: &&str| line.split_whitespace().count() <= 12;
+                let lines = text.lines().filter(|line| !line.trim().is_empty()).take_while(short).count();
+                grade(lines >= *least, lines >= 2)
+            }
             Grader::Sentences(from, to) => near(sentences(text), from, to),
             Grader::Words(from, to) => near(text.split_whitespace().count(), from, to),
             Grader::Language(want) => {
@@ -209,6 +217,10 @@ mod tests {
             (Grader::Bullets(2), "- one\n- two\nAnd so on", Partly),
             (Grader::Bullets(1), "- none but a dash\nx\ny", Partly),
             (Grader::Bullets(1), "3 apples", No),
+            (Grader::Lines(3), "Roses are red\nViolets are blue\n\nAnd so are you", Fully),
+            (Grader::Lines(3), "Roses are red\nViolets are blue", Partly),
+            (Grader::Lines(3), "Roses are red", No),
+            (Grader::Lines(3), "One line of this text has more words than a verse would have in it\nb\nc\nd", No),
             (Grader::Sentences(1, 1), "It costs 3.50 dollars.", Fully),
             (Grader::Sentences(1, 1), "No end", Fully),
             (Grader::Sentences(2, 2), "One. Two! Three?", Partly),

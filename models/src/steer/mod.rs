@@ -8,7 +8,7 @@
 //! | [`Positions`], [`Places`] | where in a context, in what is given and in what is chosen |
 //! | [`Vector`] | a direction on disk, which belongs to one model |
 //! | [`Run`], [`surprise()`] | many prompts continued at once, and how odd that is |
-//! | [`states()`] | texts by their activations and latents |
+//! | [`states()`], [`states_at`] | texts by their activations and latents, at one place or at several |
 //! | [`sources`] | real texts and facts |
 //! | [`Grader`], [`answers`], [`judge`] | what came of it |
 //! | [`statistics`] | and what that is worth |
@@ -56,5 +56,5 @@ pub use language::{Language, languages};
 pub use positions::{Place, Places, Positions};
 pub use push::{Form, Push, add_direction};
 pub use run::{Begun, Run, surprise};
-pub use states::{Pooling, states};
+pub use states::{Pooling, states, states_at};
 pub use vector::Vector;

@@ -27,30 +27,56 @@ pub fn states(
     sae: &Sae,
     texts: &[Vec<u32>],
     pooling: Pooling,
-    mut tell: impl FnMut(usize),
+    tell: impl FnMut(usize),
 ) -> Result<Pooled> {
+    Ok(states_at(lm, &[(site, sae)], texts, pooling, tell)?.remove(0))
+}
+
+/// [`states`] at several places, in one run of the model.
+///
+/// # Errors
+/// As there.
+pub fn states_at(
+    lm: &LanguageModel,
+    places: &[(Site, &Sae)],
+    texts: &[Vec<u32>],
+    pooling: Pooling,
+    mut tell: impl FnMut(usize),
+) -> Result<Vec<Pooled>> {
     const ROWS: usize = 2048;
     if let Some(short) = texts.iter().position(|ids| ids.len() <= Contexts::SKIPPED) {
         let what =
             format!("number {short} has {} tokens, of which {} are left out", texts[short].len(), Contexts::SKIPPED);
         return Err(Error::setting("texts", what));
     }
-    let (mut all, bias) = (Pooled::new(sae), sae.bias()?);
+    let Some(last) = places.iter().map(|(site, _)| *site).max() else { return Ok(Vec::new()) };
+    let all = places.iter().map(|(_, sae)| Ok((Pooled::new(sae), sae.bias()?)));
+    let mut all = all.collect::<Result<Vec<_>>>()?;
+    let skipped = |ids: &Vec<u32>| if pooling == Pooling::Last { ids.len() - 1 } else { Contexts::SKIPPED };
     for part in in_parts(texts, ROWS) {
-        let x = lm.model.activations_each(part, site, &mut Hooks::new())?;
-        let skipped = |ids: &Vec<u32>| if pooling == Pooling::Last { ids.len() - 1 } else { Contexts::SKIPPED };
         let counts: Vec<usize> = part.iter().map(|ids| ids.len() - skipped(ids)).collect();
-        let mut rows = Tensor::empty([counts.iter().sum(), x.dims()[1]], &x.device())?;
-        let (mut from, mut to) = (0, 0);
-        for (ids, &count) in part.iter().zip(&counts) {
-            let end = from + ids.len();
-            copy_into(x.view().narrow(0, end - count, end)?, rows.view_mut().narrow(0, to, to + count)?)?;
-            (from, to) = (end, to + count);
+        let mut hooks = Hooks::new();
+        for (&(site, sae), (pooled, bias)) in places.iter().zip(&mut all) {
+            let counts = &counts;
+            hooks = hooks.at(site, move |x| pooled.push(sae, bias, ends(x, part, counts)?.view(), counts));
         }
-        all.push(sae, &bias, rows.view(), &counts)?;
+        lm.model.activations_each(part, last, &mut hooks)?;
+        drop(hooks);
         tell(part.len());
     }
-    Ok(all)
+    Ok(all.into_iter().map(|(pooled, _)| pooled).collect())
+}
+
+/// Of each of `texts`, whose rows are `x`, the last so many.
+fn ends(x: &Tensor<f32, 2>, texts: &[Vec<u32>], counts: &[usize]) -> Result<Tensor<f32, 2>> {
+    let mut rows = Tensor::empty([counts.iter().sum(), x.dims()[1]], &x.device())?;
+    let (mut from, mut to) = (0, 0);
+    for (ids, &count) in texts.iter().zip(counts) {
+        let end = from + ids.len();
+        copy_into(x.view().narrow(0, end - count, end)?, rows.view_mut().narrow(0, to, to + count)?)?;
+        (from, to) = (end, to + count);
+    }
+    Ok(rows)
 }
 
 /// `Σ w(j) aⱼ W_dec[j]` of each row of values `a`, `[rows, d]`: no bias is added.
