@@ -6,26 +6,28 @@ use latens::sae;
 use latens_tests::files::f32s;
 use serde_json::{Value, json};
 
-/// Width and latents of autoencoders here.
-const D: usize = 3;
+/// Width and latents of autoencoders that are changed and read thousands of times.
+pub const SMALL: [usize; 2] = [3, 4];
 
-const N: usize = 4;
-
-pub fn saelens() -> Vec<Seed> {
+pub fn saelens([d, n]: [usize; 2]) -> Vec<Seed> {
     let base =
-        || vec![tensor("W_enc", &[D, N]), tensor("W_dec", &[N, D]), tensor("b_enc", &[N]), tensor("b_dec", &[D])];
+        || vec![tensor("W_enc", &[d, n]), tensor("W_dec", &[n, d]), tensor("b_enc", &[n]), tensor("b_dec", &[d])];
     let of = |config: Value, all: Vec<_>| {
-        let mut whole = json!({"d_in": D, "d_sae": N, "dtype": "float32", "metadata": {"hook_name": "blocks.0.hook_resid_post", "most": 3}});
+        let mut whole = json!({"d_in": d, "d_sae": n, "dtype": "float32", "metadata": {"hook_name": "blocks.0.hook_resid_post", "most": 3}});
         whole.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
         vec![("cfg.json", words(whole)), ("sae_weights.safetensors", tensors(&all, &[]))]
     };
     let with =
-        |names: &[&str]| base().into_iter().chain(names.iter().map(|name| tensor(name, &[N]))).collect::<Vec<_>>();
+        |names: &[&str]| base().into_iter().chain(names.iter().map(|name| tensor(name, &[n]))).collect::<Vec<_>>();
     let mut gated = with(&["b_gate", "b_mag", "r_mag"]);
     gated.retain(|tensor| tensor.0 != "b_enc");
     let mut batch = base();
     batch.push(tensor("topk_threshold", &[]));
-    let half = base().into_iter().map(|(name, _, dims, bytes)| (name, "F16", dims, bytes[bytes.len() / 2..].to_vec()));
+    let f16s = |bytes: &[u8]| {
+        let numbers = bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+        numbers.flat_map(|number| half::f16::from_f32(number).to_le_bytes()).collect()
+    };
+    let half = base().into_iter().map(|(name, _, dims, bytes)| (name, "F16", dims, f16s(&bytes)));
     let mut dense = of(json!({"architecture": "standard"}), base());
     dense[0].1 = Form::Bytes(format!("[{}]", vec!["0"; 200_000].join(",")).into_bytes());
     vec![
@@ -43,50 +45,50 @@ pub fn saelens() -> Vec<Seed> {
     ]
 }
 
-pub fn sparsify() -> Vec<Seed> {
+pub fn sparsify([d, n]: [usize; 2]) -> Vec<Seed> {
     let all = [
-        tensor("encoder.weight", &[N, D]),
-        tensor("encoder.bias", &[N]),
-        tensor("W_dec", &[N, D]),
-        tensor("b_dec", &[D]),
+        tensor("encoder.weight", &[n, d]),
+        tensor("encoder.bias", &[n]),
+        tensor("W_dec", &[n, d]),
+        tensor("b_dec", &[d]),
     ];
     let of = |config| sound(vec![("cfg.json", words(config)), ("sae.safetensors", tensors(&all, &[]))]);
     vec![
         of(
-            json!({"d_in": D, "num_latents": N, "k": 2, "activation": "topk", "transcode": false, "expansion_factor": 32}),
+            json!({"d_in": d, "num_latents": n, "k": 2, "activation": "topk", "transcode": false, "expansion_factor": 32}),
         ),
-        of(json!({"d_in": 3, "num_latents": 4, "k": 4})),
+        of(json!({"d_in": d, "num_latents": n, "k": 4})),
     ]
 }
 
-pub fn dictionaries() -> Vec<Seed> {
+pub fn dictionaries([d, n]: [usize; 2]) -> Vec<Seed> {
     let of = |kind: &str, all: Vec<(&'static str, Held)>| {
-        let config = json!({"trainer": {"dict_class": kind, "activation_dim": D, "dict_size": N}});
+        let config = json!({"trainer": {"dict_class": kind, "activation_dim": d, "dict_size": n}});
         sound(vec![("config.json", words(config)), ("ae.pt", torch(&all))])
     };
     let number = |of: f32| Held::Tensor("FloatStorage", vec![], vec![], f32s(&[of]));
     let linear = |more: Vec<(&'static str, Held)>| {
         let mut all = vec![
-            ("encoder.weight", held(&[N, D])),
-            ("decoder.weight", Held::Tensor("FloatStorage", vec![D, N], vec![1, D], f32s(&floats(D * N)))),
+            ("encoder.weight", held(&[n, d])),
+            ("decoder.weight", Held::Tensor("FloatStorage", vec![d, n], vec![1, d], f32s(&floats(d * n)))),
         ];
         all.extend(more);
         all
     };
     let square = |more: Vec<(&'static str, Held)>| {
         let mut all =
-            vec![("W_enc", held(&[D, N])), ("W_dec", held(&[N, D])), ("b_enc", held(&[N])), ("b_dec", held(&[D]))];
+            vec![("W_enc", held(&[d, n])), ("W_dec", held(&[n, d])), ("b_enc", held(&[n])), ("b_dec", held(&[d]))];
         all.extend(more);
         all
     };
     vec![
-        of("AutoEncoder", linear(vec![("encoder.bias", held(&[N])), ("bias", held(&[D]))])),
-        of("AutoEncoderNew", linear(vec![("encoder.bias", held(&[N])), ("decoder.bias", held(&[D]))])),
+        of("AutoEncoder", linear(vec![("encoder.bias", held(&[n])), ("bias", held(&[d]))])),
+        of("AutoEncoderNew", linear(vec![("encoder.bias", held(&[n])), ("decoder.bias", held(&[d]))])),
         of(
             "AutoEncoderTopK",
             linear(vec![
-                ("encoder.bias", held(&[N])),
-                ("b_dec", held(&[D])),
+                ("encoder.bias", held(&[n])),
+                ("b_dec", held(&[d])),
                 ("k", Held::Int(2)),
                 ("threshold", number(0.5)),
             ]),
@@ -94,8 +96,8 @@ pub fn dictionaries() -> Vec<Seed> {
         of(
             "BatchTopKSAE",
             linear(vec![
-                ("encoder.bias", held(&[N])),
-                ("b_dec", held(&[D])),
+                ("encoder.bias", held(&[n])),
+                ("b_dec", held(&[d])),
                 ("k", number(2.0)),
                 ("threshold", number(-1.0)),
             ]),
@@ -104,13 +106,13 @@ pub fn dictionaries() -> Vec<Seed> {
             "GatedAutoEncoder",
             linear(
                 ["r_mag", "gate_bias", "mag_bias"]
-                    .map(|name| (name, held(&[N])))
+                    .map(|name| (name, held(&[n])))
                     .into_iter()
-                    .chain([("decoder_bias", held(&[D]))])
+                    .chain([("decoder_bias", held(&[d]))])
                     .collect(),
             ),
         ),
-        of("JumpReluAutoEncoder", square(vec![("threshold", held(&[N]))])),
+        of("JumpReluAutoEncoder", square(vec![("threshold", held(&[n]))])),
         of(
             "MatryoshkaBatchTopKSAE",
             square(vec![("k", Held::Int(1)), ("threshold", number(0.5)), ("group_sizes", held(&[2]))]),
@@ -118,29 +120,29 @@ pub fn dictionaries() -> Vec<Seed> {
     ]
 }
 
-pub fn openai() -> Vec<Seed> {
+pub fn openai([d, n]: [usize; 2]) -> Vec<Seed> {
     let of = |more: Vec<(&'static str, Held)>| {
         let mut all = vec![
-            ("pre_bias", held(&[D])),
-            ("latent_bias", held(&[N])),
-            ("encoder.weight", held(&[N, D])),
-            ("decoder.weight", held(&[D, N])),
+            ("pre_bias", held(&[d])),
+            ("latent_bias", held(&[n])),
+            ("encoder.weight", held(&[n, d])),
+            ("decoder.weight", held(&[d, n])),
         ];
         all.extend(more);
         vec![("ae.pt", torch(&all))]
     };
     let state = Held::Dictionary(vec![("k", Held::Int(2)), ("postact_fn", Held::Text("ReLU"))]);
     let mut all = vec![
-        sound(of(vec![("activation", Held::Text("ReLU")), ("stats_last_nonzero", held(&[N]))])),
+        sound(of(vec![("activation", Held::Text("ReLU")), ("stats_last_nonzero", held(&[n]))])),
         sound(of(vec![("activation", Held::Text("TopK")), ("activation_state_dict", state)])),
     ];
     all.extend(pickles().into_iter().take(2).map(|form| unsound(vec![("ae.pt", form)])));
     all
 }
 
-pub fn gemma() -> Vec<Seed> {
+pub fn gemma([d, n]: [usize; 2]) -> Vec<Seed> {
     let shapes =
-        [("W_enc", vec![D, N]), ("W_dec", vec![N, D]), ("b_enc", vec![N]), ("b_dec", vec![D]), ("threshold", vec![N])];
+        [("W_enc", vec![d, n]), ("W_dec", vec![n, d]), ("b_enc", vec![n]), ("b_dec", vec![d]), ("threshold", vec![n])];
     let array = |(name, dims): (&str, Vec<usize>)| {
         let shape = if dims.len() == 1 { format!("({},)", dims[0]) } else { format!("({}, {})", dims[0], dims[1]) };
         (format!("{name}.npy"), npy("<f4", name == "W_enc", &shape, &f32s(&floats(dims.iter().product()))))
@@ -156,15 +158,15 @@ pub fn gemma() -> Vec<Seed> {
     all
 }
 
-pub fn llama_scope() -> Vec<Seed> {
+pub fn llama_scope([d, n]: [usize; 2]) -> Vec<Seed> {
     let all = [
-        tensor("encoder.weight", &[N, D]),
-        tensor("encoder.bias", &[N]),
-        tensor("decoder.weight", &[D, N]),
-        tensor("decoder.bias", &[D]),
+        tensor("encoder.weight", &[n, d]),
+        tensor("encoder.bias", &[n]),
+        tensor("decoder.weight", &[d, n]),
+        tensor("decoder.bias", &[d]),
     ];
     let of = |lengths: bool| {
-        let config = json!({"d_model": D, "d_sae": N, "act_fn": "jumprelu", "jump_relu_threshold": 0.36, "norm_activation": "dataset-wise",
+        let config = json!({"d_model": d, "d_sae": n, "act_fn": "jumprelu", "jump_relu_threshold": 0.36, "norm_activation": "dataset-wise",
             "dataset_average_activation_norm": {"in": 10.8, "out": 9.5}, "sparsity_include_decoder_norm": lengths, "use_decoder_bias": true,
             "apply_decoder_bias_to_pre_encoder": false, "top_k": 50});
         sound(vec![("hyperparams.json", words(config)), ("final.safetensors", tensors(&all, &[]))])
@@ -210,11 +212,12 @@ pub fn caches() -> Vec<Seed> {
 }
 
 pub fn sae_states() -> Vec<Seed> {
+    let [d, n] = SMALL;
     let state = |variant, steps: usize| {
-        let config = sae::Config { batch: 5, variant, ..sae::Config::new(D, N, 2, 9) };
+        let config = sae::Config { batch: 5, variant, ..sae::Config::new(d, n, 2, 9) };
         let rows = floats(15);
         let mut trainer = sae::Trainer::new(config, &rows, &HOST).unwrap();
-        let rows = latens::Tensor::from_vec(rows, [5, D], &HOST).unwrap();
+        let rows = latens::Tensor::from_vec(rows, [5, d], &HOST).unwrap();
         (0..steps).for_each(|_| trainer.step(rows.view()).unwrap());
         trainer.mark().unwrap();
         let files = saved("sae-state", |at| trainer.save_state(&at.join("s.safetensors")).unwrap());

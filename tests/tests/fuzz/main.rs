@@ -6,6 +6,7 @@
 //! that ends this program is left in the folder that it names when it begins.
 mod checkpoints;
 mod formats;
+mod large;
 mod meter;
 mod models;
 mod mutate;
@@ -56,25 +57,36 @@ impl Place {
     }
 }
 
-/// What is wrong with a read of files of so many bytes, and the times of the files that it took of memory beyond its room.
-fn judge(seen: &Seen, bytes: usize, (factor, room): (usize, usize)) -> (Option<String>, f64) {
-    let times = seen.most.saturating_sub(room) as f64 / bytes.max(1) as f64;
+/// Times the files that a piece of memory may be as large as, whatever the reader.
+const PIECE: f64 = 4.0;
+
+/// What is wrong with a read of files of so many bytes, and the times of the files that it took of memory beyond its room: in all, and in a piece.
+fn judge(seen: &Seen, bytes: usize, (factor, room): (usize, usize)) -> (Option<String>, [f64; 2]) {
+    let [times, piece] = [seen.most, seen.largest].map(|took| took.saturating_sub(room) as f64 / bytes.max(1) as f64);
     let wrong = match seen {
         Seen { wrong: Some(wrong), .. } => Some(wrong.clone()),
         _ if times > factor as f64 => Some(format!(
             "it took {} bytes for {bytes} of files, {times:.1} times beyond the room, at most {factor}",
             seen.most
         )),
+        _ if piece > PIECE => {
+            Some(format!("it took a piece of {} bytes for {bytes}, {piece:.1} times beyond the room", seen.largest))
+        }
         _ if seen.took > TIME => Some(format!("it took {:?} for {bytes} bytes", seen.took)),
         _ => None,
     };
-    (wrong, times)
+    (wrong, [times, piece])
+}
+
+/// The files of a seed.
+fn files_of(seed: &Seed) -> Vec<(String, Vec<u8>)> {
+    seed.files.iter().map(|(name, form)| (name.clone(), form.bytes())).collect()
 }
 
 /// The files of an input: first the seeds as they are, then what is made of them.
 fn files(target: &Target, seeds: &[Seed], number: usize) -> Vec<(String, Vec<u8>)> {
     if let Some(seed) = seeds.get(number) {
-        return seed.files.iter().map(|(name, form)| (name.clone(), form.bytes())).collect();
+        return files_of(seed);
     }
     let key = target
         .name
@@ -120,6 +132,7 @@ fn fuzz(target: &Target, root: &Path, time: Option<Duration>) -> Vec<String> {
         }
     }
     let (mut faults, mut accepted, mut most, begun, mut number) = (Vec::new(), 0, (0.0, 0), Instant::now(), 0);
+    let mut largest = 0.0_f64;
     let goes_on = |number: usize| match time {
         Some(time) => begun.elapsed() < time || number < seeds.len(),
         None => number < seeds.len().max(INPUTS),
@@ -128,8 +141,9 @@ fn fuzz(target: &Target, root: &Path, time: Option<Duration>) -> Vec<String> {
         let files = files(target, &seeds, number);
         let bytes = place.put(&files);
         let seen = run(target, &place);
-        let (wrong, times) = judge(&seen, bytes, (target.factor, target.room));
+        let (wrong, [times, piece]) = judge(&seen, bytes, (target.factor, target.room));
         accepted += usize::from(seen.accepted);
+        largest = largest.max(piece);
         if times > most.0 {
             most = (times, number);
         }
@@ -142,7 +156,7 @@ fn fuzz(target: &Target, root: &Path, time: Option<Duration>) -> Vec<String> {
     }
     let (name, (times, at)) = (target.name, most);
     say(&format!(
-        "fuzz: {name} {number} inputs, {accepted} accepted, largest allocation factor {times:.1} (of {}, input {at})",
+        "fuzz: {name} {number} inputs, {accepted} accepted; beyond the room a piece of {largest:.1} times the files, in all {times:.1} (of {}, input {at})",
         target.factor
     ));
     faults

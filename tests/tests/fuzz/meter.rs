@@ -11,12 +11,15 @@ struct Meter;
 static METER: Meter = Meter;
 static ALIVE: AtomicIsize = AtomicIsize::new(0);
 static MOST: AtomicIsize = AtomicIsize::new(0);
+static LARGEST: AtomicIsize = AtomicIsize::new(0);
 
 /// More at once than any input may cost: refused, so that a lie about sizes ends this program and not the machine. The input is
 /// on the disk then.
 const ONCE: usize = 1 << 31;
 
-fn grow(by: isize) {
+/// So many more bytes, for a piece that is then so large.
+fn grow(by: isize, piece: usize) {
+    LARGEST.fetch_max(piece as isize, Relaxed);
     let alive = ALIVE.fetch_add(by, Relaxed) + by;
     MOST.fetch_max(alive, Relaxed);
 }
@@ -27,7 +30,7 @@ unsafe impl GlobalAlloc for Meter {
         if layout.size() > ONCE {
             return std::ptr::null_mut();
         }
-        grow(layout.size() as isize);
+        grow(layout.size() as isize, layout.size());
         // SAFETY: the caller's promises are those that `System` asks for.
         unsafe { System.alloc(layout) }
     }
@@ -36,13 +39,13 @@ unsafe impl GlobalAlloc for Meter {
         if layout.size() > ONCE {
             return std::ptr::null_mut();
         }
-        grow(layout.size() as isize);
+        grow(layout.size() as isize, layout.size());
         // SAFETY: as above.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        grow(-(layout.size() as isize));
+        grow(-(layout.size() as isize), 0);
         // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -52,7 +55,7 @@ unsafe impl GlobalAlloc for Meter {
         if size > ONCE {
             return std::ptr::null_mut();
         }
-        grow(size as isize - layout.size() as isize);
+        grow(size as isize - layout.size() as isize, size);
         // SAFETY: as above.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -64,6 +67,8 @@ pub struct Seen {
     pub accepted: bool,
     /// The most bytes that were alive at once, of those that were not before.
     pub most: usize,
+    /// Bytes of the largest piece that was asked for.
+    pub largest: usize,
     /// What is wrong with it: it panicked, or said nothing of why it gave nothing.
     pub wrong: Option<String>,
     /// The time of processors that it took, or of the clock where the system does not tell.
@@ -76,8 +81,10 @@ pub fn watch(read: impl FnOnce() -> Result<(), String>) -> Seen {
     let used_before = used(begun);
     let before = ALIVE.load(Relaxed);
     MOST.store(before, Relaxed);
+    LARGEST.store(0, Relaxed);
     let done = catch_unwind(AssertUnwindSafe(read));
     let most = (MOST.load(Relaxed) - before).max(0) as usize;
+    let largest = LARGEST.load(Relaxed).max(0) as usize;
     let took = used(begun).saturating_sub(used_before);
     let (accepted, wrong) = match done {
         Ok(Ok(())) => (true, None),
@@ -89,7 +96,7 @@ pub fn watch(read: impl FnOnce() -> Result<(), String>) -> Seen {
             (false, Some(format!("it panicked: {}", said.unwrap_or_default())))
         }
     };
-    Seen { accepted, most, wrong, took }
+    Seen { accepted, most, largest, wrong, took }
 }
 
 /// The time of processors that this program has used (Linux: in hundredths of a second), which a busy machine does not

@@ -58,18 +58,18 @@ pub const TARGETS: &[Target] = &[
     // Numbers of all tensors take 4 times the file, and so do the bytes of the one that is read.
     Target { name: "torch", factor: 12, room: ROOM, seeds: torches, read: read_torch },
     // All tensors together, in f32 where they may have been f16, one of them turned over.
-    Target { name: "saelens", factor: 8, room: ROOM, seeds: saelens, read: load },
-    Target { name: "sparsify", factor: 8, room: ROOM, seeds: sparsify, read: load },
-    Target { name: "dictionary_learning", factor: 12, room: ROOM, seeds: dictionaries, read: load },
+    Target { name: "saelens", factor: 8, room: ROOM, seeds: || saelens(SMALL), read: load },
+    Target { name: "sparsify", factor: 8, room: ROOM, seeds: || sparsify(SMALL), read: load },
+    Target { name: "dictionary_learning", factor: 12, room: ROOM, seeds: || dictionaries(SMALL), read: load },
     Target {
         name: "openai",
         factor: 12,
         room: ROOM,
-        seeds: openai,
+        seeds: || openai(SMALL),
         read: |at| sae::Sae::load(&at.join("ae.pt"), &HOST).map(drop),
     },
-    Target { name: "gemma_scope", factor: 24, room: ROOM, seeds: gemma, read: load },
-    Target { name: "llama_scope", factor: 8, room: ROOM, seeds: llama_scope, read: load },
+    Target { name: "gemma_scope", factor: 24, room: ROOM, seeds: || gemma(SMALL), read: load },
+    Target { name: "llama_scope", factor: 8, room: ROOM, seeds: || llama_scope(SMALL), read: load },
     // A firing has 8 bytes at least: its place is read into 12, its value into 4, and both are kept in 16.
     Target { name: "sae_cache", factor: 8, room: ROOM, seeds: caches, read: read_cache },
     // Counters are text in a file, and copied with it.
