@@ -4,11 +4,13 @@ usage: sae_formats.py FOLDER
 
 Each layout gets a folder with its files, and beside it NAME.expected.safetensors: x [rows, d], features [rows, n] and recon
 [rows, d] by plain numpy in f64. PyTorch's files are written without PyTorch: a zip, stored, of a pickle of protocol 2 that names the
-functions and types that torch.save names, and of the memory of tensors. Exits with 3 if numpy or safetensors is not installed.
+functions and types that torch.save names, and of the memory of tensors; with LATENS_TORCH set, by torch.save itself. Exits with 3 if numpy or safetensors is not installed.
 """
 
+import importlib
 import io
 import json
+import os
 import pickle
 import sys
 import types
@@ -62,8 +64,11 @@ def kinds():
     return {name: type(name, (), {}) for name in ("FloatStorage", "DoubleStorage", "HalfStorage", "LongStorage", "IntStorage")}
 
 
-TORCH = module("torch", **kinds())
-UTILS = module("torch._utils", _rebuild_tensor_v2=rebuild)
+# PyTorch itself, where it is asked for: it is large, and what it writes is known.
+WRITER = importlib.import_module("torch") if os.environ.get("LATENS_TORCH") else None
+if not WRITER:
+    TORCH = module("torch", **kinds())
+    UTILS = module("torch._utils", _rebuild_tensor_v2=rebuild)
 NAMES = {"float32": "FloatStorage", "float64": "DoubleStorage", "float16": "HalfStorage", "int64": "LongStorage", "int32": "IntStorage"}
 
 
@@ -72,6 +77,10 @@ class Tensor:
 
     def __init__(self, array, turned=False):
         self.array, self.turned = np.asarray(array), turned
+
+    def real(self):
+        made = WRITER.from_numpy(np.array(self.array.T if self.turned else self.array, order="C"))
+        return made.T if self.turned else made
 
     def __reduce__(self):
         from collections import OrderedDict
@@ -85,6 +94,9 @@ class Tensor:
 
 def save_torch(path, state):
     """torch.save of a state dict."""
+    if WRITER:
+        WRITER.save({key: value.real() if isinstance(value, Tensor) else value for key, value in state.items()}, path)
+        return
     memory, packed = [], io.BytesIO()
 
     class Pickler(pickle.Pickler):

@@ -215,13 +215,23 @@ impl Zoo<'_> {
 
     /// A frontier for each place.
     fn pictures(&self, all: &BTreeMap<String, Value>) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-        let mut places: BTreeMap<&str, Vec<Point>> = BTreeMap::new();
+        let mut places: BTreeMap<String, Vec<Point>> = BTreeMap::new();
         for run in all.values() {
-            let number = |name: &str| run[name].as_f64();
-            if let (Some(l0), Some(fvu), Some(recovered)) = (number("l0"), number("fvu"), number("ce_recovered")) {
-                let kind = run["kind"].as_str().unwrap_or_default().to_owned();
-                let place = run["place"].as_str().unwrap_or_default();
-                places.entry(place).or_default().push(Point { kind, l0, figures: [fvu, recovered] });
+            let kind = run["kind"].as_str().unwrap_or_default();
+            let mut add = |at: &'_ Value| {
+                let number = |name: &str| at[name].as_f64();
+                let place = at["place"].as_str().unwrap_or_default().to_owned();
+                if let (Some(l0), Some(fvu), Some(recovered)) =
+                    (run["l0"].as_f64(), number("fvu"), number("ce_recovered"))
+                {
+                    let point = Point { kind: kind.to_owned(), l0, figures: [fvu, recovered] };
+                    places.entry(place).or_default().push(point);
+                }
+            };
+            // A crosscoder belongs to each of its places.
+            match run["each"].as_array() {
+                Some(each) => each.iter().for_each(add),
+                None => add(run),
             }
         }
         let mut paths = Vec::new();

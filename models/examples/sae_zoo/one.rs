@@ -69,12 +69,19 @@ impl Zoo<'_> {
         let sae = trainer.finish()?;
         let judged =
             Judged::of(self.lm, &sae, run.reads, &reads.iter().map(|&site| &self.held[site]).collect::<Vec<_>>())?;
-        let figures = json!({
+        let each = judged
+            .each
+            .iter()
+            .map(|(place, fvu, recovered)| json!({"place": place, "fvu": fvu, "ce_recovered": recovered}));
+        let mut figures = json!({
             "key": key, "kind": run.kind, "name": run.name, "place": judge::place(run.reads, &self.sites[reads[0]]),
             "fvu": judged.fvu, "l0": judged.l0, "dead": judged.dead, "ce_recovered": judged.recovered,
             "steps_per_s": steps as f64 / seconds.max(1e-9), "seconds": seconds, "steps": steps, "peak_rss_mb": peak(),
             "last": course.last().map(|last| json!({"fvu": last.fvu, "l0": last.l0})),
         });
+        if !judged.each.is_empty() {
+            figures["each"] = each.collect();
+        }
         self.keep(run, &sae, folder, &reads)?;
         io::replace(&folder.join("settings.json"), format!("{:#}\n", json!(config)).as_bytes())?;
         io::replace(&folder.join("figures.json"), format!("{figures:#}\n").as_bytes())?;

@@ -113,7 +113,7 @@ impl Sae {
             false => Ok(()),
             true => Err(Error::setting(
                 "sae",
-                "is a transcoder, which does not make the rows that it reads: see Core::measure_to",
+                "is a transcoder, which does not make the rows that it reads: see Core::measure_to and Splice::Predicted",
             )),
         }
     }

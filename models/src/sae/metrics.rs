@@ -1,5 +1,5 @@
 //! How good an autoencoder is, on text that it was not trained on.
-use super::{Contexts, Gate, Sae, initial, on_host};
+use super::{Contexts, Gate, Sae, Splice, initial, on_host};
 use crate::io::{Error, Result};
 use crate::lm::{Decoder, Hooks, Point, Site};
 use crate::{Tensor, View, copy_into};
@@ -70,19 +70,6 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-/// What stands in for the activations while a language model predicts.
-#[derive(Clone, Copy)]
-pub enum Splice<'a> {
-    /// Themselves.
-    Clean,
-    /// Their reconstruction.
-    Sae(&'a Sae),
-    /// Zero.
-    Zero,
-    /// This row.
-    Mean(&'a [f32]),
-}
-
 /// Mean loss, in nats, of the next tokens that `model` predicts where its activations at `site` are spliced. The first
 /// [`Contexts::SKIPPED`] positions of a context stay as they are, so they are not counted either.
 ///
@@ -122,13 +109,14 @@ fn spliced_losses<const N: usize>(
             Point::Attention | Point::MlpInput | Point::Mlp | Point::Mixer => None,
         };
         for (sum, splice) in sums.iter_mut().zip(splices) {
+            let mut read = splice.read(model, site, &ids)?;
             let losses = if let Some(x) = &shared {
                 let mut other = Tensor::empty(x.dims(), &x.device())?;
                 copy_into(x.view(), other.view_mut())?;
-                replace(&mut other, batch, splice)?;
+                splice.put(&mut other, batch, read)?;
                 model.losses_from(site.layer, other, &ids, &mut Hooks::new())?
             } else {
-                model.losses(&ids, &mut Hooks::new().at(site, |x| replace(x, batch, splice)))?
+                model.losses(&ids, &mut Hooks::new().at(site, |x| splice.put(x, batch, read.take())))?
             };
             for context in losses.to_vec()?.chunks_exact(length) {
                 *sum += context[Contexts::SKIPPED..length - 1].iter().map(|&loss| f64::from(loss)).sum::<f64>();
@@ -138,27 +126,6 @@ fn spliced_losses<const N: usize>(
         count += batch * (length - 1 - Contexts::SKIPPED);
     }
     Ok(sums.map(|sum| sum / count.max(1) as f64))
-}
-
-/// Put `splice` in the place of `x`, the activations of so many contexts, but for the first tokens of each.
-pub(super) fn replace(x: &mut Tensor<f32, 2>, contexts: usize, splice: Splice<'_>) -> Result<()> {
-    let ([rows, d], device) = (x.dims(), x.device());
-    let mut other = match splice {
-        Splice::Clean => return Ok(()),
-        Splice::Sae(sae) => {
-            sae.reconstructs()?;
-            sae.reconstruct(x.view())?
-        }
-        Splice::Zero => Tensor::zeros([rows, d], &device)?,
-        Splice::Mean(mean) => Tensor::from_vec(mean.repeat(rows), [rows, d], &device)?,
-    };
-    let length = rows / contexts.max(1);
-    let kept = Contexts::SKIPPED.min(length);
-    for first in (0..rows).step_by(length.max(1)) {
-        copy_into(x.view().narrow(0, first, first + kept)?, other.view_mut().narrow(0, first, first + kept)?)?;
-    }
-    *x = other;
-    Ok(())
 }
 
 /// Losses with the activations as they are, reconstructed, zero, and at their mean.

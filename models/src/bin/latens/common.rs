@@ -152,17 +152,17 @@ impl Judged {
         Ok((held, rows))
     }
 
-    /// What a transcoder is to predict there: at the place that its checkpoint names, or else what the MLP of the layer adds.
-    pub fn predicted(&self, opened: &Opened, held: &Contexts) -> Done<Tensor<f32, 2>> {
+    /// Where a transcoder predicts what is there: the place that its checkpoint names, or else what the MLP of the layer adds.
+    pub fn predicted(&self, opened: &Opened) -> Done<Site> {
         let named = Origin::of(&self.checkpoint)?.predicted;
-        let site = match &*named {
+        Ok(match &*named {
             "" => Site::mlp(self.place.layer),
             named => places(opened.lm.model.config().layers, &[named])?[0],
-        };
-        self.rows(opened, held, site)
+        })
     }
 
-    fn rows(&self, opened: &Opened, held: &Contexts, site: Site) -> Done<Tensor<f32, 2>> {
+    /// The activations of held-out text at a place.
+    pub fn rows(&self, opened: &Opened, held: &Contexts, site: Site) -> Done<Tensor<f32, 2>> {
         let model = &opened.lm.model;
         let mut rows = Tensor::zeros([held.rows(), model.config().dim], &opened.device)?;
         let bar = progress("activations", held.rows());

@@ -2,7 +2,7 @@ use crate::common::{Done, Judged, name, progress, tell};
 use clap::Args;
 use latens::Device;
 use latens::sae::eval::{Agreement, Core, Downstream, nearest_within};
-use latens::sae::{Contexts, Sae};
+use latens::sae::{Contexts, Sae, Splice};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -36,17 +36,19 @@ pub fn run(options: &Options) -> Done {
     let (opened, sae) = judged.open()?;
     let (held, rows) = judged.read(&opened)?;
     let (model, site) = (&opened.lm.model, judged.place.site());
-    let core = if sae.predicts {
-        // What the model makes of predictions is not measured.
-        Core::measure_to(&sae, rows.view(), judged.predicted(&opened, &held)?.view(), |_| {})?
-    } else {
-        let mut core = Core::measure(&sae, rows.view(), |_| {})?;
-        let spliced = options.spliced.of(&held);
-        let bar = progress("predictions", spliced.ids.len());
-        core.downstream = Some(Downstream::measure(model, site, &spliced, &sae, |tokens| bar.inc(tokens as u64))?);
-        bar.finish();
-        core
+    let predicted = if sae.predicts { Some(judged.predicted(&opened)?) } else { None };
+    let mut core = match predicted {
+        Some(to) => Core::measure_to(&sae, rows.view(), judged.rows(&opened, &held, to)?.view(), |_| {})?,
+        None => Core::measure(&sae, rows.view(), |_| {})?,
     };
+    let spliced = options.spliced.of(&held);
+    let (at, splice) = match predicted {
+        Some(to) => (to, Splice::Predicted(&sae, site)),
+        None => (site, Splice::Sae(&sae)),
+    };
+    let bar = progress("predictions", spliced.ids.len());
+    core.downstream = Some(Downstream::measure_splice(model, at, &spliced, splice, |tokens| bar.inc(tokens as u64))?);
+    bar.finish();
     let near = nearest_within(&sae, |_| {})?;
     let mut figures = serde_json::to_value(core)?;
     figures["model"] = name(&opened.model).into();

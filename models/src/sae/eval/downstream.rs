@@ -1,7 +1,6 @@
-use super::super::metrics::{Splice, replace};
 use crate::io::{Error, Result};
 use crate::lm::{Decoder, Hooks, Point, Site};
-use crate::sae::{Contexts, Sae};
+use crate::sae::{Contexts, Sae, Splice};
 use crate::{Tensor, copy_into};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -39,8 +38,22 @@ impl Downstream {
         sae: &Sae,
         tell: impl FnMut(usize),
     ) -> Result<Self> {
-        let [clean, sae, zero] =
-            divergences(model, site, contexts, [Splice::Clean, Splice::Sae(sae), Splice::Zero], tell)?;
+        Self::measure_splice(model, site, contexts, Splice::Sae(sae), tell)
+    }
+
+    /// [`measure`](Self::measure) of anything that stands in for the activations at `site`: of a transcoder what it
+    /// [predicts](Splice::Predicted) there, of a crosscoder [its part](Splice::Crosscoder).
+    ///
+    /// # Errors
+    /// As there; another place of a transcoder that is not reached before, places of a crosscoder of which this is none.
+    pub fn measure_splice(
+        model: &Decoder,
+        site: Site,
+        contexts: &Contexts,
+        splice: Splice<'_>,
+        tell: impl FnMut(usize),
+    ) -> Result<Self> {
+        let [clean, sae, zero] = divergences(model, site, contexts, [Splice::Clean, splice, Splice::Zero], tell)?;
         Ok(Self {
             ce_clean: clean.loss,
             ce_sae: sae.loss,
@@ -85,14 +98,15 @@ fn divergences<const N: usize>(
             Point::Residual => Some(model.activations(&ids, site, &mut Hooks::new())?),
             Point::Attention | Point::MlpInput | Point::Mlp | Point::Mixer => None,
         };
-        let logits = |splice| -> Result<Vec<f32>> {
+        let logits = |splice: Splice<'_>| -> Result<Vec<f32>> {
+            let mut read = splice.read(model, site, &ids)?;
             let Some(x) = &shared else {
-                let mut hooks = Hooks::new().at(site, |x: &mut Tensor<f32, 2>| replace(x, 1, splice));
+                let mut hooks = Hooks::new().at(site, |x: &mut Tensor<f32, 2>| splice.put(x, 1, read.take()));
                 return Ok(model.logits(&ids, &mut hooks)?.to_vec()?);
             };
             let mut other = Tensor::empty(x.dims(), &x.device())?;
             copy_into(x.view(), other.view_mut())?;
-            replace(&mut other, 1, splice)?;
+            splice.put(&mut other, 1, read)?;
             Ok(model.logits_from(site.layer, other, &ids, &mut Hooks::new())?.to_vec()?)
         };
         let clean = logits(Splice::Clean)?;
@@ -185,5 +199,53 @@ mod tests {
         }
         let short = Contexts { ids: vec![1, 2, 3], length: 3 };
         assert!(Downstream::measure(&model, Site::residual(0), &short, &both_ways(d, 1), |_| ()).is_err());
+    }
+    /// A transcoder that predicts what is there anyway loses nothing; neither does a crosscoder that reconstructs all, and one that
+    /// reconstructs one place only loses as much as an autoencoder of that place.
+    #[test]
+    fn other_places() {
+        let (d, vocabulary) = (16, 40);
+        let model: Decoder = Decoder::random(Config::llama(3, d, 2, vocabulary, 32), 3, &Device::Host).unwrap();
+        let mut draw = Philox::new(4);
+        let contexts = Contexts { ids: (0..24).map(|_| draw.below(40)).collect(), length: 8 };
+        let measure = |site, splice: Splice<'_>| Downstream::measure_splice(&model, site, &contexts, splice, |_| ());
+        // From the input of an MLP back to itself: not what is added, so this harms, as an autoencoder of nothing does not.
+        let mut same = both_ways(d, d);
+        same.predicts = true;
+        let harmed = measure(Site::mlp(1), Splice::Predicted(&same, Site::mlp_input(1))).unwrap();
+        assert!(harmed.kl_sae > 1e-6, "{harmed:?}");
+        // The residual after a layer is what attention and the MLP of the next add to: predicted as it is, that layer does nothing.
+        let skipped = measure(Site::residual(1), Splice::Predicted(&same, Site::residual(0))).unwrap();
+        let mut hooks = Hooks::new();
+        for site in [Site::attention(1), Site::mlp(1)] {
+            hooks = hooks.at(site, |x: &mut Tensor<f32, 2>| Splice::Zero.put(x, 3, None));
+        }
+        let ids = model.ids(contexts.ids.clone(), 3).unwrap();
+        let losses = model.losses(&ids, &mut hooks).unwrap().to_vec().unwrap();
+        let counted: Vec<f32> =
+            losses.chunks_exact(8).flat_map(|of| of[Contexts::SKIPPED..7].iter().copied()).collect();
+        let want = counted.iter().map(|&loss| f64::from(loss)).sum::<f64>() / counted.len() as f64;
+        assert_relative_eq!(skipped.ce_sae, want, epsilon = 1e-5);
+        for (site, from) in [(Site::mlp(0), Site::mlp(0)), (Site::mlp(0), Site::residual(1))] {
+            assert!(measure(site, Splice::Predicted(&same, from)).is_err());
+        }
+        let plain = both_ways(d, d);
+        assert!(measure(Site::mlp(1), Splice::Predicted(&plain, Site::mlp_input(1))).is_err());
+        let sites = [Site::residual(0), Site::residual(2)];
+        let whole = both_ways(2 * d, 2 * d);
+        for site in sites {
+            let found = measure(site, Splice::Crosscoder(&whole, &sites)).unwrap();
+            assert!(found.kl_sae.abs() < 1e-9 && (found.kl_score - 1.0).abs() < 1e-6, "{found:?}");
+        }
+        let mut first = both_ways(2 * d, 4 * d);
+        let mut kept = first.w_dec.to_vec().unwrap();
+        kept.chunks_mut(2 * d).for_each(|row| row[d..].fill(0.0));
+        first.w_dec = Tensor::from_vec(kept, [4 * d, 2 * d], &Device::Host).unwrap();
+        let [found, zero] = sites.map(|site| measure(site, Splice::Crosscoder(&first, &sites)).unwrap());
+        assert!(found.kl_sae.abs() < 1e-9, "{found:?}");
+        assert!(zero.kl_score.abs() < 1e-9, "{zero:?}");
+        assert!(measure(Site::residual(1), Splice::Crosscoder(&whole, &sites)).is_err());
+        let twice = [sites[0]; 2];
+        assert!(measure(sites[0], Splice::Crosscoder(&whole, &twice)).is_err());
     }
 }
