@@ -40,7 +40,7 @@ struct Options {
     /// Text file, or folder of .txt files [default: State of the Union speeches, fetched once]
     #[arg(long)]
     text: Option<PathBuf>,
-    /// Layers whose residuals are read; of the one in the middle the MLP as well, and there some are trained through the model
+    /// Layers whose residuals and MLPs are read
     #[arg(long, value_delimiter = ',', default_value = "8,15,22")]
     layers: Vec<usize>,
     /// Tokens whose activations are trained on
@@ -124,9 +124,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let corpus = Corpus::read(&lm, &text, CONTEXT, [contexts, HELD], options.seed)?;
     let steps = options.steps.unwrap_or(corpus.train.rows() / options.batch);
     let runs = runs(options, lm.model.config().dim, steps)?;
-    let middle = options.layers[options.layers.len() / 2];
+    // The residuals first, then both sides of each MLP.
     let mut sites: Vec<Site> = options.layers.iter().map(|&layer| Site::residual(layer)).collect();
-    sites.extend([Site::mlp_input(middle), Site::mlp(middle)]);
+    sites.extend(options.layers.iter().flat_map(|&layer| [Site::mlp_input(layer), Site::mlp(layer)]));
     let data = format!("{} ({}), {}", name(&model), &io::sha256_of(&model)?[..16], name(&text));
     let bar = progress("activations", corpus.train.rows());
     let folder = options.out.join("activations");
@@ -187,10 +187,10 @@ impl Zoo<'_> {
         let mut all = BTreeMap::new();
         for (run, asked) in runs {
             let places = match run.reads {
-                Reads::Residual => (0..options.layers.len()).collect(),
-                Reads::Mlp | Reads::All | Reads::Through => vec![options.layers.len() / 2],
+                Reads::Residual | Reads::Mlp | Reads::Through => options.layers.len(),
+                Reads::All => 1,
             };
-            for place in places {
+            for place in 0..places {
                 let key = match run.reads {
                     Reads::All => format!("all/{}", run.name),
                     _ => format!("{}/{}", options.layers[place], run.name),

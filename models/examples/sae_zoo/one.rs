@@ -129,7 +129,7 @@ impl Zoo<'_> {
         let layers = self.options.layers.len();
         match reads {
             Reads::Residual | Reads::Through => vec![place],
-            Reads::Mlp => vec![layers, layers + 1],
+            Reads::Mlp => vec![layers + 2 * place, layers + 2 * place + 1],
             Reads::All => (0..layers).collect(),
         }
     }

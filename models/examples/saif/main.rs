@@ -51,7 +51,7 @@ struct Options {
     #[arg(long)]
     everywhere: bool,
     /// How much more often an instruction is to be followed strictly where it is said, as a share; others are not steered
-    #[arg(long, default_value_t = 0.25)]
+    #[arg(long, default_value_t = 0.5)]
     least: f64,
     /// Only instructions whose names begin with one of these
     #[arg(long, value_delimiter = ',')]
