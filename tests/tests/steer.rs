@@ -3,7 +3,7 @@ use latens::lm::{Config, Decoder, Hooks, LanguageModel, Sampling, Site, Tokenize
 use latens::sae::{Gate, Sae};
 use latens::steer::gradsae::{Asked, GradSae};
 use latens::steer::{
-    Edit, Form, Insert, Keep, Places, Pooling, Positions, Push, Run, Vector, add_direction, states, surprise,
+    Edit, Form, Insert, Keep, Places, Pooling, Positions, Push, Run, Vector, add_direction, states, states_at, surprise,
 };
 use latens::{Device, Tensor, assets, bf16};
 use latens_tests::{close, devices, normal, place, real};
@@ -77,6 +77,29 @@ fn every_device_agrees() {
         close(&format!("probabilities on {}", place(&device)), &found.1, &host.1, 1e-8);
         close(&format!("rows on {}", place(&device)), &found.2, &host.2, 1e-8);
     }
+}
+
+/// Several places in one run are each as they are in a run of their own, in any order; short texts are told.
+#[test]
+fn states_at_several_places() {
+    let (device, pooling) = (Device::Host, [Pooling::Mean, Pooling::Last]);
+    let (lm, sae) = (model(&device, "several"), sae(&device));
+    let texts: Vec<Vec<u32>> = asked().into_iter().map(|one| one.prompt).collect();
+    for pooling in pooling {
+        let sites = [Site::residual(2), Site::mlp(0), Site::residual(1)];
+        let mut told = 0;
+        let all = states_at(&lm, &sites.map(|site| (site, &sae)), &texts, pooling, |count| told += count).unwrap();
+        assert_eq!((told, all.len()), (texts.len(), 3));
+        for (site, seen) in sites.into_iter().zip(all) {
+            let own = states(&lm, site, &sae, &texts, pooling, |_| ()).unwrap();
+            assert!(own.raw() == seen.raw() && own.raw().iter().any(|&x| x != 0.0), "{site:?}");
+            assert!((0..texts.len()).all(|row| own.latents().row(row).eq(seen.latents().row(row))), "{site:?}");
+        }
+    }
+    assert!(states_at(&lm, &[], &texts, Pooling::Mean, |_| ()).unwrap().is_empty());
+    let short = states_at(&lm, &[(Site::residual(0), &sae)], &[vec![1]], Pooling::Mean, |_| ());
+    assert!(short.err().unwrap().to_string().contains("number 0 has 1 tokens"));
+    assert!(states_at(&lm, &[(Site::residual(9), &sae)], &texts, Pooling::Mean, |_| ()).is_err());
 }
 
 /// Rows of half the bits, with gaps between them, and another strength in each.

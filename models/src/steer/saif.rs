@@ -70,6 +70,29 @@ pub fn consistent(with: &Pooled, without: &Pooled, k: usize) -> Result<Vec<Consi
 
 /// `Σ (μ + β σ) W_dec[latent]`.
 ///
+/// ```no_run
+/// use latens::lm::{Hooks, LanguageModel, Site};
+/// use latens::sae::Sae;
+/// use latens::steer::{Places, Pooling, Positions, Push, Run, saif, states};
+/// # fn all(lm: &LanguageModel, sae: &Sae) -> latens::io::Result<()> {
+/// // What the model is to do without being told: the same contents, told and not told.
+/// let turn = |said: &str| lm.tokenizer.encode(&format!("<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n"));
+/// let seen = |after: &str| {
+///     let texts = ["What is rain?", "Who was Ada Lovelace?"].map(|content| turn(&format!("{content}{after}")));
+///     states(lm, Site::residual(22), sae, &texts.into_iter().collect::<Result<Vec<_>, _>>()?, Pooling::Last, |_| ())
+/// };
+/// let latents = saif::consistent(&seen(" Answer in Spanish.")?, &seen("")?, 15)?;
+/// let direction = saif::vector(sae, &latents, 0.0)?;
+/// // Added wherever a token is chosen.
+/// let hooks = |_| {
+///     let push = Push::new(&direction, 1.0, &sae.device())?;
+///     Ok(push.into_hooks(Site::residual(22), Places::new(Positions::Last)))
+/// };
+/// println!("{}", Run::new(lm, 40).go(&[turn("What is snow?")?], hooks, |_| ())?[0].text);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// [`Error::Setting`] for a latent that there is not, or `beta` that is not finite.
 pub fn vector(sae: &Sae, latents: &[Consistent], beta: f64) -> Result<Vec<f32>> {
