@@ -39,7 +39,7 @@ struct Options {
     #[arg(long, default_value_t = 0.9)]
     decay: f32,
     /// What the strengths of latents are multiplied with, of which one is chosen
-    #[arg(long, value_delimiter = ',', default_value = "0.5,1,2,4")]
+    #[arg(long, value_delimiter = ',', default_value = "1,2,3,4,6")]
     strengths: Vec<f32>,
     /// Contents to find latents by, to choose strengths by, and to grade
     #[arg(long, value_delimiter = ',', default_value = "90,16,40")]
@@ -84,7 +84,7 @@ fn run(options: &Options) -> Outcome<()> {
     let second = all.split_off(find);
     let layers: Vec<_> = options.layers.iter().copied().zip(&saes).collect();
     let without = measure::last_tokens(&lm, &layers, &measure::prompts(&lm, &all, None, true)?)?;
-    let begun = [begin(&lm, &second, options.said)?, begin(&lm, &last, options.said)?];
+    let begun = [begin(&lm, &second, options.strengths.len(), options.said)?, begin(&lm, &last, 1, options.said)?];
     let bench = Bench { lm: &lm, layers, contents: [all, second, last], without, begun, options };
     let own = json!([
         options.layers,

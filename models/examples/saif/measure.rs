@@ -2,18 +2,23 @@
 use crate::shared::{digits, ones};
 use crate::tasks::{Instruction, turn};
 use crate::{Options, Outcome, progress};
-use latens::lm::{Hooks, LanguageModel, Site};
+use latens::lm::{Continuation, Hooks, LanguageModel, Site};
 use latens::sae::Sae;
 use latens::sae::eval::{Inputs, Pooled};
 use latens::steer::saif::{Consistent, consistent, vector};
 use latens::steer::statistics::{Interval, bootstrap};
-use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, states_at};
+use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, states_at, surprise};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::error::Error;
+use std::collections::BTreeSet;
+use std::ops::Range;
 
-/// How much more surprising than the unchanged model's an answer may be, in nats for each token.
+/// How much more surprising an answer may be than those to the same contents with the instruction said, in nats for each token: behind the
+/// content alone, these are surprising too.
 const ODD: f64 = 1.0;
+
+/// The share of different tokens in an answer below which it only says the same again, and follows nothing, whatever its grader sees in it.
+const DIFFERENT: f64 = 0.5;
 
 /// Answers to some contents, graded.
 #[derive(Clone, Serialize, Deserialize)]
@@ -56,7 +61,7 @@ pub struct Measured {
     pub plain: Graded,
     pub said_before: Graded,
     pub said_after: Graded,
-    /// The best layer's, by contents for that.
+    /// The best layer's, with the best number of latents there, by contents for that.
     pub saif: Steering,
     /// The single most consistent latent, fading.
     pub single: Steering,
@@ -76,19 +81,19 @@ pub struct Bench<'a> {
     pub contents: [Vec<String>; 3],
     /// The last tokens of the first alone, at each layer.
     pub without: Vec<Pooled>,
-    /// The second and the third, read once for all that is tried.
+    /// The second, for each strength once, and the third, read once for all that is tried.
     pub begun: [RefCell<Begun<'a>>; 2],
     pub options: &'a Options,
 }
 
 /// How answers of at most so many tokens are given.
 pub fn run(lm: &LanguageModel, said: usize) -> Run<'_> {
-    Run { together: 64, ..Run::new(lm, said) }
+    Run { together: 96, ..Run::new(lm, said) }
 }
 
-/// Show the model contents but for the last tokens.
-pub fn begin<'a>(lm: &'a LanguageModel, contents: &[String], said: usize) -> Outcome<RefCell<Begun<'a>>> {
-    Ok(RefCell::new(run(lm, said).begin_last(&prompts(lm, contents, None, true)?)?))
+/// Show the model contents but for the last tokens, all of them so many times.
+pub fn begin<'a>(lm: &'a LanguageModel, contents: &[String], times: usize, said: usize) -> Outcome<RefCell<Begun<'a>>> {
+    Ok(RefCell::new(run(lm, said).begin_last(&vec![prompts(lm, contents, None, true)?; times].concat())?))
 }
 
 /// A direction that is to be tried.
@@ -105,7 +110,7 @@ struct Direction {
 /// How an instruction is tried.
 struct Trial<'a> {
     instruction: &'a Instruction,
-    /// The surprise of what is said without it.
+    /// The surprise of what is said where it is said as well.
     usual: f64,
     tell: &'a dyn Fn(usize),
 }
@@ -125,39 +130,42 @@ impl Bench<'_> {
         let tell = |count: usize| bar.inc(count as u64);
         let said = |after| {
             let prompts = self.prompts(2, Some(instruction.wordings[0]), after)?;
-            self.graded(instruction, 2, Some(&prompts), None, &tell)
+            self.graded(instruction, Some(&prompts), None, &tell)
         };
-        let plain = self.graded(instruction, 2, None, None, &tell)?;
-        let usual = self.graded(instruction, 1, None, None, &|_| ())?.surprise.mean;
+        let plain = self.graded(instruction, None, None, &tell)?;
+        let usual = self.told(instruction)?;
         let trial = Trial { instruction, usual, tell: &tell };
         let with = self.with(instruction, true)?;
-        let (mut layers, mut success) = (Vec::new(), Vec::new());
-        for (at, with) in with.iter().enumerate() {
-            let (steering, found) = self.steered(&trial, self.direction(at, with, k, true)?)?;
-            layers.push(steering);
-            success.push(found);
-        }
-        // Of equally successful layers the last.
-        let best = (0..success.len()).max_by(|&a, &b| success[a].total_cmp(&success[b])).unwrap_or(0);
-        let steer = |direction| Ok::<_, Box<dyn Error>>(self.steered(&trial, direction)?.0);
+        let steer = |direction| self.steered(&trial, direction);
+        let layers = (0..with.len()).map(|at| steer(self.direction(at, &with[at], k, true)?));
+        let layers = layers.collect::<Outcome<Vec<_>>>()?;
+        let best = first_best(&layers);
         let ks = self.options.ks.iter().map(|&k| steer(self.direction(best, &with[best], k, true)?));
         let ks = ks.collect::<Outcome<Vec<_>>>()?;
-        let first = steer(self.direction(best, &self.with(instruction, false)?[best], k, false)?)?;
+        let most = first_best(&ks);
+        let saif = match ks.get(most).filter(|of| of.1 > layers[best].1) {
+            Some(of) => copy(&of.0),
+            None => copy(&layers[best].0),
+        };
+        let before = self.direction(best, &self.with(instruction, false)?[best], saif.k, false)?;
+        let before = steer(before)?.0;
         let single = self.direction(best, &with[best], 1, true)?;
-        let single = steer(Direction { decay: self.options.decay, ..single })?;
+        let single = steer(Direction { decay: self.options.decay, ..single })?.0;
         let values = difference(&with[best], &self.without[best])?;
         let raw = Direction { layer: self.layers[best].0, k: 0, after: true, latents: vec![], values, decay: 1.0 };
-        let raw = steer(raw)?;
+        let raw = steer(raw)?.0;
+        let mut ks: Vec<Steering> = ks.into_iter().map(|of| of.0).chain([copy(&layers[best].0)]).collect();
+        ks.sort_by_key(|of| of.k);
         let found = Measured {
             instruction: instruction.name.into(),
             plain,
             said_before: said(false)?,
             said_after: said(true)?,
-            saif: copy(&layers[best]),
+            places: vec![before, copy(&saif)],
+            saif,
             single,
             raw,
-            places: vec![first, copy(&layers[best])],
-            layers,
+            layers: layers.into_iter().map(|of| of.0).collect(),
             ks,
         };
         bar.finish();
@@ -185,55 +193,74 @@ impl Bench<'_> {
         Ok(Direction { layer, k, after, latents, values, decay: 1.0 })
     }
 
+    /// How surprising, behind the second contents alone, answers are where the instruction is said as well.
+    fn told(&self, instruction: &Instruction) -> Outcome<f64> {
+        let prompts = self.prompts(1, Some(instruction.wordings[0]), true)?;
+        let said = run(self.lm, self.options.said).go(&prompts, |_| Ok(Hooks::new()), |_| ())?;
+        let ids: Vec<Vec<u32>> = said.into_iter().map(|of| of.ids).collect();
+        Ok(mean(&surprise(self.lm, &self.prompts(1, None, true)?, &ids)?))
+    }
+
     /// Choose a strength on the second contents, and grade it on the third; with how well it did on the second.
     fn steered(&self, trial: &Trial<'_>, direction: Direction) -> Outcome<(Steering, f64)> {
+        let (strengths, count) = (&self.options.strengths, self.contents[1].len());
+        // All strengths at once.
+        let hooks = |part: Range<usize>| self.hooks(&direction, part.map(|at| strengths[at / count]).collect());
+        let mut begun = self.begun[0].borrow_mut();
+        let said = match self.options.everywhere {
+            true => {
+                let prompts = vec![self.prompts(1, None, true)?; strengths.len()].concat();
+                run(self.lm, self.options.said).go(&prompts, hooks, trial.tell)?
+            }
+            false => begun.go(hooks, trial.tell)?,
+        };
+        let odd = begun.surprise(&said.iter().map(|of| of.ids.clone()).collect::<Vec<_>>())?;
         let mut best: Option<(f32, f64)> = None;
-        for &strength in &self.options.strengths {
-            let tried = self.graded(trial.instruction, 1, None, Some((strength, &direction)), trial.tell)?;
-            let success = tried.strict.mean + 0.1 * tried.loose.mean;
-            if tried.surprise.mean <= trial.usual + ODD && best.is_none_or(|(_, most)| success > most) {
+        for (&strength, (said, odd)) in strengths.iter().zip(said.chunks(count).zip(odd.chunks(count))) {
+            let (strict, loose): (Vec<bool>, Vec<bool>) = said.iter().map(|of| follows(trial.instruction, of)).unzip();
+            let success = mean(&ones(strict)) + 0.1 * mean(&ones(loose));
+            if mean(odd) <= trial.usual + ODD && best.is_none_or(|(_, most)| success > most) {
                 best = Some((strength, success));
             }
         }
         // Where every strength is too much, the first.
-        let (strength, success) = best.unwrap_or((self.options.strengths[0], 0.0));
-        let graded = self.graded(trial.instruction, 2, None, Some((strength, &direction)), trial.tell)?;
+        let (strength, success) = best.unwrap_or((strengths[0], 0.0));
+        drop(begun);
+        let graded = self.graded(trial.instruction, None, Some((strength, &direction)), trial.tell)?;
         let Direction { layer, k, after, latents, .. } = direction;
         Ok((Steering { layer, k, after, latents, graded }, success))
     }
 
-    /// Of these prompts, or else of the contents alone.
+    /// A direction added with these strengths, one for each context.
+    fn hooks(&self, direction: &Direction, strengths: Vec<f32>) -> latens::io::Result<Hooks<'static>> {
+        let push = Push::each(&direction.values, strengths, self.lm.model.device())?.decaying(direction.decay)?;
+        let positions = if self.options.everywhere { Positions::All } else { Positions::Last };
+        Ok(push.into_hooks(Site::residual(direction.layer), Places::new(positions)))
+    }
+
+    /// Of these prompts, or else of the third contents alone.
     fn graded(
         &self,
         instruction: &Instruction,
-        part: usize,
         prompts: Option<&[Vec<u32>]>,
         add: Option<(f32, &Direction)>,
         tell: &dyn Fn(usize),
     ) -> Outcome<Graded> {
-        let (seed, device) = (self.options.common.seed, self.lm.model.device());
-        let positions = || match self.options.everywhere {
-            true => Positions::All,
-            false => Positions::Last,
-        };
+        let seed = self.options.common.seed;
         let hooks = |_| match add {
             None => Ok(Hooks::new()),
-            Some((strength, direction)) => {
-                let push = Push::new(&direction.values, strength, device)?.decaying(direction.decay)?;
-                Ok(push.into_hooks(Site::residual(direction.layer), Places::new(positions())))
-            }
+            Some((strength, direction)) => self.hooks(direction, vec![strength]),
         };
-        let mut begun = self.begun[part - 1].borrow_mut();
+        let mut begun = self.begun[1].borrow_mut();
         let said = match prompts {
             Some(prompts) => run(self.lm, self.options.said).go(prompts, hooks, tell)?,
             None if self.options.everywhere => {
-                run(self.lm, self.options.said).go(&self.prompts(part, None, true)?, hooks, tell)?
+                run(self.lm, self.options.said).go(&self.prompts(2, None, true)?, hooks, tell)?
             }
             None => begun.go(hooks, tell)?,
         };
         let odd = begun.surprise(&said.iter().map(|of| of.ids.clone()).collect::<Vec<_>>())?;
-        let grades = said.iter().map(|of| instruction.grader.grade(&of.text));
-        let (strict, loose): (Vec<bool>, Vec<bool>) = grades.map(|grade| (grade.strict(), grade.loose())).unzip();
+        let (strict, loose): (Vec<bool>, Vec<bool>) = said.iter().map(|of| follows(instruction, of)).unzip();
         let share = |of: &[bool]| bootstrap(&ones(of.iter().copied()), seed);
         Ok(Graded {
             strength: add.map_or(0.0, |(strength, _)| strength),
@@ -245,6 +272,23 @@ impl Bench<'_> {
             each_loose: loose,
         })
     }
+}
+
+/// Whether an answer follows an instruction, strictly and loosely.
+fn follows(instruction: &Instruction, said: &Continuation) -> (bool, bool) {
+    let different: BTreeSet<u32> = said.ids.iter().copied().collect();
+    let grade = instruction.grader.grade(&said.text);
+    let speaks = different.len() as f64 >= DIFFERENT * said.ids.len() as f64;
+    (speaks && grade.strict(), speaks && grade.loose())
+}
+
+/// The first of those that did best.
+fn first_best(all: &[(Steering, f64)]) -> usize {
+    (0..all.len()).rev().max_by(|&a, &b| all[a].1.total_cmp(&all[b].1)).unwrap_or(0)
+}
+
+fn mean(of: &[f64]) -> f64 {
+    of.iter().sum::<f64>() / of.len().max(1) as f64
 }
 
 /// Contents as what a user says, with an instruction or alone.

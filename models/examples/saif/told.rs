@@ -20,7 +20,7 @@ pub struct Told {
 pub fn told(bench: &Bench<'_>) -> Outcome<Vec<(Instruction, Told)>> {
     let (options, mut all) = (bench.options, instructions());
     all.retain(|of| options.only.is_empty() || options.only.iter().any(|only| of.name.starts_with(&**only)));
-    let plain = bench.begun[0].borrow_mut().go(|_| Ok(Hooks::new()), |_| ())?;
+    let plain = run(bench.lm, options.said).go(&bench.prompts(1, None, true)?, |_| Ok(Hooks::new()), |_| ())?;
     let settings = json!([options.contents, options.said]);
     let bar = progress("said", all.len());
     let one = |of: Instruction| {

@@ -29,14 +29,17 @@ struct Options {
     /// Latents that are kept
     #[arg(long, default_value_t = 32)]
     k: usize,
+    /// How latents are scored
+    #[arg(long, default_value = "difference", value_parser = ["difference", "signed", "f", "auc", "logistic"])]
+    select: String,
     /// Texts of each kind that vectors are made of
     #[arg(long, default_value_t = 150)]
     texts: usize,
     /// Prompts to choose strengths by, and to judge by
-    #[arg(long, value_delimiter = ',', default_value = "16,40")]
+    #[arg(long, value_delimiter = ',', default_value = "12,30")]
     prompts: Vec<usize>,
     /// Strengths, in multiples of the mean length of activations
-    #[arg(long, value_delimiter = ',', default_value = "0.15,0.3,0.45,0.6,0.8")]
+    #[arg(long, value_delimiter = ',', default_value = "0.2,0.4,0.6,0.8")]
     strengths: Vec<f32>,
     /// Tokens of a continuation at most
     #[arg(long, default_value_t = 24)]
@@ -69,7 +72,15 @@ fn run(options: &Options) -> Outcome<()> {
     let begun = [begin(&lm, &first, options.layer, options.said)?, begin(&lm, &second, options.layer, options.said)?];
     let prompts = [first, second];
     let bench = Bench { lm: &lm, sae: &sae, layer: options.layer, meanings: &meanings, prompts, begun, options };
-    let own = json!([options.layer, options.k, options.texts, options.prompts, options.strengths, options.said]);
+    let own = json!([
+        options.layer,
+        options.k,
+        options.select,
+        options.texts,
+        options.prompts,
+        options.strengths,
+        options.said
+    ]);
     let mut all = Vec::new();
     for concept in concepts(common.seed)? {
         if options.only.is_empty() || options.only.iter().any(|only| concept.name.starts_with(&**only)) {
@@ -89,7 +100,7 @@ fn run(options: &Options) -> Outcome<()> {
     let gains = gains(&all, common.seed)?;
     gains.iter().for_each(Gain::print);
     let figures = json!({
-        "seed": common.seed, "layer": options.layer, "k": options.k, "latents": common.latents, "active": common.active,
+        "seed": common.seed, "layer": options.layer, "k": options.k, "select": options.select, "latents": common.latents, "active": common.active,
         "tokens": common.tokens, "prompts": options.prompts, "said": options.said, "concepts": all, "gains": gains,
     });
     common.keep("sdcv", &figures, page::page(&all, &gains, &bench)?)

@@ -5,10 +5,11 @@ use crate::shared::{digits, ones};
 use crate::{Options, Outcome, progress};
 use latens::lm::{Hooks, LanguageModel, Site};
 use latens::sae::Sae;
-use latens::steer::sdcv::{Denoise, Estimate, Found, Sdcv};
+use latens::steer::sdcv::{Denoise, Estimate, Found, Sdcv, Select};
 use latens::steer::statistics::{Interval, bootstrap};
 use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, Vector, states};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::cell::RefCell;
 
 /// Tokens of a text.
@@ -63,8 +64,8 @@ pub struct Measured {
 }
 
 /// Every method, raw ones before what is made of them.
-pub fn methods(k: usize) -> Vec<(&'static str, Sdcv)> {
-    let of = |denoise, estimate, discarded| Sdcv { k, denoise, estimate, discarded, ..Sdcv::default() };
+pub fn methods(k: usize, select: Select) -> Vec<(&'static str, Sdcv)> {
+    let of = |denoise, estimate, discarded| Sdcv { select, k, denoise, estimate, discarded };
     let probe = Estimate::Logistic { l2: 1.0, standardised: false };
     let more = Denoise::Scaled { by: 5.0, error: true };
     vec![
@@ -112,15 +113,16 @@ impl Bench<'_> {
         let seen = states(self.lm, site, self.sae, &ids, Pooling::Mean, |_| ())?;
         let lengths = seen.raw().chunks_exact(seen.d()).map(|row| row.iter().map(|x| x * x).sum::<f32>().sqrt());
         let typical = lengths.sum::<f32>() / labels.len() as f32;
+        let methods = methods(k, serde_json::from_value(json!(self.options.select))?);
         let bar = progress(
             "steered",
-            methods(k).len() * self.options.strengths.len() * (self.prompts[0].len() + self.prompts[1].len()),
+            methods.len() * self.options.strengths.len() * (self.prompts[0].len() + self.prompts[1].len()),
         );
         let bar = bar.with_message(concept.name);
         let (mut all, mut vectors, mut raw) = (Vec::new(), Vec::new(), Vec::new());
         let plain = self.tried(&judge, &[], 0.0, 1, &|_| ())?;
         let usual = self.tried(&judge, &[], 0.0, 0, &|_| ())?.surprise.mean;
-        for (name, settings) in methods(k) {
+        for (name, settings) in methods {
             let Found { values, latents, others } = settings.find(self.sae, &seen, &labels)?;
             if settings.denoise == Denoise::Raw {
                 raw.clone_from(&values);
