@@ -12,11 +12,10 @@ mod tasks;
 mod told;
 
 use clap::Parser;
-use latens::steer::statistics::{Interval, bootstrap_paired, permuted};
-use measure::{Bench, Graded, Measured, begin};
+use measure::{Bench, Graded, Measured, Steering, begin};
 use serde::Serialize;
 use serde_json::json;
-use shared::{Common, Outcome, autoencoders, progress};
+use shared::{Common, Gain, Outcome, autoencoders, progress};
 use tasks::contents;
 use told::{Told, told};
 
@@ -51,7 +50,7 @@ struct Options {
     #[arg(long)]
     everywhere: bool,
     /// How much more often an instruction is to be followed strictly where it is said, as a share; others are not steered
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.6)]
     least: f64,
     /// Only instructions whose names begin with one of these
     #[arg(long, value_delimiter = ',')]
@@ -101,8 +100,10 @@ fn run(options: &Options) -> Outcome<()> {
     let mut measured = Vec::new();
     for (instruction, _) in told.iter().filter(|(_, told)| told.gain() >= options.least) {
         let of = common.part(&lm, &format!("saif-{}", instruction.name), &own, || bench.measure(instruction))?;
-        print(&of);
-        measured.push(of);
+        let raw = common.part(&lm, &format!("saif-raw-{}", instruction.name), &own, || bench.raw(instruction))?;
+        let one = One { of, raw };
+        one.print();
+        measured.push(one);
     }
     let told: Vec<Told> = told.into_iter().map(|(_, told)| told).collect();
     if measured.is_empty() {
@@ -115,69 +116,63 @@ fn run(options: &Options) -> Outcome<()> {
     let gains = gains(&measured, common.seed)?;
     gains.iter().for_each(Gain::print);
     let figures = json!({
-        "seed": common.seed, "contents": options.contents, "said": options.said, "k": options.k, "beta": options.beta, "latents": common.latents,
+        "seed": common.seed, "contents": options.contents, "said": options.said, "layers": options.layers, "k": options.k, "ks": options.ks,
+        "beta": options.beta, "decay": options.decay, "strengths": options.strengths, "everywhere": options.everywhere, "latents": common.latents,
         "active": common.active, "tokens": common.tokens, "least": options.least, "said_to_it": told, "instructions": measured, "gains": gains,
     });
     common.keep("saif", &figures, page::page(&measured, &told, &gains, &bench)?)
 }
 
-fn print(of: &Measured) {
-    let tell = |name: &str, graded: &Graded| {
-        let [strict, loose] = [graded.strict.mean, graded.loose.mean].map(|share| 100.0 * share);
-        println!("  {name:<22} strict {strict:>5.1} %, loose {loose:>5.1} %, surprise {:.2}", graded.surprise.mean);
-    };
-    println!("{}:", of.instruction);
-    tell("not said", &of.plain);
-    tell("said before", &of.said_before);
-    tell("said behind", &of.said_after);
-    let saif = &of.saif;
-    tell(&format!("steered (layer {}, x{})", saif.layer, saif.graded.strength), &saif.graded);
-    tell(&format!("one latent (x{})", of.single.graded.strength), &of.single.graded);
-    tell(&format!("difference (x{})", of.raw.graded.strength), &of.raw.graded);
-}
-
-/// How much more often one way of asking has it followed than another, over all instructions and contents.
+/// An instruction with what it is compared with.
 #[derive(Serialize)]
-struct Gain {
-    of: &'static str,
-    over: &'static str,
-    loose: bool,
-    share: Interval,
-    p: f64,
+pub struct One {
+    #[serde(flatten)]
+    of: Measured,
+    /// The difference of the means of both kinds of prompt, at each layer; the best first, by contents for that.
+    raw: Vec<Steering>,
 }
 
-impl Gain {
+impl One {
     fn print(&self) {
-        let kind = if self.loose { "loose" } else { "strict" };
-        let [mean, low, high] = [self.share.mean, self.share.low, self.share.high].map(|share| 100.0 * share);
-        println!(
-            "{} over {}, {kind}: {mean:+.1} points ({low:+.1} to {high:+.1}), n = {}, p = {:.1e}",
-            self.of, self.over, self.share.n, self.p
-        );
+        let tell = |name: &str, graded: &Graded| {
+            let [strict, loose] = [graded.strict.mean, graded.loose.mean].map(|share| 100.0 * share);
+            println!("  {name:<32} strict {strict:>5.1} %, loose {loose:>5.1} %, surprise {:.2}", graded.surprise.mean);
+        };
+        let with = |name: &str, of: &Steering| {
+            let latents = if of.k == 0 { String::new() } else { format!(", {} latents", of.k) };
+            tell(&format!("{name} (layer {}{latents}, x{})", of.layer, of.graded.strength), &of.graded);
+        };
+        println!("{}:", self.of.instruction);
+        tell("not said", &self.of.plain);
+        tell("said before", &self.of.said_before);
+        tell("said behind", &self.of.said_after);
+        with("steered", &self.of.saif);
+        with("fading", &self.of.single);
+        with("difference", &self.raw[0]);
     }
 }
 
-fn gains(all: &[Measured], seed: u64) -> Outcome<Vec<Gain>> {
-    let graded = |name: &str, of: &'_ Measured| match name {
-        "steering" => of.saif.graded.clone(),
-        "difference" => of.raw.graded.clone(),
-        "said" => of.said_after.clone(),
-        _ => of.plain.clone(),
+fn gains(all: &[One], seed: u64) -> Outcome<Vec<Gain>> {
+    let graded = |name: &str, one: &'_ One| match name.split(',').next() {
+        Some("steering") => one.of.saif.graded.clone(),
+        Some("difference") => one.raw[0].graded.clone(),
+        Some("said") => one.of.said_after.clone(),
+        _ => one.of.plain.clone(),
     };
     let mut gains = Vec::new();
-    for (of, over) in [
-        ("steering", "nothing said"),
-        ("difference", "nothing said"),
-        ("steering", "difference"),
-        ("said", "nothing said"),
+    for names in [
+        ["steering, strict", "nothing said"],
+        ["steering, loose", "nothing said"],
+        ["difference, strict", "nothing said"],
+        ["difference, loose", "nothing said"],
+        ["steering, strict", "difference"],
+        ["steering, loose", "difference"],
+        ["said, strict", "nothing said"],
+        ["said, loose", "nothing said"],
     ] {
-        for loose in [false, true] {
-            let each = |name: &str| -> Vec<f64> {
-                all.iter().flat_map(|measured| graded(name, measured).each(loose)).collect()
-            };
-            let (a, b) = (each(of), each(over));
-            gains.push(Gain { of, over, loose, share: bootstrap_paired(&a, &b, seed)?, p: permuted(&a, &b, seed)? });
-        }
+        let loose = names[0].ends_with("loose");
+        let [a, b] = names.map(|name| all.iter().map(|of| graded(name, of).each(loose)).collect::<Vec<_>>());
+        gains.push(Gain::new(names, &a, &b, seed)?);
     }
     Ok(gains)
 }

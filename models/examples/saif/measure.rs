@@ -7,7 +7,7 @@ use latens::sae::Sae;
 use latens::sae::eval::{Inputs, Pooled};
 use latens::steer::saif::{Consistent, consistent, vector};
 use latens::steer::statistics::{Interval, bootstrap};
-use latens::steer::{Begun, Places, Pooling, Positions, Push, Run, states_at, surprise};
+use latens::steer::{Begun, Grader, Places, Pooling, Positions, Push, Run, states_at, surprise};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use std::ops::Range;
 const ODD: f64 = 1.0;
 
 /// The share of different tokens in an answer below which it only says the same again, and follows nothing, whatever its grader sees in it.
-const DIFFERENT: f64 = 0.5;
+pub const DIFFERENT: f64 = 0.5;
 
 /// Answers to some contents, graded.
 #[derive(Clone, Serialize, Deserialize)]
@@ -65,8 +65,6 @@ pub struct Measured {
     pub saif: Steering,
     /// The single most consistent latent, fading.
     pub single: Steering,
-    /// The difference of the means of both kinds of prompt, at the same layer.
-    pub raw: Steering,
     /// By layers, by numbers of latents, and by places of the instruction.
     pub layers: Vec<Steering>,
     pub ks: Vec<Steering>,
@@ -124,7 +122,7 @@ pub fn last_tokens(lm: &LanguageModel, layers: &[(usize, &Sae)], prompts: &[Vec<
 impl Bench<'_> {
     pub fn measure(&self, instruction: &Instruction) -> Outcome<Measured> {
         let k = self.options.k;
-        let runs = self.layers.len() + self.options.ks.len() + 4;
+        let runs = self.layers.len() + self.options.ks.len() + 2;
         let each = self.options.strengths.len() * self.contents[1].len() + self.contents[2].len();
         let bar = progress("answers", runs * each).with_message(instruction.name);
         let tell = |count: usize| bar.inc(count as u64);
@@ -151,9 +149,6 @@ impl Bench<'_> {
         let before = steer(before)?.0;
         let single = self.direction(best, &with[best], 1, true)?;
         let single = steer(Direction { decay: self.options.decay, ..single })?.0;
-        let values = difference(&with[best], &self.without[best])?;
-        let raw = Direction { layer: self.layers[best].0, k: 0, after: true, latents: vec![], values, decay: 1.0 };
-        let raw = steer(raw)?.0;
         let mut ks: Vec<Steering> = ks.into_iter().map(|of| of.0).chain([copy(&layers[best].0)]).collect();
         ks.sort_by_key(|of| of.k);
         let found = Measured {
@@ -164,12 +159,30 @@ impl Bench<'_> {
             places: vec![before, copy(&saif)],
             saif,
             single,
-            raw,
             layers: layers.into_iter().map(|of| of.0).collect(),
             ks,
         };
         bar.finish();
         Ok(found)
+    }
+
+    /// The difference of the means of both kinds of prompt at each layer, and first that which did best.
+    pub fn raw(&self, instruction: &Instruction) -> Outcome<Vec<Steering>> {
+        let each = self.options.strengths.len() * self.contents[1].len() + self.contents[2].len();
+        let bar = progress("differences", self.layers.len() * each).with_message(instruction.name);
+        let usual = self.told(instruction)?;
+        let trial = Trial { instruction, usual, tell: &|count| bar.inc(count as u64) };
+        let with = self.with(instruction, true)?;
+        let one = |at: usize| {
+            let values = difference(&with[at], &self.without[at])?;
+            let layer = self.layers[at].0;
+            self.steered(&trial, Direction { layer, k: 0, after: true, latents: vec![], values, decay: 1.0 })
+        };
+        let mut all = (0..with.len()).map(one).collect::<Outcome<Vec<_>>>()?;
+        let best = first_best(&all);
+        all[..=best].rotate_right(1);
+        bar.finish();
+        Ok(all.into_iter().map(|of| of.0).collect())
     }
 
     pub fn prompts(&self, part: usize, wording: Option<&str>, after: bool) -> Outcome<Vec<Vec<u32>>> {
@@ -217,7 +230,8 @@ impl Bench<'_> {
         let odd = begun.surprise(&said.iter().map(|of| of.ids.clone()).collect::<Vec<_>>())?;
         let mut best: Option<(f32, f64)> = None;
         for (&strength, (said, odd)) in strengths.iter().zip(said.chunks(count).zip(odd.chunks(count))) {
-            let (strict, loose): (Vec<bool>, Vec<bool>) = said.iter().map(|of| follows(trial.instruction, of)).unzip();
+            let (strict, loose): (Vec<bool>, Vec<bool>) =
+                said.iter().map(|of| follows(trial.instruction, of, self.options.said)).unzip();
             let success = mean(&ones(strict)) + 0.1 * mean(&ones(loose));
             if mean(odd) <= trial.usual + ODD && best.is_none_or(|(_, most)| success > most) {
                 best = Some((strength, success));
@@ -260,7 +274,8 @@ impl Bench<'_> {
             None => begun.go(hooks, tell)?,
         };
         let odd = begun.surprise(&said.iter().map(|of| of.ids.clone()).collect::<Vec<_>>())?;
-        let (strict, loose): (Vec<bool>, Vec<bool>) = said.iter().map(|of| follows(instruction, of)).unzip();
+        let (strict, loose): (Vec<bool>, Vec<bool>) =
+            said.iter().map(|of| follows(instruction, of, self.options.said)).unzip();
         let share = |of: &[bool]| bootstrap(&ones(of.iter().copied()), seed);
         Ok(Graded {
             strength: add.map_or(0.0, |(strength, _)| strength),
@@ -274,12 +289,15 @@ impl Bench<'_> {
     }
 }
 
-/// Whether an answer follows an instruction, strictly and loosely.
-fn follows(instruction: &Instruction, said: &Continuation) -> (bool, bool) {
+/// Whether an answer of at most so many tokens follows an instruction, strictly and loosely.
+fn follows(instruction: &Instruction, said: &Continuation, most: usize) -> (bool, bool) {
+    // What it would have been in the end is not known.
+    let cut = said.ids.len() >= most;
     let different: BTreeSet<u32> = said.ids.iter().copied().collect();
     let grade = instruction.grader.grade(&said.text);
     let speaks = different.len() as f64 >= DIFFERENT * said.ids.len() as f64;
-    (speaks && grade.strict(), speaks && grade.loose())
+    let whole = !(cut && matches!(instruction.grader, Grader::Sentences(..) | Grader::Words(..) | Grader::NoCommas));
+    (speaks && whole && grade.strict(), speaks && grade.loose())
 }
 
 /// The first of those that did best.

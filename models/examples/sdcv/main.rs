@@ -12,13 +12,11 @@ mod page;
 mod shared;
 
 use clap::Parser;
-use concepts::{concepts, prompts};
+use concepts::{Concept, concepts, prompts};
 use judge::Meanings;
-use latens::steer::statistics::{Interval, bootstrap, permuted};
 use measure::{Bench, Measured, begin};
-use serde::Serialize;
 use serde_json::json;
-use shared::{Common, Outcome, autoencoders, ones, progress};
+use shared::{Common, Gain, Outcome, autoencoders, ones, progress};
 
 #[derive(Parser)]
 #[command(about = "Find concept vectors with and without denoising, and see which of them steer")]
@@ -64,10 +62,14 @@ fn run(options: &Options) -> Outcome<()> {
     if choose == 0 || judge == 0 || options.strengths.is_empty() {
         return Err("--prompts, --strengths: there must be prompts of both kinds, and a strength".into());
     }
+    let concepts = options.concepts()?;
+    let mut first = prompts(choose.saturating_add(judge), common.seed)?;
+    if first.len() < choose.saturating_add(judge) {
+        return Err(format!("--prompts: {choose} and {judge} were asked for, but there are {}", first.len()).into());
+    }
     let (lm, _claim) = common.open()?;
     let sae = autoencoders(common, &lm, &[options.layer])?.remove(0);
     let meanings = Meanings::open(lm.model.device())?;
-    let mut first = prompts(choose + judge, common.seed)?;
     let second = first.split_off(choose);
     let begun = [begin(&lm, &first, options.layer, options.said)?, begin(&lm, &second, options.layer, options.said)?];
     let prompts = [first, second];
@@ -82,28 +84,40 @@ fn run(options: &Options) -> Outcome<()> {
         options.said
     ]);
     let mut all = Vec::new();
-    for concept in concepts(common.seed)? {
-        if options.only.is_empty() || options.only.iter().any(|only| concept.name.starts_with(&**only)) {
-            let measure = || {
-                let (measured, vectors) = bench.measure(&concept)?;
-                for vector in vectors {
-                    let name = format!("{}-{}", vector.concept, vector.method.replace(' ', "-"));
-                    vector.save(&common.out.join("vectors").join(name))?;
-                }
-                Ok(measured)
-            };
-            let measured = common.part(&lm, &format!("sdcv-{}", concept.name.replace(' ', "-")), &own, measure)?;
-            print(&measured);
-            all.push(measured);
-        }
+    for concept in concepts {
+        let measure = || {
+            let (measured, vectors) = bench.measure(&concept)?;
+            for vector in vectors {
+                let name = format!("{}-{}", vector.concept, vector.method.replace(' ', "-"));
+                vector.save(&common.out.join("vectors").join(name))?;
+            }
+            Ok(measured)
+        };
+        let measured = common.part(&lm, &format!("sdcv-{}", concept.name.replace(' ', "-")), &own, measure)?;
+        print(&measured);
+        all.push(measured);
     }
     let gains = gains(&all, common.seed)?;
     gains.iter().for_each(Gain::print);
     let figures = json!({
         "seed": common.seed, "layer": options.layer, "k": options.k, "select": options.select, "latents": common.latents, "active": common.active,
-        "tokens": common.tokens, "prompts": options.prompts, "said": options.said, "concepts": all, "gains": gains,
+        "tokens": common.tokens, "texts": options.texts, "prompts": options.prompts, "strengths": options.strengths, "said": options.said,
+        "concepts": all, "gains": gains,
     });
     common.keep("sdcv", &figures, page::page(&all, &gains, &bench)?)
+}
+
+impl Options {
+    /// Those that are asked for.
+    fn concepts(&self) -> Outcome<Vec<Concept>> {
+        let mut all = concepts(self.common.seed)?;
+        let names = all.iter().map(|of| of.name).collect::<Vec<_>>().join(", ");
+        all.retain(|of| self.only.is_empty() || self.only.iter().any(|only| of.name.starts_with(&**only)));
+        match all.is_empty() {
+            true => Err(format!("--only: no concept begins so; there are {names}").into()),
+            false => Ok(all),
+        }
+    }
 }
 
 fn print(of: &Measured) {
@@ -129,31 +143,6 @@ fn print(of: &Measured) {
     }
 }
 
-/// How much more one method succeeds than another, over all concepts and prompts.
-#[derive(Serialize)]
-struct Gain {
-    of: &'static str,
-    over: &'static str,
-    /// At the strengths chosen for each.
-    success: Interval,
-    p: f64,
-}
-
-impl Gain {
-    fn print(&self) {
-        println!(
-            "{} over {}: {:+.1} points ({:+.1} to {:+.1}), n = {}, p = {:.1e}",
-            self.of,
-            self.over,
-            100.0 * self.success.mean,
-            100.0 * self.success.low,
-            100.0 * self.success.high,
-            self.success.n,
-            self.p
-        );
-    }
-}
-
 fn gains(all: &[Measured], seed: u64) -> Outcome<Vec<Gain>> {
     const PAIRS: [(&str, &str); 6] = [
         ("DiM denoised", "DiM raw"),
@@ -163,21 +152,12 @@ fn gains(all: &[Measured], seed: u64) -> Outcome<Vec<Gain>> {
         ("DiM denoised", "DiM discarded"),
         ("DiM raw", "DiM discarded"),
     ];
-    let each = |name: &str| -> Vec<f64> {
+    let each = |name: &str| -> Vec<Vec<f64>> {
         let of = |measured: &Measured| {
-            measured
-                .methods
-                .iter()
-                .filter(|method| method.name == name)
-                .flat_map(|method| ones(method.best.each.iter().copied()))
-                .collect::<Vec<_>>()
+            let method = measured.methods.iter().find(|method| method.name == name);
+            method.map_or(vec![], |method| ones(method.best.each.iter().copied()))
         };
-        all.iter().flat_map(of).collect()
+        all.iter().map(of).collect()
     };
-    let gain = |&(of, over): &(&'static str, &'static str)| {
-        let (a, b) = (each(of), each(over));
-        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
-        Ok(Gain { of, over, success: bootstrap(&differences, seed)?, p: permuted(&a, &b, seed)? })
-    };
-    PAIRS.iter().map(gain).collect()
+    PAIRS.iter().map(|&(of, over)| Gain::new([of, over], &each(of), &each(over), seed)).collect()
 }

@@ -1,7 +1,7 @@
 //! The figures as a page.
+use crate::Outcome;
 use crate::measure::{Bench, Measured, Tried};
-use crate::shared::Sample;
-use crate::{Gain, Outcome};
+use crate::shared::{Gain, Sample};
 use latens::steer::report::{Chart, Curve, Page};
 use latens::steer::statistics::Interval;
 
@@ -17,22 +17,8 @@ pub fn page(all: &[Measured], gains: &[Gain], bench: &Bench<'_>) -> Outcome<Stri
         all.len(),
         bench.layer
     ));
-    let rows: Vec<Vec<String>> = gains
-        .iter()
-        .map(|gain| {
-            let Interval { n, mean, low, high } = gain.success;
-            let points = [mean, low, high].map(|x| format!("{:+.1}", 100.0 * x));
-            let [mean, low, high] = points;
-            vec![
-                format!("{} over {}", gain.of, gain.over),
-                mean,
-                format!("{low} to {high}"),
-                n.to_string(),
-                format!("{:.1e}", gain.p),
-            ]
-        })
-        .collect();
-    page.table(&["success", "points", "95 %", "n", "p"], &rows);
+    let cells: Vec<Vec<String>> = gains.iter().map(Gain::cells).collect();
+    page.table(&["success", "points", "over prompts, 95 %", "over concepts, 95 %"], &cells);
     for measured in all {
         page.part(&format!("{}: {}", measured.concept, measured.what));
         let chart = |title, y, of: fn(&Tried) -> Interval| {

@@ -1,4 +1,7 @@
 //! What the programs about steering share: their options, the model, autoencoders that are trained once and kept, progress.
+// Not all of it is used by each program.
+#[allow(dead_code)]
+mod gain;
 mod saes;
 mod text;
 
@@ -15,8 +18,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+#[allow(unused_imports)]
+pub use gain::Gain;
 pub use saes::autoencoders;
 
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -56,6 +61,16 @@ pub struct Common {
 impl Common {
     /// The model, and a claim on the folder of the autoencoders.
     pub fn open(&self) -> Outcome<(LanguageModel, Claim)> {
+        // Better known now than after hours.
+        let parts = self.out.join("parts");
+        fs::create_dir_all(&parts).map_err(|error| format!("--out {}: {error}", self.out.display()))?;
+        let folder = self.json.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(format!("--json: there is no folder {}", folder.display()).into());
+        }
+        if self.active == 0 || self.active > self.latents {
+            return Err(format!("--active: {} of {} latents", self.active, self.latents).into());
+        }
         latens::keep_memory(1 << 29); // each step makes the same tensors
         let device = match self.device.as_deref() {
             Some("cpu") => Device::Host,
@@ -87,14 +102,12 @@ impl Common {
             return Ok(part.found);
         }
         let part = Part { settings, found: measure()? };
-        fs::create_dir_all(self.out.join("parts")).map_err(|error| format!("--out {}: {error}", self.out.display()))?;
         io::replace(&path, format!("{}\n", serde_json::to_string(&part)?).as_bytes())?;
         Ok(part.found)
     }
 
     /// Write figures and a page.
     pub fn keep(&self, name: &str, figures: &Value, page: String) -> Outcome<()> {
-        fs::create_dir_all(&self.out).map_err(|error| format!("--out {}: {error}", self.out.display()))?;
         let path = self.out.join(name).with_extension("html");
         io::replace(&path, page.as_bytes())?;
         println!("page: {}", path.display());

@@ -15,6 +15,7 @@ const EACH: usize = 256;
 /// Activations in memory at once, and what training begins with.
 const ROOM: usize = 1024 * (CONTEXT - Contexts::SKIPPED);
 const SAMPLE: usize = 8192;
+const ACTIVATIONS: &str = "activations-";
 /// Activations of a step, and the highest learning rate.
 const BATCH: usize = 2048;
 const RATE: f32 = 2e-3;
@@ -29,11 +30,13 @@ pub fn autoencoders(common: &Common, lm: &LanguageModel, layers: &[usize]) -> Ou
     };
     let kept = |layer: usize| -> Outcome<bool> {
         let Ok(text) = std::fs::read(folder(layer).join("settings.json")) else { return Ok(false) };
-        match serde_json::from_slice::<Value>(&text)? == settings(layer) {
+        let (at, want) = (folder(layer), settings(layer));
+        let there: Value = serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", at.display()))?;
+        match there == want {
             true => Ok(true),
             false => Err(format!(
-                "{} holds an autoencoder of other settings: give another folder as --saes",
-                folder(layer).display()
+                "{} holds an autoencoder of other settings ({there}, not {want}): give another folder as --saes",
+                at.display()
             )
             .into()),
         }
@@ -45,16 +48,32 @@ pub fn autoencoders(common: &Common, lm: &LanguageModel, layers: &[usize]) -> Ou
         }
     }
     if !missing.is_empty() {
-        let shards = activations(common, lm, &missing)?;
-        for (site, &layer) in missing.iter().enumerate() {
+        // What an interrupted run of the same layers has left, or else of no more than are missing.
+        let of = if common.saes.join(folder_of(layers)).is_dir() { layers } else { &missing };
+        let shards = activations(common, lm, of)?;
+        for (site, &layer) in of.iter().enumerate().filter(|(_, layer)| missing.contains(layer)) {
             train(common, lm, &shards, site, &folder(layer))?;
             io::replace(&folder(layer).join("settings.json"), format!("{:#}\n", settings(layer)).as_bytes())?;
         }
-        std::fs::remove_dir_all(common.saes.join("activations"))?;
+    }
+    for entry in std::fs::read_dir(&common.saes)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let layers =
+            name.strip_prefix(ACTIVATIONS).map(|of| of.split('-').map(str::parse).collect::<Result<Vec<_>, _>>());
+        if let Some(Ok(layers)) = layers
+            && layers.into_iter().map(&kept).collect::<Outcome<Vec<_>>>()?.into_iter().all(|kept| kept)
+        {
+            std::fs::remove_dir_all(common.saes.join(name))?;
+        }
     }
     let device = lm.model.device();
     let load = |&layer: &usize| Ok(Sae::load_at(&folder(layer).join("sae"), Site::residual(layer), device)?);
     layers.iter().map(load).collect()
+}
+
+/// Where activations at these layers are.
+fn folder_of(layers: &[usize]) -> String {
+    ACTIVATIONS.to_owned() + &layers.iter().map(usize::to_string).collect::<Vec<_>>().join("-")
 }
 
 /// What the model has there, on the disk.
@@ -65,7 +84,7 @@ fn activations(common: &Common, lm: &LanguageModel, layers: &[usize]) -> Outcome
     let bar = progress("activations", corpus.train.rows());
     let data = format!("{} tokens ({})", corpus.train.ids.len(), &corpus.train.sha256()[..16]);
     let shards =
-        Shards::write(&common.saes.join("activations"), &lm.model, &corpus.train, &sites, EACH, &data, |rows| {
+        Shards::write(&common.saes.join(folder_of(layers)), &lm.model, &corpus.train, &sites, EACH, &data, |rows| {
             bar.inc(rows as u64)
         })?;
     bar.finish();
