@@ -57,6 +57,11 @@ fn main() {
 
 fn run(options: &Options) -> Outcome<()> {
     let common = &options.common;
+    if options.layers.is_empty() || options.questions == 0 || options.exact == 0 || options.each < 2 {
+        return Err(
+            "--layers, --questions, --exact, --each: there must be some of each, and two latents of a question".into(),
+        );
+    }
     let (lm, _claim) = common.open()?;
     let saes = autoencoders(common, &lm, &options.layers)?;
     let keep = if options.keep_error { Keep::Error } else { Keep::Reconstruction };
@@ -75,7 +80,7 @@ fn run(options: &Options) -> Outcome<()> {
     }
     let figures = json!({
         "seed": common.seed, "candidates": all.len(), "right": right.len(), "keep": format!("{keep:?}"),
-        "latents": common.latents, "active": common.active, "tokens": common.tokens, "layers": layers,
+        "most_questions": options.questions, "most_pairs": options.pairs, "latents": common.latents, "active": common.active, "tokens": common.tokens, "layers": layers,
     });
     common.keep("gradsae", &figures, page::page(&layers, &saes, &lm, options)?)
 }

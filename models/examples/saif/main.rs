@@ -12,11 +12,12 @@ mod tasks;
 mod told;
 
 use clap::Parser;
+use latens::lm::Local;
 use measure::{Bench, Graded, Measured, Steering, begin};
 use serde::Serialize;
 use serde_json::json;
 use shared::{Common, Gain, Outcome, autoencoders, progress};
-use tasks::contents;
+use tasks::{contents, instructions};
 use told::{Told, told};
 
 #[derive(Parser)]
@@ -68,11 +69,9 @@ fn main() {
 
 fn run(options: &Options) -> Outcome<()> {
     let common = &options.common;
-    let [find, choose, grade] = options.contents[..] else { return Err("--contents: three numbers are needed".into()) };
-    if find == 0 || choose == 0 || grade == 0 || options.strengths.is_empty() || options.layers.is_empty() {
-        return Err("--contents, --strengths, --layers: there must be some of each".into());
-    }
+    let [find, choose, grade] = options.sound()?;
     let (lm, _claim) = common.open()?;
+    Local::new(&lm)?; // prompts are turns of a conversation
     let saes = autoencoders(common, &lm, &options.layers)?;
     let mut all = contents(common.seed)?;
     if all.len() < find + choose + grade {
@@ -107,11 +106,8 @@ fn run(options: &Options) -> Outcome<()> {
     }
     let told: Vec<Told> = told.into_iter().map(|(_, told)| told).collect();
     if measured.is_empty() {
-        return Err(format!(
-            "--least {}: no instruction is followed so much more often where it is said",
-            options.least
-        )
-        .into());
+        let what = "no instruction is followed so much more often where it is said";
+        return Err(format!("--least {}: {what}", options.least).into());
     }
     let gains = gains(&measured, common.seed)?;
     gains.iter().for_each(Gain::print);
@@ -121,6 +117,34 @@ fn run(options: &Options) -> Outcome<()> {
         "active": common.active, "tokens": common.tokens, "least": options.least, "said_to_it": told, "instructions": measured, "gains": gains,
     });
     common.keep("saif", &figures, page::page(&measured, &told, &gains, &bench)?)
+}
+
+impl Options {
+    /// How many contents, if all settings are sound: better known now than after hours.
+    fn sound(&self) -> Outcome<[usize; 3]> {
+        let [find, choose, grade] = self.contents[..] else {
+            return Err("--contents: three numbers are needed".into());
+        };
+        if find == 0 || choose == 0 || grade == 0 || self.strengths.is_empty() || self.layers.is_empty() {
+            return Err("--contents, --strengths, --layers: there must be some of each".into());
+        }
+        if self.k == 0 || self.ks.contains(&0) || self.said == 0 {
+            return Err("--k, --ks, --said: 0 latents steer nothing, and 0 tokens say nothing".into());
+        }
+        if !self.beta.is_finite() || self.least.is_nan() || !(0.0..=1.0).contains(&self.decay) {
+            return Err("--beta, --least, --decay: numbers are needed, of --decay from 0 to 1".into());
+        }
+        if !instructions().iter().any(|of| self.asks_for(of.name)) {
+            let names = instructions().iter().map(|of| of.name).collect::<Vec<_>>().join(", ");
+            return Err(format!("--only: no instruction begins so; there are {names}").into());
+        }
+        Ok([find, choose, grade])
+    }
+
+    /// Whether this instruction is one of those wanted.
+    pub fn asks_for(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.starts_with(&**only))
+    }
 }
 
 /// An instruction with what it is compared with.

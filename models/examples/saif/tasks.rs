@@ -157,7 +157,7 @@ pub fn instructions() -> Vec<Instruction> {
                 "Utilise le mot « river » dans ta réponse.",
                 "Incluye la palabra river en tu respuesta.",
             ],
-            Grader::Contains("river".into()),
+            Grader::Word("river".into()),
         ),
         of(
             "german",
@@ -265,7 +265,7 @@ pub fn instructions() -> Vec<Instruction> {
                 "Commence ta réponse par « I'm sorry ».",
                 "Empieza tu respuesta con \"I'm sorry\".",
             ],
-            Grader::Contains("sorry".into()),
+            Grader::Word("sorry".into()),
         ),
         of(
             "title",
@@ -301,7 +301,7 @@ pub fn instructions() -> Vec<Instruction> {
                 "Réponds par un dialogue entre Alice et Bob.",
                 "Responde con un diálogo entre Alice y Bob.",
             ],
-            Grader::Contains("Alice".into()),
+            Grader::Word("Alice".into()),
         ),
         of(
             "ocean",
@@ -313,7 +313,7 @@ pub fn instructions() -> Vec<Instruction> {
                 "Utilise le mot « ocean » dans ta réponse.",
                 "Incluye la palabra ocean en tu respuesta.",
             ],
-            Grader::Contains("ocean".into()),
+            Grader::Word("ocean".into()),
         ),
         of(
             "music",
@@ -325,7 +325,7 @@ pub fn instructions() -> Vec<Instruction> {
                 "Utilise le mot « music » dans ta réponse.",
                 "Incluye la palabra music en tu respuesta.",
             ],
-            Grader::Contains("music".into()),
+            Grader::Word("music".into()),
         ),
     ]
 }

@@ -10,6 +10,9 @@ use serde_json::json;
 #[derive(Serialize, Deserialize)]
 pub struct Told {
     pub instruction: String,
+    /// Of so many contents.
+    #[serde(default)]
+    pub n: usize,
     /// Strictly, as shares: not said, said before the content and behind it.
     pub plain: f64,
     pub before: f64,
@@ -19,7 +22,7 @@ pub struct Told {
 /// The instructions that are asked for, each said to the model.
 pub fn told(bench: &Bench<'_>) -> Outcome<Vec<(Instruction, Told)>> {
     let (options, mut all) = (bench.options, instructions());
-    all.retain(|of| options.only.is_empty() || options.only.iter().any(|only| of.name.starts_with(&**only)));
+    all.retain(|of| options.asks_for(of.name));
     let plain = run(bench.lm, options.said).go(&bench.prompts(1, None, true)?, |_| Ok(Hooks::new()), |_| ())?;
     let settings = json!([options.contents, options.said]);
     let bar = progress("said", all.len());
@@ -47,7 +50,7 @@ impl Told {
             Ok(share(&run(bench.lm, bench.options.said).go(&prompts, |_| Ok(Hooks::new()), |_| ())?))
         };
         let instruction = instruction.name.into();
-        Ok(Self { instruction, plain: share(plain), before: said(false)?, behind: said(true)? })
+        Ok(Self { instruction, n: plain.len(), plain: share(plain), before: said(false)?, behind: said(true)? })
     }
 
     /// How much more often it is followed where it is said.

@@ -62,6 +62,13 @@ fn run(options: &Options) -> Outcome<()> {
     if choose == 0 || judge == 0 || options.strengths.is_empty() {
         return Err("--prompts, --strengths: there must be prompts of both kinds, and a strength".into());
     }
+    if options.k == 0 || options.k > common.latents || options.texts == 0 || options.said == 0 {
+        return Err(format!(
+            "--k, --texts, --said: some of each are needed, and no more than {} latents",
+            common.latents
+        )
+        .into());
+    }
     let concepts = options.concepts()?;
     let mut first = prompts(choose.saturating_add(judge), common.seed)?;
     if first.len() < choose.saturating_add(judge) {

@@ -143,7 +143,7 @@ impl Bench<'_> {
                 let of = |&strength: &f32| self.tried(&judge, &unit.values, strength, part, &|n| bar.inc(n as u64));
                 self.options.strengths.iter().map(of).collect()
             };
-            // The most successful of those that still speak like the model; of equal ones the weakest. If none does, the weakest.
+            // The most successful of those that still speak like the model; of equal ones the first. If none does, the first.
             let first = at(0)?;
             let sound = first.iter().filter(|tried| tried.surprise.mean <= usual + ODD);
             let chosen = sound.fold(None, |best: Option<&Tried>, next| match best {

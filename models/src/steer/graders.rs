@@ -9,6 +9,8 @@ pub enum Grader {
     Is(String),
     /// It contains this text, in capitals or not.
     Contains(String),
+    /// It has this word, in capitals or not, and not as a part of another.
+    Word(String),
     /// It begins with this text.
     StartsWith(String),
     /// It ends with this text.
@@ -75,7 +77,7 @@ impl Grader {
     ///
     /// | grader | partly |
     /// |--------|--------|
-    /// | `Is`, `StartsWith`, `EndsWith` | the text is in it, in capitals or not |
+    /// | `Is`, `Word`, `StartsWith`, `EndsWith` | the text is in it, in capitals or not |
     /// | `Contains` | half of the words of the text are |
     /// | `Upper`, `Lower` | four of five letters are |
     /// | `Json` | some part from a brace or bracket on is |
@@ -106,6 +108,10 @@ impl Grader {
             Grader::Contains(want) => {
                 let words: Vec<&str> = want.split_whitespace().collect();
                 grade(has(want), 2 * words.iter().filter(|word| has(word)).count() >= words.len().max(1))
+            }
+            Grader::Word(want) => {
+                let is = |word: &str| word.to_lowercase() == want.trim().to_lowercase();
+                grade(text.split(|letter: char| !letter.is_alphanumeric()).any(is), has(want))
             }
             Grader::StartsWith(want) => grade(text.starts_with(want.trim()), has(want)),
             Grader::EndsWith(want) => grade(text.ends_with(want.trim()), has(want)),
@@ -196,6 +202,9 @@ mod tests {
             (Grader::Contains(text("red apple")), "A Red Apple.", Fully),
             (Grader::Contains(text("red apple")), "An apple.", Partly),
             (Grader::Contains(text("red apple")), "A pear.", No),
+            (Grader::Word(text("river")), "Rivers, and the River.", Fully),
+            (Grader::Word(text("river")), "A driver.", Partly),
+            (Grader::Word(text("river")), "A car.", No),
             (Grader::StartsWith(text("Yes")), "Yes, it is.", Fully),
             (Grader::StartsWith(text("Yes")), "Oh yes.", Partly),
             (Grader::EndsWith(text("over.")), "It is over. ", Fully),

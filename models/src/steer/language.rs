@@ -35,7 +35,7 @@ pub enum Language {
     Korean,
 }
 
-/// Words that hardly a sentence is without, none of them in two lists.
+/// Words that hardly a sentence is without; of a word in two lists each language has half.
 const WORDS: [(Language, &[&str]); 7] = [
     (
         Language::English,

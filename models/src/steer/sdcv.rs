@@ -100,12 +100,19 @@ pub struct Found {
     pub others: Vec<(u32, f64)>,
 }
 
+/// Means that are no further apart than this, in lengths of states, are the same but for rounding.
+const SAME: f64 = 1e-6;
+
+fn length(of: &[f64]) -> f64 {
+    of.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
 impl Sdcv {
     /// The vector of a concept from `states` (see [`states`](super::states())) of which those that show it have the label `true`.
     ///
     /// # Errors
     /// [`Error::Setting`] for labels that are not as many as states or all alike, `k` of 0 or more than there are latents, states of another
-    /// width, and kinds that do not differ.
+    /// width or that are not finite, and kinds that do not differ.
     pub fn find(&self, sae: &Sae, states: &Pooled, labels: &[bool]) -> Result<Found> {
         if states.d() != sae.d() || states.latents().width() != sae.latents() {
             let what = format!("{} wide, for an autoencoder of {}", states.d(), sae.d());
@@ -130,11 +137,16 @@ impl Sdcv {
                 weighted(sae, states.written(), |latent| 1.0 + (by - 1.0) * only(latent))?
             }
         };
-        let values = self.estimate.of(&rows, sae.d(), labels)?;
-        let length = values.iter().map(|x| x * x).sum::<f64>().sqrt();
-        if !(length > 0.0 && length.is_finite()) {
+        if let Some(x) = rows.iter().find(|x| !x.is_finite()) {
+            return Err(Error::setting("states", format!("hold {x}")));
+        }
+        // Equal means leave nothing but what rounding makes, to either estimate.
+        let apart = length(&Estimate::Means.of(&rows, sae.d(), labels)?);
+        let typical = rows.chunks_exact(sae.d()).map(|row| row.iter().map(|x| f64::from(x * x)).sum::<f64>().sqrt());
+        if apart <= SAME * typical.sum::<f64>() / labels.len() as f64 {
             return Err(Error::setting("states", "both kinds are the same: there is no direction between them"));
         }
+        let values = self.estimate.of(&rows, sae.d(), labels)?;
         let others = if raw { Vec::new() } else { self.others(states, &best) };
         Ok(Found { values: values.into_iter().map(|x| x as f32).collect(), latents: best, others })
     }

@@ -94,8 +94,8 @@ impl Vector {
     /// # Errors
     /// [`Error::System`]; [`Error::Setting`] for numbers that are not finite.
     pub fn save(&self, path: &Path) -> Result<()> {
-        if let Some(value) = self.values.iter().find(|value| !value.is_finite()) {
-            return Err(Error::setting("values", format!("hold {value}")));
+        if let Some(value) = self.values.iter().chain([&self.typical]).find(|value| !value.is_finite()) {
+            return Err(Error::setting("values", format!("or the typical length hold {value}")));
         }
         let [numbers, beside] = names(path);
         let bytes = format::bytes(&self.values);

@@ -78,6 +78,17 @@ fn wrong_calls_are_errors() {
     assert!(two.find(&sae, &same, &[true, false]).unwrap_err().to_string().contains("both kinds are the same"));
     let raw = Sdcv { denoise: Denoise::Raw, ..two };
     assert!(raw.find(&sae, &same, &[true, false]).unwrap_err().to_string().contains("both kinds are the same"));
+    // However many of each, in whatever order: sums that cancel but for rounding are no direction.
+    let one = [0.3, 0.7, 0.1, 0.9];
+    for (yes, no) in [(3, 2), (3, 3), (5, 5), (50, 41)] {
+        let labels: Vec<bool> = (0..yes + no).map(|row| row < yes).collect();
+        let (sae, same) = pooled(&vec![one; yes + no]);
+        for sdcv in [two, raw, Sdcv { estimate: Estimate::Logistic { l2: 1.0, standardised: false }, ..raw }] {
+            assert!(sdcv.find(&sae, &same, &labels).unwrap_err().to_string().contains("both kinds are the same"));
+        }
+    }
+    let scaled = Sdcv { denoise: Denoise::Scaled { by: f32::NAN, error: true }, ..two };
+    assert!(said(scaled, &LABELS).contains("hold NaN"));
     let narrow = Sae::tied(vec![1.0, 0.0], vec![0.0; 2], Gate::Strongest(1), &Device::Host).unwrap();
     assert!(two.find(&narrow, &states, &LABELS).unwrap_err().to_string().starts_with("states: "));
 }
