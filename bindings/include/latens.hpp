@@ -908,6 +908,11 @@ public:
   std::size_t dim() const { return size().dim; }
   std::size_t layer() const { return size().layer; }
   float typical() const { return size().typical; }
+  // Throws where it was made for another model (the SHA-256 of its weights) or place; an empty text is not looked at.
+  void check_for(const std::string &model, const std::string &site = "") const {
+    const auto text = [](const std::string &of) { return of.empty() ? nullptr : of.c_str(); };
+    check(latens_vector_check(handle_.get(), text(model), text(site)));
+  }
   // x += strength * vector, in every row.
   void add(float strength, const Tensor &x) const { check(latens_vector_add(handle_.get(), strength, x.raw())); }
   // Another strength in each row.

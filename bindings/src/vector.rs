@@ -2,7 +2,7 @@ use crate::autoencoder::named;
 use crate::call::Entry;
 use crate::device::{Place, give};
 use crate::handle::Table;
-use crate::text::path_of;
+use crate::text::{path_of, text_of};
 use crate::{Failure, LatensDevice, LatensStatus, LatensTensor, guard};
 use latens::steer::{Vector, add_direction};
 use latens_core::{Error, Float};
@@ -61,6 +61,29 @@ pub unsafe extern "C" fn latens_vector_size(
             give(layer, OP, "layer", || Ok(held.vector.site.layer))?;
             give(typical, OP, "typical", || Ok(held.vector.typical))
         }
+    })
+}
+
+/// Refuse a vector that was made for another model or place: `model` is the SHA-256 of its weights, as the vector's JSON has it, `site` the place
+/// by TransformerLens' name, such as blocks.15.hook_resid_post. Either may be null, and is then not looked at.
+///
+/// # Safety
+/// `model` and `site` are null or texts in UTF-8 with their final NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn latens_vector_check(
+    vector: *const LatensVector,
+    model: *const c_char,
+    site: *const c_char,
+) -> LatensStatus {
+    const OP: &str = "vector_check";
+    guard(|| {
+        let held = held(vector, OP)?;
+        let text = |arg, text: *const c_char| match text.is_null() {
+            true => Ok(None),
+            // SAFETY: the caller's promise.
+            false => unsafe { text_of(OP, arg, text) }.map(Some),
+        };
+        held.vector.check_named(text("model", model)?, text("site", site)?).map_err(named(OP))
     })
 }
 

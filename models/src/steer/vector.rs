@@ -89,6 +89,24 @@ impl Vector {
         Ok(())
     }
 
+    /// [`check`](Self::check) where the model is none of this library: by the SHA-256 of its weights, or whatever else it was saved with as
+    /// [`model`](Self::model), and by TransformerLens' name of the place that the vector is to be added at.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] if it was made for another model or place.
+    pub fn check_named(&self, model: Option<&str>, site: Option<&str>) -> Result<()> {
+        let here = hook_name(self.site)?;
+        for (what, own, asked) in [("model", &self.model, model), ("place", &here, site)] {
+            if let Some(asked) = asked.filter(|asked| asked != own) {
+                let concept = &self.concept;
+                let what =
+                    format!("\"{concept}\" was made for the {what} {}, not for {}", io::short(own), io::short(asked));
+                return Err(Error::setting("vector", what));
+            }
+        }
+        Ok(())
+    }
+
     /// Write `PATH.safetensors`, with the tensor `vector`, and `PATH.json`, which says all the rest.
     ///
     /// # Errors

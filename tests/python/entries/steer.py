@@ -42,6 +42,16 @@ def vectors(c, draw):
                 assert what in str(error) and not other.value, error
             else:
                 raise AssertionError(f"opened with {changes}")
+    here = b"blocks.3.hook_resid_post"
+    for fits in ((b"0" * 64, here), (b"0" * 64, None), (None, here), (None, None)):
+        c.vector_check(handle, *fits)
+    for wrong, what in (((b"1" * 64, here), "model"), ((b"0" * 64, b"blocks.3.hook_mlp_out"), "place"), ((None, b""), "place")):
+        try:
+            c.vector_check(handle, *wrong)
+        except Failed as error:
+            assert "vector_check" in str(error) and f"made for the {what}" in str(error), error
+        else:
+            raise AssertionError(f"taken for {wrong}")
     out = x.copy()
     c.vector_add(handle, 1.5, out)
     close("vector_add", out, x + f32(1.5) * values)
