@@ -11,7 +11,6 @@ use serde_json::json;
 pub struct Told {
     pub instruction: String,
     /// Of so many contents.
-    #[serde(default)]
     pub n: usize,
     /// Strictly, as shares: not said, said before the content and behind it.
     pub plain: f64,

@@ -73,7 +73,7 @@ pub struct Sdcv {
     pub denoise: Denoise,
     /// How the vector is found.
     pub estimate: Estimate,
-    /// Whether the latents that would not be kept are kept instead: a vector of the noise alone, which should not steer.
+    /// Whether the latents that would not be kept are kept instead: if these are but noise, the vector does not steer.
     pub discarded: bool,
 }
 
