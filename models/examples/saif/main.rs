@@ -4,6 +4,8 @@
 //!
 //! Of pairs of prompts with and without an instruction, in several wordings and languages, the latents are found that it makes active, and their
 //! directions are added while the model answers prompts without it.
+#[path = "../shared/gain.rs"]
+mod gain;
 mod measure;
 mod page;
 #[path = "../shared/mod.rs"]
@@ -12,11 +14,12 @@ mod tasks;
 mod told;
 
 use clap::Parser;
+use gain::Gain;
 use latens::lm::Local;
 use measure::{Bench, Graded, Measured, Steering, begin};
 use serde::Serialize;
 use serde_json::json;
-use shared::{Common, Gain, Outcome, autoencoders, progress};
+use shared::{Common, Outcome, autoencoders, progress};
 use tasks::{contents, instructions};
 use told::{Told, told};
 

@@ -1,6 +1,7 @@
 //! The figures as a page.
+use crate::gain::Gain;
 use crate::measure::{Bench, DIFFERENT, Graded, Steering};
-use crate::shared::{Gain, Sample};
+use crate::shared::Sample;
 use crate::told::Told;
 use crate::{One, Outcome};
 use latens::steer::report::{Chart, Curve, Page};

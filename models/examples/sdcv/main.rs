@@ -5,6 +5,8 @@
 //! For each concept, vectors are made of the same texts by every method, strengths are chosen on some prompts, and what is said to others is judged
 //! by classifiers or rules that never saw those texts.
 mod concepts;
+#[path = "../shared/gain.rs"]
+mod gain;
 mod judge;
 mod measure;
 mod page;
@@ -13,10 +15,11 @@ mod shared;
 
 use clap::Parser;
 use concepts::{Concept, concepts, prompts};
+use gain::Gain;
 use judge::Meanings;
 use measure::{Bench, Measured, begin};
 use serde_json::json;
-use shared::{Common, Gain, Outcome, autoencoders, ones, progress};
+use shared::{Common, Outcome, autoencoders, ones, progress};
 
 #[derive(Parser)]
 #[command(about = "Find concept vectors with and without denoising, and see which of them steer")]

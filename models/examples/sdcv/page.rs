@@ -1,7 +1,8 @@
 //! The figures as a page.
 use crate::Outcome;
+use crate::gain::Gain;
 use crate::measure::{Bench, Measured, Tried};
-use crate::shared::{Gain, Sample};
+use crate::shared::Sample;
 use latens::steer::report::{Chart, Curve, Page};
 use latens::steer::statistics::Interval;
 

@@ -1,5 +1,5 @@
 //! How much more often one thing succeeds than another.
-use super::Outcome;
+use crate::Outcome;
 use latens::steer::statistics::{Interval, bootstrap_paired, permuted};
 use serde::Serialize;
 

@@ -1,7 +1,4 @@
 //! What the programs about steering share: their options, the model, autoencoders that are trained once and kept, progress.
-// Not all of it is used by each program.
-#[allow(dead_code)]
-mod gain;
 mod saes;
 mod text;
 
@@ -20,8 +17,6 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-#[allow(unused_imports)]
-pub use gain::Gain;
 pub use saes::autoencoders;
 
 pub type Outcome<T> = Result<T, Box<dyn Error>>;

@@ -200,8 +200,8 @@ mod tests {
         let short = Contexts { ids: vec![1, 2, 3], length: 3 };
         assert!(Downstream::measure(&model, Site::residual(0), &short, &both_ways(d, 1), |_| ()).is_err());
     }
-    /// A transcoder that predicts what is there anyway loses nothing; neither does a crosscoder that reconstructs all, and one that
-    /// reconstructs one place only loses as much as an autoencoder of that place.
+    /// A transcoder that hands on the residual before a layer takes that layer out; a crosscoder that reconstructs all loses nothing, and one of
+    /// one place loses nothing there and everything at the other.
     #[test]
     fn other_places() {
         let (d, vocabulary) = (16, 40);
@@ -209,12 +209,12 @@ mod tests {
         let mut draw = Philox::new(4);
         let contexts = Contexts { ids: (0..24).map(|_| draw.below(40)).collect(), length: 8 };
         let measure = |site, splice: Splice<'_>| Downstream::measure_splice(&model, site, &contexts, splice, |_| ());
-        // From the input of an MLP back to itself: not what is added, so this harms, as an autoencoder of nothing does not.
+        // What an MLP reads is not what it adds.
         let mut same = both_ways(d, d);
         same.predicts = true;
         let harmed = measure(Site::mlp(1), Splice::Predicted(&same, Site::mlp_input(1))).unwrap();
         assert!(harmed.kl_sae > 1e-6, "{harmed:?}");
-        // The residual after a layer is what attention and the MLP of the next add to: predicted as it is, that layer does nothing.
+        // Without what its attention and its MLP add, a layer hands on what it was given.
         let skipped = measure(Site::residual(1), Splice::Predicted(&same, Site::residual(0))).unwrap();
         let mut hooks = Hooks::new();
         for site in [Site::attention(1), Site::mlp(1)] {
