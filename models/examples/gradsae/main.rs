@@ -8,6 +8,7 @@
 mod exact;
 mod measure;
 mod page;
+mod pairs;
 mod questions;
 #[path = "../shared/mod.rs"]
 mod shared;

@@ -1,15 +1,17 @@
 //! The experiments of one layer.
 use crate::exact::Exact;
-use crate::shared::{digits, ones, shuffle};
+use crate::pairs::{Overlap, Steered, overlap, steer};
+use crate::shared::{digits, ones};
 use crate::{Options, Outcome, Question, progress};
 use latens::lm::{Continuation, LanguageModel};
 use latens::steer::answers::{exact_match, f1};
-use latens::steer::gradsae::{Asked, By, GradSae, Influence, Mode};
-use latens::steer::statistics::{Interval, bootstrap, mcnemar};
+use latens::steer::gradsae::{Asked, By, GradSae, Influence};
+use latens::steer::statistics::{Interval, bootstrap_groups, mcnemar, permuted_groups};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Tokens of an answer at most.
-const ANSWER: usize = 8;
+pub const ANSWER: usize = 8;
 /// Sizes of sets; `None` is half of the latents that are active at the last token.
 pub const SIZES: [Option<usize>; 5] = [Some(1), Some(10), Some(20), Some(30), None];
 
@@ -20,32 +22,22 @@ pub struct Row {
     pub by: By,
     /// Whether the set is of the largest scores.
     pub top: bool,
-    /// Latents in a set, on average.
-    pub latents: f64,
+    /// Latents in a set.
+    pub latents: Interval,
     pub exact_match: Interval,
     pub f1: Interval,
     #[serde(with = "digits")]
     pub right: Vec<bool>,
 }
 
-/// Local steering by the top latents.
+/// Whether the gradient's top sets leave fewer right than the activation's.
 #[derive(Serialize, Deserialize)]
-pub struct Steered {
+pub struct Tops {
     pub k: String,
-    pub by: By,
-    pub mode: Mode,
-    pub exact_match: Interval,
-    pub f1: Interval,
-}
-
-/// How far sets are the same.
-#[derive(Serialize, Deserialize)]
-pub struct Overlap {
-    /// Of gradients and activations, in one prompt.
-    pub methods: [f64; 2],
-    /// Of two prompts with one context, by gradients and by activations; of top and bottom sets.
-    pub gradient: [f64; 2],
-    pub activation: [f64; 2],
+    /// McNemar's, of questions.
+    pub p: f64,
+    /// By turning round all questions of a country together; never below 1e-4, for there are 10000 draws.
+    pub p_groups: f64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,12 +45,14 @@ pub struct Layer {
     pub layer: usize,
     pub questions: usize,
     pub kinds: Vec<(String, usize)>,
+    /// Questions about one country belong together, and all intervals are over such groups.
+    pub groups: usize,
     /// Of the questions that the model answers right, the share that it still does through the autoencoder.
-    pub through: f64,
-    pub active_at_last: f64,
+    pub through: Interval,
+    pub active_at_last: Interval,
     pub rows: Vec<Row>,
-    /// For each size, McNemar's p of the two top sets: whether one leaves fewer right.
-    pub p_top: Vec<(String, f64)>,
+    /// For each size.
+    pub tops: Vec<Tops>,
     pub steered: Vec<Steered>,
     pub pairs: usize,
     pub overlap: Overlap,
@@ -115,9 +109,12 @@ impl Layer {
         let plain = method
             .without(&mut method.begin(&prompts, ANSWER)?, &vec![vec![]; prompts.len()], |n| bar.inc(n as u64))?;
         bar.finish();
-        let still = right.iter().zip(&plain).filter(|((question, _), said)| is_right(question, said));
-        let chosen: Vec<&(Question, Asked)> = still.map(|(one, _)| one).collect();
-        let through = chosen.len() as f64 / right.len().max(1) as f64;
+        let seed = options.common.seed;
+        let still: Vec<bool> = right.iter().zip(&plain).map(|((question, _), said)| is_right(question, said)).collect();
+        let all: Vec<&(Question, Asked)> = right.iter().collect();
+        let through = bootstrap_groups(&ones(still.iter().copied()), &groups(&all), seed)?;
+        let chosen: Vec<&(Question, Asked)> =
+            right.iter().zip(still).filter(|(_, still)| *still).map(|(one, _)| one).collect();
         let chosen = &chosen[..chosen.len().min(options.questions)];
         if chosen.is_empty() {
             return Err(format!("layer {layer}: no question is answered right through the autoencoder").into());
@@ -130,24 +127,26 @@ impl Layer {
         let (steered, pairs) = steer(method, chosen, &influences, options)?;
         let kinds = ["fact", "copy", "context"]
             .map(|kind| (kind.to_owned(), chosen.iter().filter(|(question, _)| question.kind == kind).count()));
-        let at_last: usize = influences.iter().map(|of| of.at_last).sum();
+        let at_last: Vec<f64> = influences.iter().map(|of| of.at_last as f64).collect();
+        let groups = groups(chosen);
         Ok(Self {
             layer,
             questions: chosen.len(),
             kinds: kinds.into(),
+            groups: groups.iter().collect::<BTreeSet<_>>().len(),
             through,
-            active_at_last: at_last as f64 / influences.len() as f64,
-            p_top: p_top(&rows)?,
+            active_at_last: bootstrap_groups(&at_last, &groups, seed)?,
+            tops: tops(&rows, &groups, seed)?,
             rows,
             steered,
             pairs,
-            overlap: overlap(chosen, &influences),
+            overlap: overlap(chosen, &influences, seed)?,
             shown: Shown {
                 prompt: chosen[0].0.prompt.clone(),
                 answer: chosen[0].0.answer.clone(),
                 latents: influences[0].top(6, By::Gradient),
             },
-            exact: Exact::measure(method, &asked, &influences, [options.exact, options.each], options.common.seed)?,
+            exact: Exact::measure(method, &asked, &influences, [options.exact, options.each], seed)?,
         })
     }
 
@@ -156,11 +155,11 @@ impl Layer {
             "layer {}: {} questions ({:.1} % of those right are so through the autoencoder), {:.1} latents at the last token",
             self.layer,
             self.questions,
-            100.0 * self.through,
-            self.active_at_last
+            100.0 * self.through.mean,
+            self.active_at_last.mean
         );
         println!("   K  activation top      bottom   gradient top      bottom        p");
-        for (size, (k, p)) in self.p_top.iter().enumerate() {
+        for (size, Tops { k, p, .. }) in self.tops.iter().enumerate() {
             let of = |by, top| {
                 let mut found = self.rows.iter().filter(|row| row.by == by && row.top == top);
                 found.nth(size).map_or(0.0, |row| 100.0 * row.exact_match.mean)
@@ -177,7 +176,11 @@ impl Layer {
     }
 }
 
-fn name(size: Option<usize>) -> String {
+fn groups(of: &[&(Question, Asked)]) -> Vec<usize> {
+    of.iter().map(|(question, _)| question.group).collect()
+}
+
+pub fn name(size: Option<usize>) -> String {
     size.map_or("50%".into(), |k| k.to_string())
 }
 
@@ -189,7 +192,7 @@ fn perturb(
     options: &Options,
 ) -> Outcome<Vec<Row>> {
     let prompts: Vec<Vec<u32>> = chosen.iter().map(|(_, asked)| asked.prompt.clone()).collect();
-    let (mut rows, mut begun) = (Vec::new(), method.begin(&prompts, ANSWER)?);
+    let (mut rows, mut begun, groups) = (Vec::new(), method.begin(&prompts, ANSWER)?, groups(chosen));
     let bar = progress("turned off", 4 * SIZES.len() * prompts.len());
     for (by, top) in [(By::Activation, true), (By::Activation, false), (By::Gradient, true), (By::Gradient, false)] {
         for size in SIZES {
@@ -206,14 +209,14 @@ fn perturb(
                 .iter()
                 .zip(&said)
                 .map(|((question, _), said)| f1(Question::said(&said.text), &[&question.answer]));
-            let seed = options.common.seed;
+            let interval = |of: &[f64]| bootstrap_groups(of, &groups, options.common.seed);
             rows.push(Row {
                 k: name(size),
                 by,
                 top,
-                latents: sets.iter().map(Vec::len).sum::<usize>() as f64 / sets.len() as f64,
-                exact_match: bootstrap(&exact, seed)?,
-                f1: bootstrap(&words.collect::<Vec<_>>(), seed)?,
+                latents: interval(&sets.iter().map(|set| set.len() as f64).collect::<Vec<_>>())?,
+                exact_match: interval(&exact)?,
+                f1: interval(&words.collect::<Vec<_>>())?,
                 right,
             });
         }
@@ -222,100 +225,12 @@ fn perturb(
     Ok(rows)
 }
 
-/// Whether the gradient's top sets leave fewer right than the activation's, for each size.
-fn p_top(rows: &[Row]) -> Outcome<Vec<(String, f64)>> {
+fn tops(rows: &[Row], groups: &[usize], seed: u64) -> Outcome<Vec<Tops>> {
     let of = |by| rows.iter().filter(move |row| row.by == by && row.top);
-    of(By::Activation).zip(of(By::Gradient)).map(|(a, b)| Ok((a.k.clone(), mcnemar(&a.right, &b.right)?))).collect()
-}
-
-/// Pairs of questions with one context, of which neither has the other's answer.
-fn pairs(chosen: &[&(Question, Asked)], most: usize, seed: u64) -> Vec<[usize; 2]> {
-    let mut all = Vec::new();
-    for (a, (first, _)) in chosen.iter().enumerate().filter(|(_, (question, _))| question.kind == "context") {
-        for (b, (second, _)) in chosen.iter().enumerate() {
-            if a != b && second.kind == "context" && second.group == first.group && first.answer != second.answer {
-                all.push([a, b]);
-            }
-        }
-    }
-    shuffle(&mut all, seed);
-    all.truncate(most);
-    all
-}
-
-/// Bring the top latents of one question into another, and see whether its answer comes.
-fn steer(
-    method: &GradSae<'_>,
-    chosen: &[&(Question, Asked)],
-    influences: &[Influence],
-    options: &Options,
-) -> Outcome<(Vec<Steered>, usize)> {
-    let seed = options.common.seed;
-    let pairs = pairs(chosen, options.pairs, seed);
-    if pairs.is_empty() {
-        return Ok((Vec::new(), 0));
-    }
-    let prompts: Vec<Vec<u32>> = pairs.iter().map(|&[a, _]| chosen[a].1.prompt.clone()).collect();
-    let bar = progress("steered", 4 * SIZES.len() * prompts.len());
-    let mut all = Vec::new();
-    for mode in [Mode::Paper, Mode::Released] {
-        for by in [By::Activation, By::Gradient] {
-            for size in SIZES {
-                let top = |at: usize| influences[at].top(size.unwrap_or(influences[at].half()), by);
-                let own: Vec<Vec<u32>> = pairs.iter().map(|&[a, _]| top(a)).collect();
-                let donor = |&[_, b]: &[usize; 2]| {
-                    let of = |latent: u32| influences[b].latents.iter().find(|of| of.latent == latent);
-                    let value = |latent: u32| {
-                        let value = of(latent).map_or(0.0, |of| match (mode, by) {
-                            (Mode::Released, By::Gradient) => of.gradient,
-                            _ => of.activation,
-                        });
-                        (latent, value as f32)
-                    };
-                    top(b).into_iter().map(value).collect::<Vec<_>>()
-                };
-                let donors: Vec<Vec<(u32, f32)>> = pairs.iter().map(donor).collect();
-                let said = method.steer(&prompts, &own, &donors, mode, ANSWER, |n| bar.inc(n as u64))?;
-                let answers = pairs.iter().zip(&said).map(|(&[_, b], said)| (&chosen[b].0, Question::said(&said.text)));
-                let (exact, words): (Vec<bool>, Vec<f64>) =
-                    answers.map(|(want, said)| (exact_match(said, &[&want.answer]), f1(said, &[&want.answer]))).unzip();
-                all.push(Steered {
-                    k: name(size),
-                    by,
-                    mode,
-                    exact_match: bootstrap(&ones(exact), seed)?,
-                    f1: bootstrap(&words, seed)?,
-                });
-            }
-        }
-    }
-    bar.finish();
-    Ok((all, pairs.len()))
-}
-
-/// The share of the smaller set that is in both.
-fn shared(a: &[u32], b: &[u32]) -> f64 {
-    a.iter().filter(|latent| b.contains(latent)).count() as f64 / a.len().min(b.len()).max(1) as f64
-}
-
-/// Overlaps of the largest sets.
-fn overlap(chosen: &[&(Question, Asked)], influences: &[Influence]) -> Overlap {
-    let set = |of: &Influence, by, top: bool| {
-        let k = of.half();
-        if top { of.top(k, by) } else { of.bottom(k, by) }
+    let one = |(a, b): (&Row, &Row)| {
+        let [x, y] = [a, b].map(|row| ones(row.right.iter().copied()));
+        let p_groups = permuted_groups(&x, &y, groups, seed)?;
+        Ok(Tops { k: a.k.clone(), p: mcnemar(&a.right, &b.right)?, p_groups })
     };
-    let mean = |of: Vec<f64>| of.iter().sum::<f64>() / of.len().max(1) as f64;
-    let methods = |top| {
-        mean(influences.iter().map(|of| shared(&set(of, By::Gradient, top), &set(of, By::Activation, top))).collect())
-    };
-    let pairs = pairs(chosen, usize::MAX, 0);
-    let within = |by, top| {
-        let of = |&[a, b]: &[usize; 2]| shared(&set(&influences[a], by, top), &set(&influences[b], by, top));
-        mean(pairs.iter().map(of).collect())
-    };
-    Overlap {
-        methods: [methods(true), methods(false)],
-        gradient: [within(By::Gradient, true), within(By::Gradient, false)],
-        activation: [within(By::Activation, true), within(By::Activation, false)],
-    }
+    of(By::Activation).zip(of(By::Gradient)).map(one).collect()
 }

@@ -14,7 +14,7 @@ pub struct Question {
     pub prompt: String,
     /// As it stands behind the prompt, its space included.
     pub answer: String,
-    /// Questions with equal numbers have the same context.
+    /// Questions with equal numbers are about the same country, those with a context in the same words: they do not stand alone.
     pub group: usize,
 }
 
@@ -36,16 +36,16 @@ pub fn questions(seed: u64) -> Outcome<Vec<Question>> {
     let mut draw = Philox::new(seed);
     let mut all = facts(&countries);
     all.extend(contexts(&countries, &mut draw));
-    all.extend(copies(&mut draw)?);
+    all.extend(copies(&mut draw, countries.len())?);
     shuffle(&mut all, seed);
     Ok(all)
 }
 
 fn facts(countries: &[Country]) -> Vec<Question> {
     let mut all = Vec::new();
-    for Country { name, capital, region, .. } in countries {
+    for (group, Country { name, capital, region, .. }) in countries.iter().enumerate() {
         let mut fact = |prompt: String, answer: &str| {
-            all.push(Question { kind: "fact", prompt, answer: format!(" {answer}"), group: usize::MAX });
+            all.push(Question { kind: "fact", prompt, answer: format!(" {answer}"), group });
         };
         fact(format!("Capitals of countries.\nFrance: Paris\nJapan: Tokyo\n{name}:"), capital);
         fact(
@@ -85,8 +85,8 @@ fn contexts(countries: &[Country], draw: &mut Philox) -> Vec<Question> {
     all
 }
 
-/// Lists of words of real texts, said twice, and a third time but for the last word.
-fn copies(draw: &mut Philox) -> Outcome<Vec<Question>> {
+/// Lists of words of real texts, said twice, and a third time but for the last word; their groups are counted from `first`.
+fn copies(draw: &mut Philox, first: usize) -> Outcome<Vec<Question>> {
     const LISTS: usize = 400;
     let mut known: Vec<String> = Vec::new();
     for sentence in sentences(&BROWN.locate(None)?)? {
@@ -98,11 +98,11 @@ fn copies(draw: &mut Philox) -> Outcome<Vec<Question>> {
     known.sort();
     known.dedup();
     let mut all = Vec::new();
-    for _ in 0..LISTS {
+    for list in 0..LISTS {
         let words: Vec<&str> = (0..5).map(|_| &*known[draw.below(known.len() as u32) as usize]).collect();
         let (whole, part) = (words.join(" "), words[..4].join(" "));
         let prompt = format!("{whole} | {whole} | {part}");
-        all.push(Question { kind: "copy", prompt, answer: format!(" {}", words[4]), group: usize::MAX });
+        all.push(Question { kind: "copy", prompt, answer: format!(" {}", words[4]), group: first + list });
     }
     Ok(all)
 }

@@ -77,10 +77,11 @@ fn run(options: &Options) -> Outcome<()> {
     Local::new(&lm)?; // prompts are turns of a conversation
     let saes = autoencoders(common, &lm, &options.layers)?;
     let mut all = contents(common.seed)?;
-    if all.len() < find + choose + grade {
-        return Err(format!("--contents: {} were asked for, but there are {}", find + choose + grade, all.len()).into());
+    let wanted = find.saturating_add(choose).saturating_add(grade);
+    if all.len() < wanted {
+        return Err(format!("--contents: {wanted} were asked for, but there are {}", all.len()).into());
     }
-    all.truncate(find + choose + grade);
+    all.truncate(wanted);
     let last = all.split_off(find + choose);
     let second = all.split_off(find);
     let layers: Vec<_> = options.layers.iter().copied().zip(&saes).collect();

@@ -1,7 +1,9 @@
 //! One instruction: followed without being said, said, and steered.
+use crate::gain::speaks;
 use crate::shared::{digits, ones};
 use crate::tasks::{Instruction, turn};
 use crate::{Options, Outcome, progress};
+use latens::io::Error;
 use latens::lm::{Continuation, Hooks, LanguageModel, Site};
 use latens::sae::Sae;
 use latens::sae::eval::{Inputs, Pooled};
@@ -10,15 +12,11 @@ use latens::steer::statistics::{Interval, bootstrap};
 use latens::steer::{Begun, Grader, Places, Pooling, Positions, Push, Run, states_at, surprise};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// How much more surprising an answer may be than those to the same contents with the instruction said, in nats for each token: behind the
 /// content alone, these are surprising too.
 const ODD: f64 = 1.0;
-
-/// The share of different tokens in an answer below which it only says the same again, and follows nothing, whatever its grader sees in it.
-pub const DIFFERENT: f64 = 0.5;
 
 /// Answers to some contents, graded.
 #[derive(Clone, Serialize, Deserialize)]
@@ -198,10 +196,13 @@ impl Bench<'_> {
         last_tokens(self.lm, &self.layers, &with.collect::<Outcome<Vec<_>>>()?)
     }
 
-    /// The most consistent latents, as strong as they are under the instruction.
+    /// The most consistent latents, as strong as they are under the instruction. Where it makes none active, there is nothing to add.
     fn direction(&self, at: usize, with: &Pooled, k: usize, after: bool) -> Outcome<Direction> {
         let (layer, sae) = self.layers[at];
-        let latents = consistent(with, &self.without[at], k)?;
+        let latents = match consistent(with, &self.without[at], k) {
+            Err(Error::Setting { name: "latents", .. }) => vec![],
+            found => found?,
+        };
         let values = vector(sae, &latents, self.options.beta)?;
         Ok(Direction { layer, k, after, latents, values, decay: 1.0 })
     }
@@ -290,12 +291,10 @@ impl Bench<'_> {
 }
 
 /// Whether an answer of at most so many tokens follows an instruction, strictly and loosely.
-fn follows(instruction: &Instruction, said: &Continuation, most: usize) -> (bool, bool) {
+pub fn follows(instruction: &Instruction, said: &Continuation, most: usize) -> (bool, bool) {
+    let (grade, speaks) = (instruction.grader.grade(&said.text), speaks(said));
     // What it would have been in the end is not known.
     let cut = said.ids.len() >= most;
-    let different: BTreeSet<u32> = said.ids.iter().copied().collect();
-    let grade = instruction.grader.grade(&said.text);
-    let speaks = different.len() as f64 >= DIFFERENT * said.ids.len() as f64;
     let whole = !(cut && matches!(instruction.grader, Grader::Sentences(..) | Grader::Words(..) | Grader::NoCommas));
     (speaks && whole && grade.strict(), speaks && grade.loose())
 }

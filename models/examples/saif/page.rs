@@ -1,11 +1,11 @@
 //! The figures as a page.
-use crate::gain::Gain;
-use crate::measure::{Bench, DIFFERENT, Graded, Steering};
+use crate::gain::{DIFFERENT, Gain};
+use crate::measure::{Bench, Graded, Steering};
 use crate::shared::Sample;
 use crate::told::Told;
 use crate::{One, Outcome};
 use latens::steer::report::{Chart, Curve, Page};
-use latens::steer::statistics::{Interval, bootstrap};
+use latens::steer::statistics::{Interval, bootstrap_groups};
 
 /// Latents that are shown.
 const SHOWN: usize = 5;
@@ -28,7 +28,7 @@ pub fn page(all: &[One], told: &[Told], gains: &[Gain], bench: &Bench<'_>) -> Ou
         &gains.iter().map(Gain::cells).collect::<Vec<_>>(),
     );
     followed(&mut page, told, bench);
-    what_matters(&mut page, all)?;
+    what_matters(&mut page, all, bench.options.common.seed)?;
     for One { of, raw } in all {
         page.part(&of.instruction);
         let content = &bench.contents[2][0];
@@ -53,10 +53,6 @@ fn outcomes(page: &mut Page, all: &[One]) {
     let rows: Vec<Vec<String>> = all
         .iter()
         .map(|One { of, raw }| {
-            let share = |of: &Interval| {
-                let [mean, low, high] = [of.mean, of.low, of.high].map(|share| format!("{:.0}", 100.0 * share));
-                format!("{mean} ({low} to {high})")
-            };
             let both = |graded: &Graded| format!("{} / {:.0}", share(&graded.strict), 100.0 * graded.loose.mean);
             let said = [both(&of.plain), both(&of.said_before), both(&of.said_after)];
             let steered = [both(&of.saif.graded), both(&of.single.graded), both(&raw[0].graded)];
@@ -74,10 +70,16 @@ fn outcomes(page: &mut Page, all: &[One]) {
     ));
 }
 
+/// In per cent.
+fn share(of: &Interval) -> String {
+    let [mean, low, high] = [of.mean, of.low, of.high].map(|share| format!("{:.0}", 100.0 * share));
+    format!("{mean} ({low} to {high})")
+}
+
 fn followed(page: &mut Page, told: &[Told], bench: &Bench<'_>) {
     page.part("Which instructions are followed");
     page.text(&format!(
-        "Strictly, by their graders alone, in per cent of {} contents. Those that are followed by less than {:.0} points more often where they are said were \
+        "Strictly, in per cent of {} contents. Those that are followed by less than {:.0} points more often where they are said were \
          not steered.",
         bench.contents[1].len(),
         100.0 * bench.options.least
@@ -85,19 +87,19 @@ fn followed(page: &mut Page, told: &[Told], bench: &Bench<'_>) {
     let rows: Vec<Vec<String>> = told
         .iter()
         .map(|of| {
-            let shares = [of.plain, of.before, of.behind].map(|share| format!("{:.0}", 100.0 * share));
+            let shares = [of.plain, of.before, of.behind].map(|of| share(&of));
             [of.instruction.clone()].into_iter().chain(shares).collect()
         })
         .collect();
     page.table(&["instruction", "not said", "said before", "said behind"], &rows);
 }
 
-fn what_matters(page: &mut Page, all: &[One]) -> Outcome<()> {
+fn what_matters(page: &mut Page, all: &[One], seed: u64) -> Outcome<()> {
     page.part("What matters");
-    let layers = curves(all, |of| &of.of.layers, |of| of.layer as f64)?;
-    let raw = curves(all, |of| &of.raw, |of| of.layer as f64)?;
-    let ks = curves(all, |of| &of.of.ks, |of| of.k as f64)?;
-    let places = curves(all, |of| &of.of.places, |of| f64::from(u8::from(of.after)))?;
+    let layers = curves(all, seed, |of| &of.of.layers, |of| of.layer as f64)?;
+    let raw = curves(all, seed, |of| &of.raw, |of| of.layer as f64)?;
+    let ks = curves(all, seed, |of| &of.of.ks, |of| of.k as f64)?;
+    let places = curves(all, seed, |of| &of.of.places, |of| f64::from(u8::from(of.after)))?;
     let chart = |title, x, [strict, loose]: [Vec<(f64, Interval)>; 2]| Chart {
         title,
         x,
@@ -115,15 +117,22 @@ fn what_matters(page: &mut Page, all: &[One]) -> Outcome<()> {
 }
 
 /// Strict and loose shares of all instructions together, by what `at` tells.
-fn curves(all: &[One], of: fn(&One) -> &Vec<Steering>, at: fn(&Steering) -> f64) -> Outcome<[Vec<(f64, Interval)>; 2]> {
+fn curves(
+    all: &[One],
+    seed: u64,
+    of: fn(&One) -> &Vec<Steering>,
+    at: fn(&Steering) -> f64,
+) -> Outcome<[Vec<(f64, Interval)>; 2]> {
     let mut places: Vec<f64> = all.iter().flat_map(|measured| of(measured).iter().map(at)).collect();
     places.sort_by(f64::total_cmp);
     places.dedup();
     let curve = |loose: bool| {
         let point = |&place: &f64| {
             let here = all.iter().flat_map(&of).filter(|steering| at(steering) == place);
-            let each: Vec<f64> = here.flat_map(|steering| steering.graded.each(loose)).collect();
-            Ok((place, bootstrap(&each, 0)?))
+            // The same contents are in all instructions.
+            let (each, contents): (Vec<f64>, Vec<usize>) =
+                here.flat_map(|steering| steering.graded.each(loose).into_iter().zip(0..)).unzip();
+            Ok((place, bootstrap_groups(&each, &contents, seed)?))
         };
         places.iter().map(point).collect::<Outcome<Vec<_>>>()
     };

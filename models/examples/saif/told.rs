@@ -1,8 +1,10 @@
 //! Which instructions the model follows when they are said.
-use crate::measure::{Bench, run};
+use crate::measure::{Bench, follows, run};
+use crate::shared::ones;
 use crate::tasks::{Instruction, instructions};
-use crate::{Outcome, progress};
+use crate::{Options, Outcome, progress};
 use latens::lm::{Continuation, Hooks};
+use latens::steer::statistics::{Interval, bootstrap};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -10,12 +12,10 @@ use serde_json::json;
 #[derive(Serialize, Deserialize)]
 pub struct Told {
     pub instruction: String,
-    /// Of so many contents.
-    pub n: usize,
-    /// Strictly, as shares: not said, said before the content and behind it.
-    pub plain: f64,
-    pub before: f64,
-    pub behind: f64,
+    /// Strictly: not said, said before the content and behind it.
+    pub plain: Interval,
+    pub before: Interval,
+    pub behind: Interval,
 }
 
 /// The instructions that are asked for, each said to the model.
@@ -40,25 +40,25 @@ pub fn told(bench: &Bench<'_>) -> Outcome<Vec<(Instruction, Told)>> {
 
 impl Told {
     fn measure(bench: &Bench<'_>, instruction: &Instruction, plain: &[Continuation]) -> Outcome<Self> {
+        let Options { said: most, common, .. } = bench.options;
         let share = |said: &[Continuation]| {
-            let strict = said.iter().filter(|of| instruction.grader.grade(&of.text).strict()).count();
-            strict as f64 / said.len().max(1) as f64
+            bootstrap(&ones(said.iter().map(|of| follows(instruction, of, *most).0)), common.seed)
         };
-        let said = |after| -> Outcome<f64> {
+        let said = |after| -> Outcome<Interval> {
             let prompts = bench.prompts(1, Some(instruction.wordings[0]), after)?;
-            Ok(share(&run(bench.lm, bench.options.said).go(&prompts, |_| Ok(Hooks::new()), |_| ())?))
+            Ok(share(&run(bench.lm, *most).go(&prompts, |_| Ok(Hooks::new()), |_| ())?)?)
         };
         let instruction = instruction.name.into();
-        Ok(Self { instruction, n: plain.len(), plain: share(plain), before: said(false)?, behind: said(true)? })
+        Ok(Self { instruction, plain: share(plain)?, before: said(false)?, behind: said(true)? })
     }
 
     /// How much more often it is followed where it is said.
     pub fn gain(&self) -> f64 {
-        self.before.max(self.behind) - self.plain
+        self.before.mean.max(self.behind.mean) - self.plain.mean
     }
 
     fn print(&self, least: f64) {
-        let [plain, before, behind] = [self.plain, self.before, self.behind].map(|share| 100.0 * share);
+        let [plain, before, behind] = [self.plain, self.before, self.behind].map(|share| 100.0 * share.mean);
         let what = if self.gain() >= least { "" } else { ": left out" };
         println!(
             "{:<10} followed {plain:>5.1} % not said, {before:>5.1} said before, {behind:>5.1} said behind{what}",

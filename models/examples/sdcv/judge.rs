@@ -1,10 +1,11 @@
 //! Judges that never saw the texts that vectors are made of.
 use crate::concepts::Concept;
-use crate::shared::Outcome;
+use crate::shared::{Outcome, ones};
 use latens::assets::MINILM;
 use latens::lm::bert::{Pooling, TextEncoder};
 use latens::sae::eval::{Fit, Inputs, Probe, SparseRows};
 use latens::steer::Grader;
+use latens::steer::statistics::{Interval, bootstrap};
 use latens::{Device, Tensor};
 
 /// Says whether a text shows a concept.
@@ -59,6 +60,11 @@ fn words(texts: &[String]) -> SparseRows {
     rows
 }
 
+/// The first sentence, and all where none ends.
+fn sentence(text: &str) -> &str {
+    text.split_inclusive(['.', '!', '?']).next().unwrap_or(text)
+}
+
 /// FNV-1a.
 fn place(word: &str) -> u32 {
     let hash = word.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
@@ -68,7 +74,12 @@ fn place(word: &str) -> u32 {
 impl Judge {
     /// The concept's own rule, or whichever of the two classifiers tells more of some texts right; with the share of others that it tells right.
     /// `texts` are the concept's that are for this, with whether they show it.
-    pub fn of(concept: &Concept, texts: &[(String, bool)], meanings: &Meanings) -> Outcome<(Self, f64)> {
+    pub fn of(
+        concept: &Concept,
+        texts: &[(String, bool)],
+        meanings: &Meanings,
+        seed: u64,
+    ) -> Outcome<(Self, Interval)> {
         let (fit, rest) = texts.split_at(texts.len() * 6 / 10);
         let (choose, test) = rest.split_at(rest.len() / 2);
         let judge = match &concept.grader {
@@ -85,13 +96,14 @@ impl Judge {
                 let values = values.concat();
                 let inputs = Inputs::Dense { values: &values, width };
                 let by_meaning = Judge::Meaning(Probe::fit(inputs, &labels, Fit { l2: 10.0, ..Fit::default() })?);
-                match by_words.right(choose, meanings)? > by_meaning.right(choose, meanings)? {
+                let count = |judge: &Judge| -> Outcome<f64> { Ok(judge.right(choose, meanings)?.iter().sum()) };
+                match count(&by_words)? > count(&by_meaning)? {
                     true => by_words,
                     false => by_meaning,
                 }
             }
         };
-        let right = judge.right(test, meanings)?;
+        let right = bootstrap(&judge.right(test, meanings)?, seed)?;
         Ok((judge, right))
     }
 
@@ -103,16 +115,24 @@ impl Judge {
         }
     }
 
-    fn right(&self, texts: &[(String, bool)], meanings: &Meanings) -> Outcome<f64> {
+    /// 1 for each that it tells right.
+    fn right(&self, texts: &[(String, bool)], meanings: &Meanings) -> Outcome<Vec<f64>> {
         let (all, labels): (Vec<String>, Vec<bool>) = texts.iter().cloned().unzip();
         let said = self.show(&all, meanings)?;
-        Ok(said.iter().zip(&labels).filter(|(a, b)| a == b).count() as f64 / labels.len().max(1) as f64)
+        Ok(ones(said.iter().zip(&labels).map(|(a, b)| a == b)))
     }
 
     /// Which of these texts show the concept.
     pub fn show(&self, texts: &[String], meanings: &Meanings) -> Outcome<Vec<bool>> {
         let logits = match self {
-            Judge::Rule(rule) => return Ok(texts.iter().map(|text| rule.grade(text).loose()).collect()),
+            Judge::Rule(rule) => {
+                let seen = |text: &String| match rule {
+                    // Where what is said was cut off, its end tells nothing.
+                    Grader::Question => rule.grade(sentence(text)),
+                    rule => rule.grade(text),
+                };
+                return Ok(texts.iter().map(|text| seen(text).strict()).collect());
+            }
             Judge::Words(probe) => probe.logits(Inputs::Sparse(&words(texts)))?,
             Judge::Meaning(probe) => {
                 let values = meanings.of(texts)?.concat();

@@ -20,6 +20,10 @@ use judge::Meanings;
 use measure::{Bench, Measured, begin};
 use serde_json::json;
 use shared::{Common, Outcome, autoencoders, ones, progress};
+use std::collections::BTreeSet;
+
+/// What latents may be scored by.
+const SCORES: [&str; 5] = ["difference", "signed", "f", "auc", "logistic"];
 
 #[derive(Parser)]
 #[command(about = "Find concept vectors with and without denoising, and see which of them steer")]
@@ -30,9 +34,15 @@ struct Options {
     /// Latents that are kept
     #[arg(long, default_value_t = 32)]
     k: usize,
+    /// Other numbers of latents to compare
+    #[arg(long, value_delimiter = ',', default_value = "128,512")]
+    ks: Vec<usize>,
     /// How latents are scored
-    #[arg(long, default_value = "difference", value_parser = ["difference", "signed", "f", "auc", "logistic"])]
+    #[arg(long, default_value = "difference", value_parser = SCORES)]
     select: String,
+    /// Other scores to compare
+    #[arg(long, value_delimiter = ',', default_value = "auc", value_parser = SCORES)]
+    selects: Vec<String>,
     /// Texts of each kind that vectors are made of
     #[arg(long, default_value_t = 150)]
     texts: usize,
@@ -65,12 +75,17 @@ fn run(options: &Options) -> Outcome<()> {
     if choose == 0 || judge == 0 || options.strengths.is_empty() {
         return Err("--prompts, --strengths: there must be prompts of both kinds, and a strength".into());
     }
-    if options.k == 0 || options.k > common.latents || options.texts == 0 || options.said == 0 {
-        return Err(format!(
-            "--k, --texts, --said: some of each are needed, and no more than {} latents",
-            common.latents
-        )
-        .into());
+    let number = |k: &usize| *k > 0 && *k <= common.latents;
+    if !number(&options.k) || !options.ks.iter().all(number) || options.texts == 0 || options.said == 0 {
+        let what = format!("some of each are needed, and no more than {} latents", common.latents);
+        return Err(format!("--k, --ks, --texts, --said: {what}").into());
+    }
+    if repeats(&options.ks)
+        || options.ks.contains(&options.k)
+        || repeats(&options.selects)
+        || options.selects.contains(&options.select)
+    {
+        return Err("--ks, --selects: others than --k and --select are compared, each once".into());
     }
     let concepts = options.concepts()?;
     let mut first = prompts(choose.saturating_add(judge), common.seed)?;
@@ -87,7 +102,9 @@ fn run(options: &Options) -> Outcome<()> {
     let own = json!([
         options.layer,
         options.k,
+        options.ks,
         options.select,
+        options.selects,
         options.texts,
         options.prompts,
         options.strengths,
@@ -95,22 +112,29 @@ fn run(options: &Options) -> Outcome<()> {
     ]);
     let mut all = Vec::new();
     for concept in concepts {
+        let path =
+            |vector: &str| common.out.join("vectors").join(format!("{}-{}", concept.name, vector.replace(' ', "-")));
+        let names: Vec<String> = measure::methods(options)?.into_iter().map(|(name, _)| name).collect();
         let measure = || {
             let (measured, vectors) = bench.measure(&concept)?;
             for vector in vectors {
-                let name = format!("{}-{}", vector.concept, vector.method.replace(' ', "-"));
-                vector.save(&common.out.join("vectors").join(name))?;
+                vector.save(&path(&vector.method))?;
             }
             Ok(measured)
         };
-        let measured = common.part(&lm, &format!("sdcv-{}", concept.name.replace(' ', "-")), &own, measure)?;
+        let part = format!("sdcv-{}", concept.name);
+        let kept = common.out.join("parts").join(format!("{part}.json"));
+        if kept.is_file() && !names.iter().all(|name| path(name).with_extension("safetensors").is_file()) {
+            std::fs::remove_file(kept)?; // its vectors are to be made anew
+        }
+        let measured = common.part(&lm, &part, &own, measure)?;
         print(&measured);
         all.push(measured);
     }
     let gains = gains(&all, common.seed)?;
     gains.iter().for_each(Gain::print);
     let figures = json!({
-        "seed": common.seed, "layer": options.layer, "k": options.k, "select": options.select, "latents": common.latents, "active": common.active,
+        "seed": common.seed, "layer": options.layer, "k": options.k, "ks": options.ks, "select": options.select, "selects": options.selects, "latents": common.latents, "active": common.active,
         "tokens": common.tokens, "texts": options.texts, "prompts": options.prompts, "strengths": options.strengths, "said": options.said,
         "concepts": all, "gains": gains,
     });
@@ -136,13 +160,13 @@ fn print(of: &Measured) {
         of.concept,
         of.texts[0],
         of.judge,
-        100.0 * of.judge_right,
+        100.0 * of.judge_right.mean,
         100.0 * of.plain.success.mean
     );
     for method in &of.methods {
         let best = &method.best;
         println!(
-            "  {:<14} at {:.2}: success {:>5.1} %, relevance {:.2}, surprise {:.2}; cosine with raw {:.2}",
+            "  {:<22} at {:.2}: success {:>5.1} %, relevance {:.2}, surprise {:.2}; cosine with raw {:.2}",
             method.name,
             method.chosen,
             100.0 * best.success.mean,
@@ -153,15 +177,8 @@ fn print(of: &Measured) {
     }
 }
 
+/// Each method over the raw one of its kind, and what is kept over what is thrown away.
 fn gains(all: &[Measured], seed: u64) -> Outcome<Vec<Gain>> {
-    const PAIRS: [(&str, &str); 6] = [
-        ("DiM denoised", "DiM raw"),
-        ("DiM scaled", "DiM raw"),
-        ("LP denoised", "LP raw"),
-        ("LP scaled", "LP raw"),
-        ("DiM denoised", "DiM discarded"),
-        ("DiM raw", "DiM discarded"),
-    ];
     let each = |name: &str| -> Vec<Vec<f64>> {
         let of = |measured: &Measured| {
             let method = measured.methods.iter().find(|method| method.name == name);
@@ -169,5 +186,20 @@ fn gains(all: &[Measured], seed: u64) -> Outcome<Vec<Gain>> {
         };
         all.iter().map(of).collect()
     };
-    PAIRS.iter().map(|&(of, over)| Gain::new([of, over], &each(of), &each(over), seed)).collect()
+    let mut pairs = Vec::new();
+    for name in all.iter().take(1).flat_map(|measured| &measured.methods).map(|method| &method.name) {
+        let raw = format!("{} raw", &name[..name.find(' ').unwrap_or(0)]);
+        if name.contains("discarded") {
+            pairs.push([name.replace("discarded", "denoised"), name.clone()]);
+            pairs.push([raw, name.clone()]);
+        } else if *name != raw {
+            pairs.push([name.clone(), raw]);
+        }
+    }
+    pairs.into_iter().map(|[of, over]| Gain::new([&of, &over], &each(&of), &each(&over), seed)).collect()
+}
+
+/// Whether one is there twice.
+fn repeats<T: Ord>(all: &[T]) -> bool {
+    all.iter().collect::<BTreeSet<_>>().len() < all.len()
 }

@@ -1,5 +1,6 @@
 //! One concept: vectors by every method, at every strength.
 use crate::concepts::Concept;
+use crate::gain::speaks;
 use crate::judge::{Judge, Meanings, cosine};
 use crate::shared::{digits, ones};
 use crate::{Options, Outcome, progress};
@@ -14,6 +15,8 @@ use std::cell::RefCell;
 
 /// Tokens of a text.
 const TEXT: usize = 48;
+/// Latents of a method that are among the figures.
+const LOOKED_AT: usize = 16;
 /// How much more surprising than the unchanged model's a continuation may be, in nats for each token.
 const ODD: f64 = 1.0;
 
@@ -37,9 +40,8 @@ pub struct Tried {
 pub struct Method {
     pub name: String,
     pub settings: Sdcv,
-    /// The latents that were kept, best first.
+    /// Of the latents that were kept the best, best first, and of the others the strongest: no more of each than a reader looks at.
     pub latents: Vec<(u32, f64)>,
-    /// Of the others the strongest.
     pub others: Vec<(u32, f64)>,
     /// The cosine with the raw vector of the same kind.
     pub to_raw: f64,
@@ -58,25 +60,32 @@ pub struct Measured {
     pub texts: [usize; 2],
     pub judge: String,
     /// The share of real texts that the judge tells right.
-    pub judge_right: f64,
+    pub judge_right: Interval,
     pub plain: Tried,
     pub methods: Vec<Method>,
 }
 
 /// Every method, raw ones before what is made of them.
-pub fn methods(k: usize, select: Select) -> Vec<(&'static str, Sdcv)> {
-    let of = |denoise, estimate, discarded| Sdcv { select, k, denoise, estimate, discarded };
+pub fn methods(options: &Options) -> Outcome<Vec<(String, Sdcv)>> {
+    let select = |name: &str| -> Outcome<Select> { Ok(serde_json::from_value(json!(name))?) };
+    let usual = Sdcv { select: select(&options.select)?, k: options.k, ..Sdcv::default() };
     let probe = Estimate::Logistic { l2: 1.0, standardised: false };
     let more = Denoise::Scaled { by: 5.0, error: true };
-    vec![
-        ("DiM raw", of(Denoise::Raw, Estimate::Means, false)),
-        ("DiM denoised", of(Denoise::Masked, Estimate::Means, false)),
-        ("DiM scaled", of(more, Estimate::Means, false)),
-        ("DiM discarded", of(Denoise::Masked, Estimate::Means, true)),
-        ("LP raw", of(Denoise::Raw, probe, false)),
-        ("LP denoised", of(Denoise::Masked, probe, false)),
-        ("LP scaled", of(more, probe, false)),
-    ]
+    let mut all = Vec::new();
+    for (name, estimate) in [("DiM", Estimate::Means), ("LP", probe)] {
+        for (denoised, denoise) in [("raw", Denoise::Raw), ("denoised", Denoise::Masked), ("scaled", more)] {
+            all.push((format!("{name} {denoised}"), Sdcv { denoise, estimate, ..usual }));
+        }
+    }
+    all.push(("DiM discarded".into(), Sdcv { discarded: true, ..usual }));
+    for &k in &options.ks {
+        all.push((format!("DiM denoised by {k}"), Sdcv { k, ..usual }));
+        all.push((format!("DiM discarded by {k}"), Sdcv { k, discarded: true, ..usual }));
+    }
+    for name in &options.selects {
+        all.push((format!("DiM denoised by {name}"), Sdcv { select: select(name)?, ..usual }));
+    }
+    Ok(all)
 }
 
 /// All that concepts share.
@@ -94,7 +103,7 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     pub fn measure(&self, concept: &Concept) -> Outcome<(Measured, Vec<Vector>)> {
-        let Options { texts, k, .. } = *self.options;
+        let (texts, seed) = (self.options.texts, self.options.common.seed);
         let [shows, not] = [&concept.shows, &concept.not];
         let most = texts.min(shows.len() / 2).min(not.len() / 2);
         // The first texts make vectors, those behind them judges.
@@ -106,14 +115,14 @@ impl Bench<'_> {
             yes.into_iter().zip(no).flat_map(|(a, b)| [a, b]).collect::<Vec<_>>()
         };
         let (ours, theirs) = (labelled(0, most), labelled(most, 4 * most));
-        let (judge, judge_right) = Judge::of(concept, &theirs, self.meanings)?;
+        let (judge, judge_right) = Judge::of(concept, &theirs, self.meanings, seed)?;
         let ids = ours.iter().map(|(text, _)| ids(self.lm, text)).collect::<Outcome<Vec<_>>>()?;
         let labels: Vec<bool> = ours.iter().map(|(_, label)| *label).collect();
         let site = Site::residual(self.layer);
         let seen = states(self.lm, site, self.sae, &ids, Pooling::Mean, |_| ())?;
         let lengths = seen.raw().chunks_exact(seen.d()).map(|row| row.iter().map(|x| x * x).sum::<f32>().sqrt());
         let typical = lengths.sum::<f32>() / labels.len() as f32;
-        let methods = methods(k, serde_json::from_value(json!(self.options.select))?);
+        let methods = methods(self.options)?;
         let bar = progress(
             "steered",
             methods.len() * self.options.strengths.len() * (self.prompts[0].len() + self.prompts[1].len()),
@@ -123,13 +132,15 @@ impl Bench<'_> {
         let plain = self.tried(&judge, &[], 0.0, 1, &|_| ())?;
         let usual = self.tried(&judge, &[], 0.0, 0, &|_| ())?.surprise.mean;
         for (name, settings) in methods {
-            let Found { values, latents, others } = settings.find(self.sae, &seen, &labels)?;
+            let Found { values, mut latents, mut others } = settings.find(self.sae, &seen, &labels)?;
+            latents.truncate(LOOKED_AT);
+            others.truncate(LOOKED_AT);
             if settings.denoise == Denoise::Raw {
                 raw.clone_from(&values);
             }
             let vector = Vector {
                 concept: concept.name.into(),
-                method: name.into(),
+                method: name.clone(),
                 site,
                 values,
                 model: self.lm.model.sha256()?,
@@ -154,7 +165,7 @@ impl Bench<'_> {
             let tried = at(1)?;
             let best =
                 tried.iter().find(|tried| tried.strength == chosen).cloned().ok_or("--strengths: there are none")?;
-            all.push(Method { name: name.into(), settings, latents, others, to_raw, chosen, tried, best });
+            all.push(Method { name, settings, latents, others, to_raw, chosen, tried, best });
             vectors.push(unit);
         }
         bar.finish();
@@ -185,7 +196,8 @@ impl Bench<'_> {
         let said = at_residual.go(hooks, tell)?;
         let odd = but_last.surprise(&said.iter().map(|of| of.ids.clone()).collect::<Vec<_>>())?;
         let texts: Vec<String> = said.iter().map(|of| of.text.trim().to_owned()).collect();
-        let each = judge.show(&texts, self.meanings)?;
+        let shown = judge.show(&texts, self.meanings)?;
+        let each: Vec<bool> = shown.into_iter().zip(&said).map(|(shown, of)| shown && speaks(of)).collect();
         let about = self.meanings.of(prompts)?.into_iter().zip(self.meanings.of(&texts)?).map(|(a, b)| cosine(&a, &b));
         Ok(Tried {
             strength,

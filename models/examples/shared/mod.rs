@@ -85,7 +85,7 @@ impl Common {
         measure: impl FnOnce() -> Outcome<T>,
     ) -> Outcome<T> {
         /// To be counted up when other things are measured.
-        const VERSION: u32 = 2;
+        const VERSION: u32 = 3;
         let settings = json!({
             "version": VERSION, "model": lm.model.sha256()?, "latents": self.latents, "active": self.active, "tokens": self.tokens,
             "seed": self.seed, "own": own,

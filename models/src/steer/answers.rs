@@ -1,5 +1,5 @@
-//! How near an answer is to one that is known: SQuAD's two measures (Rajpurkar et al. 2016).
-use std::collections::BTreeMap;
+//! How near an answer is to one that is known: SQuAD's two measures (Rajpurkar et al. 2016); and whether it goes on at all.
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The words of an answer as SQuAD compares them: in lower case, without punctuation and articles.
 pub fn words(answer: &str) -> Vec<String> {
@@ -18,6 +18,14 @@ pub fn exact_match(answer: &str, right: &[impl AsRef<str>]) -> bool {
 pub fn f1(answer: &str, right: &[impl AsRef<str>]) -> f64 {
     let answer = words(answer);
     right.iter().map(|right| overlap(&answer, &words(right.as_ref()))).fold(0.0, f64::max)
+}
+
+/// The share of tokens that are different, distinct-1 of Li et al. (2016): small where a text only says the same again. Of no tokens 1.
+pub fn distinct(ids: &[u32]) -> f64 {
+    match ids.len() {
+        0 => 1.0,
+        count => ids.iter().collect::<BTreeSet<_>>().len() as f64 / count as f64,
+    }
 }
 
 fn overlap(answer: &[String], right: &[String]) -> f64 {
@@ -52,6 +60,7 @@ mod tests {
         // A word counts as often as it is there.
         assert_relative_eq!(f1("no no no", &["no"]), 0.5);
         assert_relative_eq!(f1("x", &["x y z", "x y"]), 2.0 / 3.0);
+        assert_eq!((distinct(&[5, 7, 5, 5]), distinct(&[]), distinct(&[9])), (0.5, 1.0, 1.0));
         assert_eq!((f1("the", &["a"]), f1("", &["x"]), f1("x", &["the"])), (1.0, 0.0, 0.0));
     }
 }

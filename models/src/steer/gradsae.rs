@@ -32,7 +32,7 @@ pub enum Objective {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// At all tokens, with the latents' activations.
+    /// At all tokens, with the latents' activations. Which activation of many tokens that is, the paper leaves open: whoever calls brings it.
     Paper,
     /// At the last token at every step, with the scores, which are products with gradients, cut to `[0, 50]`: what the released code
     /// does.

@@ -63,7 +63,7 @@ pub fn consistent(with: &Pooled, without: &Pooled, k: usize) -> Result<Vec<Consi
     });
     all.truncate(k);
     if all.is_empty() {
-        return Err(Error::setting("pairs", "the instruction makes no latent active that is not active without it"));
+        return Err(Error::setting("latents", "the instruction makes none active that is not active without it"));
     }
     Ok(all)
 }
