@@ -76,6 +76,13 @@ pub fn all() -> Vec<(&'static str, Config, f32, f32)> {
             0.2,
         ),
         ("crosscoder", Config { sides: 2, ..free(Variant::ReLU(lengths)) }, 16.0, 0.1),
+        (
+            "crosscoder, each side of its own length",
+            Config { sides: 2, normalise: Normalise::Mean, ..free(Variant::BatchTopK) },
+            4.0,
+            0.2,
+        ),
+        ("crosscoder by lengths", Config { sides: 2, ranked_by_length: true, ..free(Variant::TopK) }, 4.0, 0.2),
         ("transcoder", transcoder(false), 4.0, 0.25),
         ("skip transcoder", transcoder(true), 4.0, 0.1),
     ];

@@ -3,7 +3,7 @@ use crate::variants::Reads;
 use latens::io;
 use latens::lm::{LanguageModel, Point, Site};
 use latens::sae::eval::Core;
-use latens::sae::{Contexts, Quality, Sae, Splice, on_host, quality, spliced_loss};
+use latens::sae::{Contexts, Quality, Sae, Splice, on_host, quality, side_by_side, spliced_loss};
 use latens::{Tensor, View, copy_into};
 
 /// Contexts whose next tokens are predicted with spliced activations.
@@ -90,16 +90,6 @@ fn unexplained(x: View<'_, f32, 2>, recon: &Tensor<f32, 2>) -> io::Result<f64> {
     x.chunks_exact(d).for_each(|row| mean.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x) / rows as f64));
     let squares = |of: &dyn Fn(usize) -> f64| (0..x.len()).map(|at| (f64::from(x[at]) - of(at)).powi(2)).sum::<f64>();
     Ok(squares(&|at| f64::from(recon[at])) / squares(&|at| mean[at % d]))
-}
-
-/// Rows of several places as one.
-pub fn side_by_side(parts: &[View<'_, f32, 2>]) -> latens::Result<Tensor<f32, 2>> {
-    let [rows, d] = parts[0].dims();
-    let mut all = Tensor::empty([rows, d * parts.len()], &parts[0].device())?;
-    for (at, &part) in parts.iter().enumerate() {
-        copy_into(part, all.view_mut().narrow(1, at * d, (at + 1) * d)?)?;
-    }
-    Ok(all)
 }
 
 /// What a place is called in the table and the pictures.

@@ -3,8 +3,7 @@ use crate::judge::{self, Judged};
 use crate::variants::{Reads, Run};
 use crate::{CONTEXT, Zoo, progress};
 use latens::io;
-use latens::sae::{Config, Contexts, EndToEnd, Format, Loss, Origin, Sae, Source, Stream, Trainer};
-use latens::scale_into;
+use latens::sae::{Config, Contexts, EndToEnd, Format, Loss, Origin, Sae, Source, Stream, Trainer, side_by_side};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::path::Path;
@@ -51,7 +50,7 @@ impl Zoo<'_> {
             match run.reads {
                 Reads::Residual | Reads::Through => trainer.step(parts[0])?,
                 Reads::Mlp => trainer.step_to(parts[0], parts[1])?,
-                Reads::All => trainer.step(judge::side_by_side(&parts)?.view())?,
+                Reads::All => trainer.step(side_by_side(&parts)?.view())?,
             }
             seconds += begun.elapsed().as_secs_f64();
             if trainer.steps() % 20 == 0 {
@@ -89,22 +88,11 @@ impl Zoo<'_> {
         Ok(figures)
     }
 
-    /// A step on the next whole contexts: on the squared error, and with equal weight on the divergence of what the model predicts, as the
-    /// short end of training of Karvonen (2025).
+    /// A step on the next whole contexts, and on what the model predicts.
     fn step_through(&self, trainer: &mut Trainer, layer: usize) -> Result<(), Box<dyn Error>> {
         let count = (self.options.batch / (CONTEXT - Contexts::SKIPPED)).max(1);
-        let first = (trainer.steps() - self.steps) * count % (self.train.len() / count * count).max(1);
-        let ids = self.train.ids[first * CONTEXT..(first + count) * CONTEXT].to_vec();
-        let model = EndToEnd::new(&self.lm.model, layer, &Contexts { ids, length: CONTEXT })?;
-        let rows = model.rows()?;
-        let squared = f64::from(trainer.mark()?.fvu);
-        trainer.step_through(rows.view(), 1.0, |recon| {
-            let (loss, mut gradient) = model.loss(recon, Loss::Divergence)?;
-            let by = squared / loss.max(f64::MIN_POSITIVE);
-            scale_into(by as f32, gradient.view_mut())?;
-            Ok((by * loss, gradient))
-        })?;
-        Ok(())
+        let contexts = self.train.turn(trainer.steps() - self.steps, count);
+        Ok(EndToEnd::new(&self.lm.model, layer, &contexts)?.step(trainer, Loss::Divergence)?)
     }
 
     /// Write a checkpoint in the layout that has a place for it.

@@ -1,6 +1,6 @@
 //! What is in the zoo: every kind of autoencoder, each at two sparsities.
 use latens::sae::{
-    Anneal, Config, Cost, Decoder, Gated, Jump, Multi, Nudge, Revive, Sparsity, Switch, Transcode, Variant,
+    Anneal, Config, Cost, Decoder, Gated, Jump, Multi, Normalise, Nudge, Revive, Sparsity, Switch, Transcode, Variant,
 };
 
 /// What a run reads.
@@ -101,7 +101,7 @@ impl Base {
         let through = Config { batch, steps: self.steps + self.through, ..of(Variant::TopK) };
         add("end-to-end", Reads::Through, through);
         let (d, sides) = (self.d * self.sides, self.sides);
-        add("crosscoder", Reads::All, Config { d, sides, ..of(Variant::BatchTopK) });
+        add("crosscoder", Reads::All, Config { d, sides, normalise: Normalise::Mean, ..of(Variant::BatchTopK) });
     }
 
     /// Those that a penalty makes sparse.

@@ -46,7 +46,7 @@ pub fn concepts(seed: u64) -> Outcome<Vec<Concept>> {
             Some(Grader::Question),
         ),
         ("french", "French", language("fra")?, language("eng")?, Some(Grader::Language(Language::French))),
-        ("past", "the past tense", texts(&|of| tense(of) == Some(true)), texts(&|of| tense(of) == Some(false)), None),
+        ("past", "the past tense", texts(&|of| of.past() == Some(true)), texts(&|of| of.past() == Some(false)), None),
         (
             "religion",
             "religious writing",
@@ -76,14 +76,6 @@ pub fn prompts(count: usize, seed: u64) -> Outcome<Vec<String>> {
     let mut all = drawn_as_they_are(first.collect(), seed.wrapping_add(2));
     all.truncate(count);
     Ok(all)
-}
-
-/// Whether a sentence is in the past tense, or in the present; `None` where it is in both or in none.
-fn tense(of: &Sentence) -> Option<bool> {
-    let has = |tags: &[&str]| of.tags.iter().any(|tag| tags.contains(&&**tag));
-    let past = has(&["vbd", "bed", "bedz", "dod", "hvd"]);
-    let present = has(&["vbz", "bez", "ber", "bem", "doz", "hvz"]);
-    (past != present).then_some(past)
 }
 
 /// Sentences of a text.

@@ -47,6 +47,7 @@ impl Trainer {
         if sample.len() < d || !sample.len().is_multiple_of(d) {
             return Err(Error::setting("sample", format!("{} numbers are not rows of width {d}", sample.len())));
         }
+        let sides = config.sides_of(sample, "sample")?;
         let ((sample, read), (predicted, by)) =
             (config.normalised(sample, "sample")?, config.normalised(predicted, "predicted")?);
         let of = |rows: &[f32]| {
@@ -84,6 +85,7 @@ impl Trainer {
             normal: [read, by],
         };
         let mut trainer = Self::assemble(config, sae, facts, device)?;
+        trainer.sides = sides;
         if trainer.config.average.is_some() {
             trainer.averaged = Some(trainer.sae.copy()?);
         }
@@ -108,6 +110,7 @@ impl Trainer {
             config,
             sae,
             facts,
+            sides: Vec::new(),
             course: Vec::new(),
             scratch,
             seen: 0,

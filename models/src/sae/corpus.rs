@@ -132,6 +132,14 @@ impl Contexts {
         Self { ids: self.ids[first.min(self.ids.len())..].to_vec(), length: self.length }
     }
 
+    /// `count` of them, those of this turn: from the first on, and from there again where there are no more so many. Of fewer than `count` all.
+    pub fn turn(&self, turn: usize, count: usize) -> Self {
+        let count = count.min(self.len());
+        let turns = self.len().checked_div(count).unwrap_or(0);
+        let first = turn.checked_rem(turns).unwrap_or(0) * count * self.length;
+        Self { ids: self.ids[first..first + count * self.length].to_vec(), length: self.length }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()

@@ -1,4 +1,5 @@
 //! Factors taken into the weights of an autoencoder, which says the same afterwards.
+use super::general::lengths_of;
 use super::{Gate, Own, Rows, Sae};
 use crate::io::{Error, Result};
 use crate::{Tensor, copy_into, scale_into};
@@ -72,6 +73,25 @@ impl Sae {
         Ok(())
     }
 
+    /// [`fold`](Self::fold) for rows of several sides, each of which was multiplied by its own factor. Values stay.
+    pub(super) fn fold_sides(&mut self, factors: &[f32]) -> Result<()> {
+        let back = || factors.iter().map(|factor| 1.0 / factor);
+        scale_sides(factors.iter().copied(), &mut self.w_enc)?;
+        scale_sides(back(), &mut self.w_dec)?;
+        let mut biases = vec![&mut self.b_dec];
+        if let Some(router) = &mut self.router {
+            scale_sides(factors.iter().copied(), &mut router.w)?;
+            biases.push(&mut router.b);
+        }
+        for bias in biases {
+            let mut all = bias.to_vec()?;
+            let side = all.len() / factors.len().max(1);
+            all.chunks_exact_mut(side.max(1)).zip(back()).for_each(|(of, by)| of.iter_mut().for_each(|b| *b *= by));
+            bias.write(&all)?;
+        }
+        Ok(())
+    }
+
     /// Make the rows of the decoder 1 long, and values as much larger as they were longer (SAELens' `fold_W_dec_norm`). A row of zeros
     /// stays.
     ///
@@ -79,13 +99,13 @@ impl Sae {
     /// [`Error::Setting`] where latents are compared with one another, as the strongest of a row are, and lengths are not all the same: the
     /// active ones would be others.
     pub fn fold_lengths(&mut self) -> Result<()> {
-        let lengths = self.lengths()?;
+        let lengths = self.lengths(1)?;
         let [least, most] = [f32::min, f32::max].map(|of| lengths.iter().copied().reduce(of).unwrap_or(1.0));
         if !matches!(self.gate, Gate::Above { .. }) && most - least > 1e-4 * most {
             let what = format!("of {least} to {most}: latents are compared, and others would be the strongest");
             return Err(Error::setting("lengths", what));
         }
-        self.lengths_into_values()?;
+        self.lengths_into_values(1)?;
         if let (None, Gate::Above { threshold, most }) = (&self.own, self.gate)
             && threshold > 0.0
         {
@@ -97,16 +117,14 @@ impl Sae {
         Ok(())
     }
 
-    /// Lengths of the rows of the decoder; 1 for a row of zeros.
-    fn lengths(&self) -> Result<Vec<f32>> {
-        let length = |row: &[f32]| row.iter().map(|&w| f64::from(w) * f64::from(w)).sum::<f64>().sqrt() as f32;
-        let rows = self.w_dec.to_vec()?;
-        Ok(rows.chunks_exact(self.d().max(1)).map(length).map(|l| if l > 0.0 { l } else { 1.0 }).collect())
+    /// Lengths of the rows of the decoder, of rows that have sides the sum of theirs; 1 for a row of zeros.
+    fn lengths(&self, sides: usize) -> Result<Vec<f32>> {
+        Ok(lengths_of(&self.w_dec, sides)?.into_iter().map(|l| if l > 0.0 { l } else { 1.0 }).collect())
     }
 
-    /// The same, but for a threshold of the gate, which values are compared with as they are then.
-    pub(super) fn lengths_into_values(&mut self) -> Result<()> {
-        let (d, lengths) = (self.d().max(1), self.lengths()?);
+    /// [`fold_lengths`](Self::fold_lengths) of rows of so many sides, but for a threshold of the gate, which values are compared with as they are then.
+    pub(super) fn lengths_into_values(&mut self, sides: usize) -> Result<()> {
+        let (d, lengths) = (self.d().max(1), self.lengths(sides)?);
         let (mut w_dec, mut w_enc) = (self.w_dec.to_vec()?, self.w_enc.to_vec()?);
         for ((dec, enc), length) in w_dec.chunks_exact_mut(d).zip(w_enc.chunks_exact_mut(d)).zip(&lengths) {
             dec.iter_mut().for_each(|w| *w /= length);
@@ -124,6 +142,12 @@ impl Sae {
             None => Ok(()),
         }
     }
+}
+
+/// Multiply each of as many sides of all rows as there are factors.
+pub(super) fn scale_sides(factors: impl ExactSizeIterator<Item = f32>, rows: &mut Tensor<f32, 2>) -> crate::Result<()> {
+    let side = rows.dims()[1] / factors.len().max(1);
+    factors.enumerate().try_for_each(|(at, by)| scale_into(by, rows.view_mut().narrow(1, at * side, (at + 1) * side)?))
 }
 
 fn copied<const R: usize>(of: &Tensor<f32, R>) -> Result<Tensor<f32, R>> {

@@ -1,4 +1,5 @@
 //! Rows as a step gets them: looked at, cut into parts, normalised.
+use super::fold::scale_sides;
 use super::train::Trainer;
 use super::{Config, Normalise, Rows};
 use crate::io::{Error, Result};
@@ -6,9 +7,34 @@ use crate::{Device, Tensor, View, copy_into, scale_into};
 use std::borrow::Cow;
 
 impl Config {
+    /// What each side of rows is multiplied by, where they have several and lengths are made alike; else nothing.
+    pub(super) fn sides_of(&self, sample: &[f32], name: &'static str) -> Result<Vec<f32>> {
+        if self.sides == 1 || self.normalise != Normalise::Mean {
+            return Ok(Vec::new());
+        }
+        let (d, side) = (self.d, self.d / self.sides);
+        let factor = |at: usize| {
+            let length =
+                |row: &[f32]| row[at * side..][..side].iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+            let mean = sample.chunks_exact(d).map(length).sum::<f64>() / (sample.len() / d) as f64;
+            let factor = ((side as f64).sqrt() / mean) as f32;
+            match factor.is_finite() && factor > 0.0 {
+                true => Ok(factor),
+                false => Err(Error::setting(name, format!("the mean length of side {at} of its rows is {mean}"))),
+            }
+        };
+        (0..self.sides).map(factor).collect()
+    }
+
     /// A sample as the rows of steps will be, and the factor that makes it so where it is one for all.
     pub(super) fn normalised<'a>(&self, sample: &'a [f32], name: &'static str) -> Result<(Cow<'a, [f32]>, f32)> {
         let d = self.d;
+        let sides = self.sides_of(sample, name)?;
+        if !sides.is_empty() {
+            let side = d / sides.len();
+            let scaled = sample.chunks_exact(side).zip(sides.iter().cycle());
+            return Ok((scaled.flat_map(|(part, by)| part.iter().map(move |x| x * by)).collect(), 1.0));
+        }
         match self.normalise {
             Normalise::None => Ok((sample.into(), 1.0)),
             Normalise::Mean => {
@@ -55,7 +81,7 @@ impl Trainer {
         if read != 1.0 {
             scale_into(read, to.view_mut())?;
         }
-        Ok(())
+        Ok(scale_sides(self.sides.iter().copied(), to)?)
     }
 
     /// Rows that are to be predicted, if they have to be changed first.

@@ -1,5 +1,6 @@
 //! Steps on a loss that somebody else knows.
 use super::descend::Gathered;
+use super::fold::scale_sides;
 use super::general::Forward;
 use super::train::{LOOK, Trainer};
 use crate::io::{Error, Result};
@@ -53,6 +54,8 @@ impl Trainer {
         if by != 1.0 {
             scale_into(1.0 / by, recon.view_mut())?;
         }
+        let back = || self.sides.iter().map(|factor| 1.0 / factor);
+        scale_sides(back(), &mut recon)?;
         let (loss, mut gradient) = through(&recon)?;
         let (got, want) = (gradient.dims(), recon.dims());
         if got != want {
@@ -67,6 +70,7 @@ impl Trainer {
         if by != 1.0 {
             scale_into(1.0 / by, gradient.view_mut())?;
         }
+        scale_sides(back(), &mut gradient)?;
         Ok((loss, gradient))
     }
 }

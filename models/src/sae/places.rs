@@ -14,6 +14,7 @@ fn point_name(point: Point) -> Result<&'static str> {
     Ok(match point {
         Point::Residual => "hook_resid_post",
         Point::Attention => "hook_attn_out",
+        // With the norm's weights, as newer versions hand it out; older ones do so before the weights of an RMS norm.
         Point::MlpInput => "ln2.hook_normalized",
         Point::Mlp => "hook_mlp_out",
         Point::Mixer => return Err(Error::setting("site", "a mixer has no name in TransformerLens' words")),

@@ -1,5 +1,25 @@
-use crate::io::Result;
+use crate::io::{Error, Result};
 use crate::{Device, Tensor, View, copy_into};
+
+/// Rows of several places as one, beside each other in the order of `parts`: what a crosscoder reads.
+///
+/// # Errors
+/// [`Error::Setting`] for no parts, or not as many rows of one as of the others; those of the device.
+pub fn side_by_side(parts: &[View<'_, f32, 2>]) -> Result<Tensor<f32, 2>> {
+    let [first, rest @ ..] = parts else { return Err(Error::setting("parts", "there must be one")) };
+    let rows = first.dims()[0];
+    if let Some(other) = rest.iter().find(|part| part.dims()[0] != rows) {
+        return Err(Error::setting("parts", format!("{} rows of one, for {rows} of another", other.dims()[0])));
+    }
+    let mut all = Tensor::empty([rows, parts.iter().map(|part| part.dims()[1]).sum()], &first.device())?;
+    let mut at = 0;
+    for &part in parts {
+        let end = at + part.dims()[1];
+        copy_into(part, all.view_mut().narrow(1, at, end)?)?;
+        at = end;
+    }
+    Ok(all)
+}
 
 /// What is done to rows before the encoder, and undone behind the decoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::begin::initial_gate;
 use super::gates::Learned;
 use super::remembered::{put, put_mean, take, take_mean};
 use super::train::{Facts, Trainer};
-use super::{Config, Own, Progress, Router, Sae, Switch, Variant};
+use super::{Config, Normalise, Own, Progress, Router, Sae, Switch, Variant};
 use crate::io::named::{Incoming, Outgoing};
 use crate::io::{self, Error, Result, differences};
 use crate::{Device, Tensor};
@@ -17,6 +17,8 @@ struct Note {
     version: u32,
     config: Config,
     facts: Facts,
+    #[serde(default)]
+    sides: Vec<f32>,
     course: Vec<Progress>,
     since: Vec<u32>,
     dead: Vec<u32>,
@@ -52,6 +54,11 @@ impl Note {
         above("unit", facts.unit)?;
         above("kept", facts.kept)?;
         facts.normal.into_iter().try_for_each(|factor| above("normal", factor))?;
+        self.sides.iter().try_for_each(|factor| above("sides", *factor))?;
+        let sides = if config.sides > 1 && config.normalise == Normalise::Mean { config.sides } else { 0 };
+        if self.sides.len() != sides {
+            return Err(format!("sides are {}, expected {sides} factors", self.sides.len()));
+        }
         facts.powers.into_iter().flatten().try_for_each(|sum| match sum.is_finite() && sum >= 0.0 {
             true => Ok(()),
             false => Err(format!("powers hold {sum}, expected numbers of at least 0")),
@@ -86,7 +93,7 @@ impl Trainer {
         self.sound()?;
         let (config, since, dead) = (self.config.clone(), self.since.to_vec()?, self.dead.to_vec()?);
         let course = self.course.clone();
-        let note = Note { version: VERSION, config, facts: self.facts, course, since, dead };
+        let note = Note { version: VERSION, config, facts: self.facts, sides: self.sides.clone(), course, since, dead };
         let mut weights = Outgoing::default();
         weights.annotate(serde_json::to_string(&note).map_err(|e| Error::content(path, e.to_string()))?);
         let (n, d) = (self.config.latents, self.config.d);
@@ -169,7 +176,7 @@ impl Trainer {
         trainer.b_dec = b_dec_moments;
         (trainer.learned, trainer.w_skip) = (learned, w_skip);
         (trainer.since, trainer.averaged) = (since, averaged);
-        trainer.course = note.course;
+        (trainer.course, trainer.sides) = (note.course, note.sides);
         trainer.restore_dead(dead)?;
         Ok(trainer)
     }

@@ -1,8 +1,8 @@
-use super::Contexts;
+use super::{Contexts, Trainer};
 use crate::io::{Error, Result};
 use crate::lm::{Decoder, Hooks, Recording, Site};
 use crate::tape::Tape;
-use crate::{Tensor, copy_into};
+use crate::{Tensor, copy_into, scale_into};
 use rayon::prelude::*;
 
 /// What the language model is to lose little of.
@@ -72,6 +72,22 @@ impl<'m> EndToEnd<'m> {
             at = end;
         }
         Ok(rows)
+    }
+
+    /// A step of `trainer` on these contexts: on the squared error, and with equal weight on what the model loses. A few such steps at the end of
+    /// training bring most of what all steps through the model would (Karvonen, *Revisiting End-To-End Sparse Autoencoder Training*, 2025).
+    ///
+    /// # Errors
+    /// Those of [`loss`](Self::loss) and [`Trainer::step_through`].
+    pub fn step(&self, trainer: &mut Trainer, loss: Loss) -> Result<()> {
+        let squared = f64::from(trainer.mark()?.fvu);
+        trainer.step_through(self.rows()?.view(), 1.0, |recon| {
+            let (lost, mut gradient) = self.loss(recon, loss)?;
+            let by = squared / lost.max(f64::MIN_POSITIVE);
+            scale_into(by as f32, gradient.view_mut())?;
+            Ok((by * lost, gradient))
+        })?;
+        Ok(())
     }
 
     /// The places of these rows among all.

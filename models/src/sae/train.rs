@@ -41,6 +41,8 @@ pub struct Trainer {
     pub(super) since: Tensor<u32, 1>,
     pub(super) dead: Tensor<u32, 1>,
     pub(super) facts: Facts,
+    /// What each side of rows is multiplied by, where they have several and lengths are made alike.
+    pub(super) sides: Vec<f32>,
     pub(super) course: Vec<Progress>,
     pub(super) scratch: Scratch,
     /// The step, counted from 1, whose rows are in the scratch.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use std::fs;
 use std::path::Path;
 
+pub use crate::sae::eval::{Sentence, sentences};
 pub use countries::{Country, countries};
 
 /// A sentence of a review.
@@ -96,30 +97,6 @@ fn plain(html: &str) -> String {
         spaced.push_str(word);
     }
     spaced
-}
-
-/// A sentence of the Brown corpus, with the tag of every word.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sentence {
-    /// The letter of its genre, as [`Essay::genre`](crate::sae::eval::Essay::genre).
-    pub genre: char,
-    /// As text is written.
-    pub text: String,
-    /// Brown's tags, in lower case, as `nn`, `vbd`, `vbz`.
-    pub tags: Vec<String>,
-}
-
-/// Read the Brown corpus sentence by sentence: files `ca01` to `cr09`, a sentence a line.
-///
-/// # Errors
-/// Those of [`brown`](crate::sae::eval::brown).
-pub fn sentences(folder: &Path) -> Result<Vec<Sentence>> {
-    let lines = crate::sae::eval::brown_lines(folder)?;
-    let sentence = |(genre, text, line): (char, String, String)| {
-        let tags = line.split_whitespace().filter_map(|word| word.rsplit_once('/')).map(|(_, tag)| tag.to_lowercase());
-        Sentence { genre, text, tags: tags.collect() }
-    };
-    Ok(lines.into_iter().map(sentence).collect())
 }
 
 #[cfg(test)]

@@ -48,6 +48,69 @@ fn many_are_trained_on_one_run() {
     assert!(fs::read_to_string(page).unwrap().contains("</html>"));
 }
 
+/// A crosscoder of two layers: from the disk and on the fly the same bytes, and judged at each of its places.
+#[test]
+fn a_crosscoder_reads_all_places() {
+    let Some(text) = text() else { return };
+    let folder = Folder::new("cross");
+    let kept = folder.path("kept");
+    let two = ["--steps", "40", "--rate", "0.01", "--layer", "2,0", "--crosscoder", "--k", "8"];
+    let said = train(&folder, "disk", &[&two[..], &["--activations", &kept]].concat());
+    assert_eq!(said.lines().count(), 1, "{said}");
+    train(&folder, "fly", &two);
+    let run = "blocks.2.hook_resid_post+1-topk-0";
+    assert!(bytes(&folder, "disk", run) == bytes(&folder, "fly", run));
+    let sae = Path::new(&folder.path("disk")).join(run).join("sae");
+    let (sae, figures) = (sae.to_str().unwrap().to_owned(), folder.path("eval.json"));
+    let small = ["--text", &text, "--context", "32", "--contexts", "4", "--spliced", "2", "--device", "cpu"];
+    fine(&[&["sae", "eval", &sae, "--json", &figures][..], &small].concat());
+    let figures: Value = serde_json::from_str(&fs::read_to_string(figures).unwrap()).unwrap();
+    let places = figures["places"].as_array().unwrap();
+    assert!(figures["fvu"].as_f64().unwrap() < 0.9 && places.len() == 2, "{figures}");
+    for (of, name) in places.iter().zip(["blocks.2.hook_resid_post", "blocks.0.hook_resid_post"]) {
+        let ce = |which: &str| of["downstream"][which].as_f64().unwrap();
+        assert!(of["place"] == name && ce("ce_clean") < ce("ce_sae") && ce("ce_sae") < ce("ce_zero"), "{figures}");
+    }
+    let config = folder.path("three.json");
+    fs::write(&config, r#"{"sides": 3}"#).unwrap();
+    let out = folder.path("no");
+    let with = |more: &[&str]| refused(&[&["sae", "train", "--text", &text, "--out", &out][..], &SMALL, more].concat());
+    assert!(with(&["--layer", "0,2", "--config", &config]).contains("3 sides, but --layer or --site name 2 places"));
+    assert!(with(&["--layer", "2,2", "--crosscoder"]).contains("2 is there twice"));
+}
+
+/// After steps through the model it loses less by what comes out.
+#[test]
+fn the_last_steps_go_through_the_model() {
+    let Some(text) = text() else { return };
+    let folder = Folder::new("through");
+    let small = |out: &str, batch: &str, more: &[&str]| -> Vec<String> {
+        let out = folder.path(out);
+        let usual = ["sae", "train", "--out", &out, "--text", &text, "--context", "32", "--tokens", "300", "--latents"];
+        let rest = ["96", "--device", "cpu", "--layer", "15", "--k", "8", "--rate", "0.01", "--steps", "30"];
+        let batch = ["--batch", batch];
+        let all = usual.iter().chain(&rest).chain(&batch).chain(more);
+        all.map(|one| (*one).to_owned()).collect()
+    };
+    for (out, more) in [("plain", &[][..]), ("through", &["--through", "12"])] {
+        fine(&small(out, "60", more).iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    let lost = |out: &str| {
+        let sae = Path::new(&folder.path(out)).join("blocks.15.hook_resid_post-topk-0/sae");
+        let judged = ["--text", &text, "--context", "32", "--contexts", "4", "--spliced", "4", "--device", "cpu"];
+        let said = fine(&[&["sae", "eval", sae.to_str().unwrap()][..], &judged].concat());
+        serde_json::from_str::<Value>(&said).unwrap()["downstream"]["ce_sae"].as_f64().unwrap()
+    };
+    let [plain, through] = ["plain", "through"].map(lost);
+    assert!(through < plain, "{through} with, {plain} without");
+    let no = |batch: &str, more: &[&str]| {
+        let all = small("no", batch, &[&["--through", "2"], more].concat());
+        refused(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    assert!(no("64", &[]).contains("whole contexts, 30 rows each"));
+    assert!(no("60", &["--point", "mlp"]).contains("one residual"));
+}
+
 #[test]
 fn checkpoints_are_converted_and_runs_resumed() {
     let Some(text) = text() else { return };

@@ -161,9 +161,27 @@ def kinds(c, draw):
     rows = lambda count: (np.abs(draw(count, 20)) * (draw(count, 20) > 1.2)).astype(f32) @ directions
     penalty = {"weight": 0.5, "cost": {"power": 1.0}, "warm": 20}
     counted = {"weight": 0.5, "cost": "count", "warm": 20}
-    for variant in ("topk", "batchtopk", "groupmax", {"relu": penalty}, {"gated": {"sparsity": penalty}},
-                    {"jumprelu": {"sparsity": counted, "width": 0.5, "start": 0.3}}):
-        settings = dict(d=DIM, latents=N, k=4, steps=200, batch=64, rate=0.01, variant=variant)
+    jump = lambda sparsity: {"jumprelu": {"sparsity": sparsity, "width": 0.5, "start": 0.3}}
+    free = dict(decoder="free", centred=False)
+    lengths, tanh = dict(penalty, by_length=True), {"weight": 0.5, "cost": {"tanh": 4.0}, "warm": 20, "by_length": True}
+    anneal = dict(penalty, anneal={"to": 0.5, "from_step": 100, "turns": 5})
+    # With the settings that only some have; the last few need more than a few lines of numpy.
+    for variant, more, plain in (
+        ("topk", {}, True),
+        ("batchtopk", {}, True),
+        ("groupmax", {}, True),
+        ({"relu": penalty}, {}, True),
+        ({"relu": anneal}, {}, True),
+        ({"gated": {"sparsity": penalty}}, {}, True),
+        (jump(counted), {}, True),
+        ("topk", dict(multi={"times": 4, "weight": 0.125}), True),
+        ("batchtopk", dict(prefixes=[5, 10, 20, N]), True),
+        ({"relu": lengths}, free, False),
+        (jump(tanh), dict(free, nudge={"weight": 1e-3, "after": 512}), False),
+        ({"switch": {"experts": 4, "balance": 0.3}}, dict(revive=None), False),
+        ("batchtopk", dict(free, sides=2, normalise="mean"), False),
+    ):
+        settings = dict(d=DIM, latents=N, k=4, steps=200, batch=64, rate=0.01, variant=variant, **more)
         handle, metrics = ctypes.c_void_p(), c.structs["LatensSaeMetrics"]()
         c.sae_trainer_configure(rows(512), None, json.dumps(settings).encode(), ctypes.byref(handle))
         course = []
@@ -171,11 +189,11 @@ def kinds(c, draw):
             c.sae_trainer_step(handle, rows(64))
             c.sae_trainer_metrics(handle, metrics)
             course.append(metrics.fvu)
-        assert np.mean(course[-20:]) < 0.8 * np.mean(course[:10]), (variant, course[0], course[-1])
+        assert np.mean(course[-20:]) < 0.8 * np.mean(course[:10]), (variant, more, course[0], course[-1])
         grouped = variant == "groupmax"
         with tempfile.TemporaryDirectory() as folder:
             c.sae_trainer_save(handle, folder.encode(), c.constants["SAE_FORMAT_SPARSIFY" if grouped else "SAE_FORMAT_SAE_LENS"])
-            opened(c, folder, rows(32), None if grouped else variant)
+            opened(c, folder, rows(32), None if grouped else variant if plain else "topk")
         c.sae_trainer_free(handle)
 
 

@@ -1,8 +1,10 @@
 use crate::common::{Done, Judged, name, progress, tell};
 use clap::Args;
-use latens::Device;
+use latens::lm::Site;
 use latens::sae::eval::{Agreement, Core, Downstream, nearest_within};
-use latens::sae::{Contexts, Sae, Splice};
+use latens::sae::{Contexts, Origin, Sae, Splice, places, side_by_side};
+use latens::{Device, Tensor};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -33,6 +35,10 @@ impl Spliced {
 
 pub fn run(options: &Options) -> Done {
     let judged = &options.judged;
+    let hooks = Origin::of(&judged.checkpoint)?.hook;
+    if hooks.contains(", ") {
+        return crosscoder(options, &hooks.split(", ").collect::<Vec<_>>());
+    }
     let (opened, sae) = judged.open()?;
     let (held, rows) = judged.read(&opened)?;
     let (model, site) = (&opened.lm.model, judged.place.site());
@@ -55,6 +61,41 @@ pub fn run(options: &Options) -> Done {
     figures["latents"] = sae.latents().into();
     figures["nearest_decoder_cosine"] = near.mean().into();
     figures["nearest_decoder_cosine_above_0.7"] = near.above(0.7).into();
+    tell(&figures, options.json.as_deref())
+}
+
+/// A crosscoder of the places that its checkpoint names: rows of all of them, and what the model loses at each with the others as they are.
+fn crosscoder(options: &Options, hooks: &[&str]) -> Done {
+    let judged = &options.judged;
+    let opened = judged.reading.open()?;
+    let (model, sae) = (&opened.lm.model, Sae::load(&judged.checkpoint, &opened.device)?);
+    let of = |hook: &&str| Ok(places(model.config().layers, &[hook])?[0]);
+    let sites = hooks.iter().map(of).collect::<Done<Vec<Site>>>()?;
+    let d = model.config().dim;
+    if sae.d() != d * sites.len() {
+        return Err(format!(
+            "the checkpoint is of width {}, {} places of the model of {}",
+            sae.d(),
+            sites.len(),
+            d * sites.len()
+        )
+        .into());
+    }
+    let held = judged.reading.corpus(&opened, [0, judged.contexts])?.held;
+    let rows = sites.iter().map(|&site| judged.rows(&opened, &held, site)).collect::<Done<Vec<_>>>()?;
+    let rows = side_by_side(&rows.iter().map(Tensor::view).collect::<Vec<_>>())?;
+    let mut figures = serde_json::to_value(Core::measure(&sae, rows.view(), |_| {})?)?;
+    let spliced = options.spliced.of(&held);
+    let bar = progress("predictions", spliced.ids.len() * sites.len());
+    let each = sites.iter().zip(hooks).map(|(&site, hook)| {
+        let splice = Splice::Crosscoder(&sae, &sites);
+        let found = Downstream::measure_splice(model, site, &spliced, splice, |tokens| bar.inc(tokens as u64))?;
+        Ok(json!({"place": hook, "downstream": found}))
+    });
+    figures["places"] = each.collect::<Done<Vec<Value>>>()?.into();
+    bar.finish();
+    figures["model"] = name(&opened.model).into();
+    figures["latents"] = sae.latents().into();
     tell(&figures, options.json.as_deref())
 }
 

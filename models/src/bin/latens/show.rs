@@ -1,7 +1,7 @@
 use crate::common::{Done, device};
 use clap::Args;
 use latens::lm::LanguageModel;
-use latens::sae::{Gate, Own, Rows, Sae};
+use latens::sae::{Gate, Origin, Own, Rows, Sae};
 use latens::{Device, Tensor, assets};
 use std::path::PathBuf;
 
@@ -27,12 +27,24 @@ pub fn run(options: &Options) -> Done {
     let device = device(options.device.as_deref())?;
     let sae = Sae::load(&options.checkpoint, &device)?;
     match options.latent {
-        None => describe(&sae),
+        None => describe(&sae, &Origin::of(&options.checkpoint)?),
         Some(latent) => promoted(options, &sae, latent, &device),
     }
 }
 
-fn describe(sae: &Sae) -> Done {
+fn describe(sae: &Sae, origin: &Origin) -> Done {
+    for (name, text) in [("model", &origin.model), ("reads", &origin.hook), ("predicts", &origin.predicted)] {
+        if !text.is_empty() {
+            println!("{name:<10} {text}");
+        }
+    }
+    if sae.predicts && origin.predicted.is_empty() {
+        println!("predicts   another place, which is not named");
+    }
+    if let Some(router) = &sae.router {
+        println!("experts    {}", router.experts());
+    }
+
     let gate = match sae.gate {
         Gate::Strongest(k) => format!("the {k} strongest of a row"),
         Gate::Groups(k) => format!("the strongest of each of {k} groups"),

@@ -5,8 +5,9 @@ mod settings;
 use crate::common::{Done, Layout, Opened, Point, Reading, name, progress};
 use clap::Args;
 use latens::io::{self, Claim};
-use latens::lm::Site;
+use latens::lm::{Point as Place, Site};
 use latens::sae::{Contexts, Exclude, Kept, Shards, Source, Stream};
+use places::Wanted;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -40,10 +41,13 @@ pub struct Options {
     #[arg(long, default_value_t = 32)]
     k: usize,
     /// Kind of autoencoder
-    #[arg(long, default_value = "topk", value_parser = ["topk", "batchtopk", "groupmax", "relu", "jumprelu", "gated"])]
+    #[arg(long, default_value = "topk", conflicts_with = "config", value_parser = ["topk", "batchtopk", "groupmax", "relu", "jumprelu", "gated"])]
     variant: String,
-    /// Weight of the penalty, of variants that have one [default: SAELens']
+    /// One autoencoder of all places, side by side: a crosscoder, as is one whose settings have "sides"
     #[arg(long)]
+    crosscoder: bool,
+    /// Weight of the penalty, of variants that have one [default: SAELens']
+    #[arg(long, conflicts_with = "config")]
     weight: Option<f32>,
     /// Tokens whose activations are trained on, together with those that are left out by number or length
     #[arg(long, default_value_t = 200_000)]
@@ -66,6 +70,10 @@ pub struct Options {
     /// Steps [default: so many that every activation is seen five times]
     #[arg(long)]
     steps: Option<usize>,
+    /// More steps in the end, through the model: on whole contexts, and on what it loses by the reconstruction; of residuals, and each as long as a
+    /// hundred others
+    #[arg(long, default_value_t = 0)]
+    through: usize,
     /// The highest learning rate [default: 2e-4 by the root of 16384 latents over theirs, as dictionary_learning has it]
     #[arg(long)]
     rate: Option<f32>,
@@ -108,13 +116,16 @@ pub fn run(options: &Options) -> Done {
     let exclude = options.exclude(&opened);
     exclude.check(context, vocabulary)?;
     let contexts = options.tokens.div_ceil(context - exclude.first);
-    let settings = options.settings(d, contexts * (context - exclude.first))?;
+    let places = options.asked(model.config().layers)?.len();
+    let rows = contexts.checked_mul(context - exclude.first).ok_or("--tokens: are more than can be counted")?;
+    let settings = options.settings([d, places], rows)?;
     let mut wanted = options.wanted(model.config().layers, &settings)?;
     if let Some(site) = wanted.sites.iter().find(|site| site.layer >= model.config().layers) {
         return Err(
             format!("--layer: {} was asked for, but the model has {}", site.layer, model.config().layers).into()
         );
     }
+    options.may_go_through(&wanted, &exclude, context)?;
     let _claim = Claim::of(&options.out)?;
     let corpus = options.reading.corpus(&opened, [contexts, 0])?;
     let kept = Kept::new(&corpus.train, &exclude, vocabulary)?;
@@ -130,11 +141,16 @@ pub fn run(options: &Options) -> Done {
     let data = shards.as_ref().map_or_else(|| format!("{data}; {}", kept.data()), |shards| shards.data().to_owned());
     // What decides their order.
     let data = format!("{data}; seed {}, {} in memory at once", options.reading.seed, options.room);
-    if source.size().1 < contexts * (context - exclude.first) {
-        wanted = options.wanted(model.config().layers, &options.settings(d, source.size().1)?)?;
+    if source.size().1 < rows {
+        wanted = options.wanted(model.config().layers, &options.settings([d, places], source.size().1)?)?;
+    }
+    // Steps before those through the model, which are behind all others.
+    for (_, _, config) in &mut wanted.runs {
+        config.steps = config.steps.saturating_add(options.through);
     }
     let mut runs = runs::begin(options, &wanted, &data, &source, &opened)?;
-    let begun = runs.iter().map(|run| run.trainer.steps()).min().unwrap_or(0);
+    let plain = |run: &runs::Run| run.trainer.steps().min(run.trainer.config().steps - options.through);
+    let begun = runs.iter().map(plain).min().unwrap_or(0);
     let batch = wanted.runs[0].2.batch;
     // Whole contexts, as the model gives them: so files give the same batches.
     let each = context - exclude.first;
@@ -143,16 +159,19 @@ pub fn run(options: &Options) -> Done {
     let mut stream = Stream::new(source, room, batch, seed, begun as u64, &opened.device)?;
     loop {
         let at = stream.at() as usize;
-        if runs.iter().all(|run| run.trainer.steps() == run.trainer.config().steps) {
+        if runs.iter().all(|run| run.trainer.steps() >= run.trainer.config().steps - options.through) {
             break;
         }
         let parts = stream.batch()?;
         for run in &mut runs {
             // Those that were saved later wait until the stream is there.
-            if run.trainer.steps() == at && at < run.trainer.config().steps {
+            if run.trainer.steps() == at && at < run.trainer.config().steps - options.through {
                 run.step(&parts, [options.tell_every, options.save_every])?;
             }
         }
+    }
+    for run in runs.iter_mut().filter(|_| options.through > 0) {
+        run.go_through(model, wanted.sites[run.site()].layer, &corpus.train, options)?;
     }
     runs.into_iter().try_for_each(|run| run.finish(options, &opened, &wanted.sites))
 }
@@ -167,6 +186,23 @@ fn written(folder: &Path, opened: &Opened, kept: &Kept<'_>, sites: &[Site], data
 }
 
 impl Options {
+    /// Whether steps through the model can follow: they are of whole contexts, and put a reconstruction where a residual was.
+    fn may_go_through(&self, wanted: &Wanted, exclude: &Exclude, context: usize) -> Done {
+        let usual = exclude.first == Contexts::SKIPPED && exclude.ids.is_empty() && exclude.longest.is_none();
+        let rows = context.saturating_sub(Contexts::SKIPPED).max(1);
+        let residual = |from: &[usize]| matches!(from, &[from] if wanted.sites[from].point == Place::Residual);
+        for (reads, name, config) in wanted.runs.iter().filter(|_| self.through > 0) {
+            if reads.to.is_some() || !residual(&reads.from) || !usual {
+                return Err(format!("--through: {name} is to be of one residual, with no tokens left out").into());
+            }
+            if config.batch % rows != 0 || config.parts > 1 {
+                let what = format!("a batch of {} in {} parts", config.batch, config.parts);
+                return Err(format!("--through: {what} is no number of whole contexts, {rows} rows each").into());
+            }
+        }
+        Ok(())
+    }
+
     /// What is left out. Special tokens that the model has no number for occur in no text that it reads.
     fn exclude(&self, opened: &Opened) -> Exclude {
         let mut ids = self.exclude_ids.clone();

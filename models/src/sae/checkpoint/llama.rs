@@ -8,12 +8,16 @@
 //! z_j = n_j (encoder.weight_j x + encoder.bias_j / s_in),  f_j = z_j where z_j > jump_relu_threshold,
 //! x̂   = Σ f_j D'_j / n_j + decoder.bias / s_out
 //! ```
+//! Where `hook_point_out` is another place than `hook_point_in`, it is a transcoder, which predicts what is there.
 //! `n_j` counts where `sparsity_include_decoder_norm` says so.
 use super::plain::{Plain, transpose};
 use super::settings::Settings;
 use crate::io::Result;
 use crate::io::named::Incoming;
 use crate::sae::Gate;
+
+/// Its settings.
+pub(super) const CONFIG: &str = "hyperparams.json";
 
 pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
     let [n, d] = file.matrix("encoder.weight")?;
@@ -39,7 +43,9 @@ pub(super) fn load(config: &Settings, mut file: Incoming) -> Result<Plain> {
     };
     file.finish()?;
     let gate = Gate::Above { threshold: 0.0, most: n };
+    let [read, predicted] = ["hook_point_in", "hook_point_out"].map(|name| config.value[name].as_str());
     let mut plain = Plain::new([n, d], [w_enc, w_dec, b_enc, b_dec], false, gate);
+    plain.predicts = predicted.is_some() && predicted != read;
     // After the lengths, for the threshold is of what they were multiplied with.
     if config.value["sparsity_include_decoder_norm"].as_bool() == Some(true) {
         plain.fold_lengths();

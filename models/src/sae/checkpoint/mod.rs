@@ -178,7 +178,7 @@ fn plain(path: &Path) -> Result<Plain> {
         return dictionary::load(&beside("config.json")?, Incoming::open_torch(&file)?);
     }
     if let Some(file) = there("checkpoints/final.safetensors").or_else(|| there("final.safetensors")) {
-        return llama::load(&beside("hyperparams.json")?, Incoming::open(&file)?);
+        return llama::load(&beside(llama::CONFIG)?, Incoming::open(&file)?);
     }
     if let Some(file) = there("params.npz") {
         return gemma::load(Incoming::open_npz(&file)?);

@@ -5,12 +5,20 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 impl Origin {
-    /// What a checkpoint in SAELens' layout says of itself, of whatever version, and one in sparsify's that was written here; nothing, of the
-    /// others, which say nothing.
+    /// What a checkpoint in SAELens' layout says of itself, of whatever version, one of Llama Scope, and one in sparsify's that was written here;
+    /// nothing, of the others, which say nothing.
     ///
     /// # Errors
     /// A file that cannot be read.
     pub fn of(folder: &Path) -> Result<Self> {
+        let llama = folder.join(super::llama::CONFIG);
+        if llama.is_file() {
+            let config = Settings::open(&llama)?.value;
+            let text = |name: &str| config[name].as_str().unwrap_or_default().to_owned();
+            let (hook, predicted) = (text("hook_point_in"), text("hook_point_out"));
+            let predicted = if predicted == hook { String::new() } else { predicted };
+            return Ok(Self { hook, predicted, ..Self::default() });
+        }
         if ![saelens::WEIGHTS, sparsify::WEIGHTS].iter().any(|name| folder.join(name).is_file()) {
             return Ok(Self::default());
         }

@@ -3,6 +3,9 @@ use super::{Config, Cosine, Decoder, Falling, Multi, Normalise, Nudge, Revive, R
 use crate::io::{Error, Result};
 use crate::sae::{Switch, Variant};
 
+/// The highest rate that any rule of steps has a use for.
+const HIGHEST: f32 = 10.0;
+
 impl Config {
     /// # Errors
     /// [`Error::Setting`] naming the first setting that has no meaning.
@@ -13,6 +16,7 @@ impl Config {
             Config { latents: 0, .. } => wrong("latents", "there must be at least one latent"),
             Config { k: 0, .. } => wrong("k", "at least one latent must be kept"),
             Config { batch: 0, .. } => wrong("batch", "a step needs at least one row"),
+            Config { steps: 0, .. } => wrong("steps", "there must be at least one"),
             Config { k, latents, .. } if k > latents => {
                 Err(Error::setting("k", format!("{k} is more than the {latents} latents")))
             }
@@ -27,11 +31,14 @@ impl Config {
             Config { revive: Some(Revive { weight, .. }), .. } if !(weight.is_finite() && *weight >= 0.0) => {
                 wrong("revive.weight", "must be a number of at least 0")
             }
-            Config { rate, .. } if !(rate.is_finite() && *rate >= 0.0) => {
-                wrong("rate", "must be a number of at least 0")
+            Config { rate, .. } if !(0.0..=HIGHEST).contains(rate) => {
+                Err(Error::setting("rate", format!("is {rate}, expected a number from 0 to {HIGHEST}")))
             }
             Config { clip: Some(clip), .. } if !(clip.is_finite() && *clip > 0.0) => {
                 wrong("clip", "must be a number above 0")
+            }
+            Config { revive: Some(Revive { after: 0, .. }), .. } => {
+                wrong("revive.after", "must be at least 1: else all latents are always dead")
             }
             Config { revive: Some(Revive { k: 0, .. }), .. } => wrong("revive.k", "at least one latent must be used"),
             Config { fired, .. } if !fired.is_finite() => wrong("fired", "must be a number"),
@@ -158,6 +165,9 @@ impl Config {
                 wrong("cosine", format!("{cycles} cycles down to {lowest}, expected at least one, down to 0 to 1"))
             }
             Config { bias, .. } if !bias.is_finite() => wrong("bias", "must be a number".into()),
+            Config { transcode: Some(_), sides, .. } if *sides > 1 => {
+                wrong("sides", "must be 1 of a transcoder".into())
+            }
             Config { sides: 0, .. } => wrong("sides", "must be at least 1".into()),
             Config { sides, d, .. } if d % sides != 0 => {
                 wrong("sides", format!("{sides} do not divide rows of width {d}"))
@@ -172,9 +182,16 @@ impl Config {
             Config { prefixes, prefix_weights, .. }
                 if !prefix_weights.is_empty()
                     && (prefix_weights.len() != prefixes.len()
-                        || !prefix_weights.iter().all(|weight| weight.is_finite())) =>
+                        || !prefix_weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0)
+                        || prefix_weights.iter().all(|weight| *weight == 0.0)) =>
             {
-                wrong("prefix_weights", format!("expected {} numbers, one for each prefix", prefixes.len()))
+                wrong(
+                    "prefix_weights",
+                    format!(
+                        "expected {} numbers of at least 0, one for each prefix, not all of them 0",
+                        prefixes.len()
+                    ),
+                )
             }
             Config { d, k, batch, latents, revive, .. } => {
                 let most = self.falling.map_or(0, |falling| falling.from).max(*k);

@@ -155,7 +155,8 @@ pub enum Normalise {
     #[default]
     None,
     /// One factor for all rows, which makes their mean length in the sample `sqrt(d)` (SAELens' `expected_average_only_in`). The
-    /// autoencoder that comes out has it folded in, and reads rows as they are.
+    /// autoencoder that comes out has it folded in, and reads rows as they are. Of rows that have [sides](super::Config::sides) each has its own, so
+    /// that the place with the longest rows does not decide all.
     Mean,
     /// Each row's mean is taken away and its deviation made 1; the autoencoder does so by itself, see
     /// [`Rows::Standard`](crate::sae::Rows::Standard) (SAELens' `layer_norm`, OpenAI).

@@ -45,9 +45,7 @@ pub use pooled::{Pooled, pool, pool_each};
 pub use probe::{Fit, Probe};
 pub use probing::{Labelled, Probing, SparseProbe, probe_task, probe_task_each, sparse_probing};
 pub use similarity::{Agreement, Nearest, nearest_in, nearest_within};
-#[cfg(feature = "steer")]
-pub(crate) use sources::brown_lines;
-pub use sources::{Essay, Sources, Speech, brown, mails, speeches};
+pub use sources::{Essay, Sentence, Sources, Speech, brown, mails, sentences, speeches};
 pub use sparse::SparseRows;
 pub use spelling::{Spelling, Word, first_letters, words};
-pub use tasks::{Draw, Example, Task, binary, classed, crossed, era, genres, labels, party, party_by_era, spam};
+pub use tasks::{Draw, Example, Task, binary, classed, crossed, era, genres, labels, party, party_by_era, spam, tags};

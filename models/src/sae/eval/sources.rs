@@ -121,14 +121,48 @@ pub fn brown(folder: &Path) -> Result<Vec<Essay>> {
     Ok(brown_files(folder)?.into_iter().map(of).collect())
 }
 
-/// The lines of the same, which are sentences: the genre, the text, and as it is there.
-#[cfg(feature = "steer")]
-pub(crate) fn brown_lines(folder: &Path) -> Result<Vec<(char, String, String)>> {
-    let of = |(genre, tagged): (char, String)| {
-        let lines = tagged.lines().map(str::trim).filter(|line| !line.is_empty());
-        lines.map(|line| (genre, untagged(line), line.to_owned())).collect::<Vec<_>>()
-    };
-    Ok(brown_files(folder)?.into_iter().flat_map(of).collect())
+/// A sentence of the Brown corpus, with the tag of every word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sentence {
+    /// The letter of its genre, as [`Essay::genre`].
+    pub genre: char,
+    /// Which of the documents it is in.
+    pub document: usize,
+    /// As text is written.
+    pub text: String,
+    /// Brown's tags, in lower case, as `nn`, `vbd`, `vbz`.
+    pub tags: Vec<String>,
+}
+
+impl Sentence {
+    /// Whether it is in the past tense, by the tags of its verbs, or in the present; `None` where it is in both or in none.
+    pub fn past(&self) -> Option<bool> {
+        let has = |tags: &[&str]| self.tags.iter().any(|tag| tags.contains(&&**tag));
+        let past = has(&["vbd", "bed", "bedz", "dod", "hvd"]);
+        let present = has(&["vbz", "bez", "ber", "bem", "doz", "hvz"]);
+        (past != present).then_some(past)
+    }
+
+    /// Whether it has a `not`, which is tagged `*`, alone or as `doz*`.
+    pub fn negated(&self) -> bool {
+        self.tags.iter().any(|tag| tag.ends_with('*'))
+    }
+}
+
+/// Read the Brown corpus sentence by sentence: files `ca01` to `cr09`, a sentence a line.
+///
+/// # Errors
+/// Those of [`brown`].
+pub fn sentences(folder: &Path) -> Result<Vec<Sentence>> {
+    let mut all = Vec::new();
+    for (document, (genre, tagged)) in brown_files(folder)?.into_iter().enumerate() {
+        for line in tagged.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let tags = line.split_whitespace().filter_map(|word| word.rsplit_once('/'));
+            let tags = tags.map(|(_, tag)| tag.to_lowercase()).collect();
+            all.push(Sentence { genre, document, text: untagged(line), tags });
+        }
+    }
+    Ok(all)
 }
 
 /// Genre and contents of every file.

@@ -1,7 +1,8 @@
 //! Tasks on real texts: tell the texts of several classes apart, on documents that were not seen.
-use super::sources::{Essay, Sources, Speech, brown, mails, speeches};
+use super::sources::{Essay, Sentence, Sources, Speech, brown, mails, sentences, speeches};
 use crate::io::{Error, Result};
 use crate::sae::buffer::shuffled;
+use std::collections::BTreeMap;
 
 /// A text and its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,6 +164,28 @@ pub fn genres(essays: &[Essay], genres: &[(&str, char)], draw: &Draw) -> Result<
     draw.task(&names.join(" or "), &classes)
 }
 
+/// Two tasks by the tags of words: sentences in the past tense or in the present, and with a `not` or without. A document's sentences of a class are
+/// one text, in their order, of which pieces are drawn as of others.
+///
+/// # Errors
+/// As [`Draw::task`].
+pub fn tags(sentences: &[Sentence], draw: &Draw) -> Result<Vec<Task>> {
+    let of = |which: &dyn Fn(&Sentence) -> bool| -> Vec<String> {
+        let mut texts = BTreeMap::<usize, Vec<&str>>::new();
+        for sentence in sentences.iter().filter(|of| which(of)) {
+            texts.entry(sentence.document).or_default().push(&sentence.text);
+        }
+        texts.into_values().map(|text| text.join(" ")).collect()
+    };
+    let task = |name: &str, [yes, no]: [(&str, Vec<String>); 2]| {
+        let [a, b] = [&yes.1, &no.1].map(|texts| texts.iter().map(String::as_str).collect());
+        draw.task(name, &[(yes.0, a), (no.0, b)])
+    };
+    let tense = [("past", of(&|of| of.past() == Some(true))), ("present", of(&|of| of.past() == Some(false)))];
+    let negation = [("negated", of(&Sentence::negated)), ("not negated", of(&|of| !of.negated()))];
+    Ok(vec![task("tense", tense)?, task("negation", negation)?])
+}
+
 /// The beginnings of mails that are wanted, and of those that are not.
 ///
 /// # Errors
@@ -185,7 +208,7 @@ const GENRES: [(&str, char); 8] = [
     ("mystery", 'l'),
 ];
 
-/// Seven tasks of two classes: party and era of speeches, four pairs of genres, and spam.
+/// Nine tasks of two classes: party and era of speeches, four pairs of genres, spam, and tense and negation by tags.
 ///
 /// # Errors
 /// Those of the readers of [`Sources`], and of [`Draw::task`].
@@ -197,6 +220,7 @@ pub fn binary(sources: &Sources, draw: &Draw) -> Result<Vec<Task>> {
         all.push(genres(&essays, pair, draw)?);
     }
     all.push(spam(&mails(&sources.ham)?, &mails(&sources.spam)?, draw)?);
+    all.extend(tags(&sentences(&sources.brown)?, draw)?);
     Ok(all)
 }
 

@@ -4,10 +4,10 @@ use crate::common::{Done, Point};
 use latens::lm::Site;
 use latens::sae::{Config, places};
 
-/// What an autoencoder reads and, if that is something else, what it predicts: numbers of places.
-#[derive(Clone, Copy)]
+/// What an autoencoder reads, side by side if there are several, and what it predicts if that is something else: numbers of places.
+#[derive(Clone)]
 pub struct Reads {
-    pub from: usize,
+    pub from: Vec<usize>,
     pub to: Option<usize>,
 }
 
@@ -27,32 +27,48 @@ impl Wanted {
         })
     }
 
-    fn add(&mut self, from: Site, to: Option<Site>, (stem, config): &(String, Config)) {
-        let reads = Reads { from: self.place(from), to: to.map(|site| self.place(site)) };
+    fn add(&mut self, from: &[Site], to: Option<Site>, (stem, config): &(String, Config)) {
+        let from = from.iter().map(|&site| self.place(site)).collect();
+        let reads = Reads { from, to: to.map(|site| self.place(site)) };
         self.runs.push((reads, stem.clone(), config.clone()));
     }
 }
 
 impl Options {
-    /// What there is to train in a model of so many layers: autoencoders of each place that is asked for, transcoders of each layer.
+    /// What there is to train in a model of so many layers: autoencoders of each place that is asked for, crosscoders of all, transcoders of each
+    /// layer.
     pub fn wanted(&self, layers: usize, settings: &[(String, Config)]) -> Done<Wanted> {
         let asked = self.asked(layers)?;
         let mut wanted = Wanted::default();
-        let (across, plain): (Vec<_>, Vec<_>) = settings.iter().partition(|(_, config)| config.transcode.is_some());
-        if plain.is_empty() && self.point.is_some_and(|point| point != Point::MlpInput) {
+        let (across, others): (Vec<_>, Vec<_>) = settings.iter().partition(|(_, config)| config.transcode.is_some());
+        let (of_all, plain): (Vec<_>, Vec<_>) = others.into_iter().partition(|(_, config)| config.sides > 1);
+        if across.iter().any(|(_, config)| config.sides > 1) {
+            return Err("--crosscoder: a transcoder reads one place".into());
+        }
+        if !across.is_empty()
+            && of_all.is_empty()
+            && plain.is_empty()
+            && self.point.is_some_and(|point| point != Point::MlpInput)
+        {
             return Err("--point: a transcoder reads mlp-input and predicts mlp".into());
         }
-        asked.iter().for_each(|&site| plain.iter().for_each(|one| wanted.add(site, None, one)));
+        if let Some(twice) =
+            asked.iter().enumerate().find(|(at, site)| !of_all.is_empty() && asked[..*at].contains(site))
+        {
+            return Err(format!("--layer: {} is there twice", twice.1.layer).into());
+        }
+        asked.iter().for_each(|&site| plain.iter().for_each(|one| wanted.add(&[site], None, one)));
+        of_all.iter().for_each(|one| wanted.add(&asked, None, one));
         for (at, &Site { layer, .. }) in asked.iter().enumerate() {
             if asked[..at].iter().all(|before| before.layer != layer) {
-                across.iter().for_each(|one| wanted.add(Site::mlp_input(layer), Some(Site::mlp(layer)), one));
+                across.iter().for_each(|one| wanted.add(&[Site::mlp_input(layer)], Some(Site::mlp(layer)), one));
             }
         }
         Ok(wanted)
     }
 
     /// The places that are asked for.
-    fn asked(&self, layers: usize) -> Done<Vec<Site>> {
+    pub fn asked(&self, layers: usize) -> Done<Vec<Site>> {
         let every = self.layers_every.map(usize::from);
         if self.site.is_empty() {
             let point = self.point.unwrap_or(Point::Residual);

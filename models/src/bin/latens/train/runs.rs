@@ -5,8 +5,8 @@ use crate::common::{Done, Opened, name, progress};
 use indicatif::ProgressBar;
 use latens::View;
 use latens::io::{self, Scalars};
-use latens::lm::Site;
-use latens::sae::{Config, Origin, Progress, Source, Trainer, hook_name};
+use latens::lm::{Decoder, Site};
+use latens::sae::{Config, Contexts, EndToEnd, Loss, Origin, Progress, Source, Trainer, hook_name, side_by_side};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -24,13 +24,17 @@ pub struct Run {
 pub fn begin(options: &Options, wanted: &Wanted, data: &str, source: &Source<'_>, opened: &Opened) -> Done<Vec<Run>> {
     let (mut samples, mut runs) = (None, Vec::new());
     for (reads, stem, config) in &wanted.runs {
-        let hook = hook_name(wanted.sites[reads.from])?;
+        let hooks = hooks(&reads.from, &wanted.sites)?;
         let what = match reads.to {
-            None => hook.clone(),
-            Some(to) => format!("{hook} to {}", hook_name(wanted.sites[to])?),
+            None => hooks.join(", "),
+            Some(to) => format!("{} to {}", hooks[0], hook_name(wanted.sites[to])?),
+        };
+        let place = match &hooks[1..] {
+            [] => hooks[0].clone(),
+            more => format!("{}+{}", hooks[0], more.len()),
         };
         for &seed in &options.seeds {
-            let folder = options.out.join(format!("{hook}-{stem}-{seed}"));
+            let folder = options.out.join(format!("{place}-{stem}-{seed}"));
             if runs.iter().any(|run: &Run| run.folder == folder) {
                 return Err(format!("{}: two runs would write there", folder.display()).into());
             }
@@ -40,7 +44,12 @@ pub fn begin(options: &Options, wanted: &Wanted, data: &str, source: &Source<'_>
             }
             options.layout(config)?.format().check(&folder.join("sae"))?;
             std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-            let config = Config { seed, data: format!("{what} of {data}"), ..config.clone() };
+            let through = if options.through > 0 {
+                format!(", {} steps through the model", options.through)
+            } else {
+                String::new()
+            };
+            let config = Config { seed, data: format!("{what} of {data}{through}"), ..config.clone() };
             let state = folder.join(STATE);
             let trainer = if options.resume && state.is_file() {
                 Trainer::resume(&state, &config, &opened.device)?
@@ -49,18 +58,33 @@ pub fn begin(options: &Options, wanted: &Wanted, data: &str, source: &Source<'_>
                     Some(samples) => samples,
                     None => samples.insert(source.first(SAMPLE)?),
                 };
-                match reads.to {
-                    None => Trainer::new(config, &samples[reads.from], &opened.device)?,
-                    Some(to) => Trainer::transcoder(config, &samples[reads.from], &samples[to], &opened.device)?,
+                match (&reads.from[..], reads.to) {
+                    (&[from], None) => Trainer::new(config, &samples[from], &opened.device)?,
+                    (&[from, ..], Some(to)) => {
+                        Trainer::transcoder(config, &samples[from], &samples[to], &opened.device)?
+                    }
+                    (all, None) => {
+                        let d = config.d / all.len();
+                        let rows = samples.iter().map(|sample| sample.len() / d).min().unwrap_or(0);
+                        let beside =
+                            (0..rows).flat_map(|row| all.iter().flat_map(move |&of| &samples[of][row * d..][..d]));
+                        Trainer::new(config, &beside.copied().collect::<Vec<f32>>(), &opened.device)?
+                    }
+                    ([], Some(_)) => return Err("there is no place to read".into()),
                 }
             };
             let mut scalars = Scalars::begin(&folder)?;
             trainer.course().iter().try_for_each(|now| put(&mut scalars, now))?;
             let bar = progress("training", trainer.config().steps).with_position(trainer.steps() as u64);
-            runs.push(Run { reads: *reads, folder, trainer, scalars, bar });
+            runs.push(Run { reads: reads.clone(), folder, trainer, scalars, bar });
         }
     }
     Ok(runs)
+}
+
+/// What places are called.
+fn hooks(from: &[usize], sites: &[Site]) -> Done<Vec<String>> {
+    Ok(from.iter().map(|&site| hook_name(sites[site])).collect::<Result<_, _>>()?)
 }
 
 const STATE: &str = "state.safetensors";
@@ -73,9 +97,11 @@ fn put(scalars: &mut Scalars, now: &Progress) -> Done {
 impl Run {
     /// A step on a batch of every place.
     pub fn step(&mut self, parts: &[View<'_, f32, 2>], every: [NonZeroUsize; 2]) -> Done {
+        let from: Vec<View<'_, f32, 2>> = self.reads.from.iter().map(|&from| parts[from]).collect();
         match self.reads.to {
-            None => self.trainer.step(parts[self.reads.from])?,
-            Some(to) => self.trainer.step_to(parts[self.reads.from], parts[to])?,
+            Some(to) => self.trainer.step_to(from[0], parts[to])?,
+            None if from.len() == 1 => self.trainer.step(from[0])?,
+            None => self.trainer.step(side_by_side(&from)?.view())?,
         }
         self.tell(every.map(NonZeroUsize::get))
     }
@@ -95,10 +121,27 @@ impl Run {
         Ok(())
     }
 
+    /// The first place that is read.
+    pub fn site(&self) -> usize {
+        self.reads.from[0]
+    }
+
+    /// The steps through the model that are left.
+    pub fn go_through(&mut self, model: &Decoder, layer: usize, contexts: &Contexts, options: &Options) -> Done {
+        let Config { steps, batch, .. } = *self.trainer.config();
+        let (count, first) = (batch / (contexts.length - Contexts::SKIPPED), steps - options.through);
+        while self.trainer.steps() < steps {
+            let contexts = contexts.turn(self.trainer.steps() - first, count);
+            EndToEnd::new(model, layer, &contexts)?.step(&mut self.trainer, Loss::Divergence)?;
+            self.tell([options.tell_every, options.save_every].map(NonZeroUsize::get))?;
+        }
+        Ok(())
+    }
+
     pub fn finish(self, options: &Options, opened: &Opened, sites: &[Site]) -> Done {
         self.bar.finish();
         let begin = opened.lm.tokenizer.begin().is_some();
-        let hook = hook_name(sites[self.reads.from])?;
+        let hook = hooks(&self.reads.from, sites)?.join(", ");
         let predicted = self.reads.to.map_or(Ok(String::new()), |to| hook_name(sites[to]))?;
         let context = options.reading.context;
         let origin = Origin { model: name(&opened.model), hook, predicted, context, begin };

@@ -5,10 +5,11 @@ use latens::sae::{Config, Gated, Jump, Sparsity, Variant};
 use serde_json::Value;
 
 impl Options {
-    /// Names and settings of the autoencoders of a place, without seeds, for so many activations of width `d`.
-    pub fn settings(&self, d: usize, rows: usize) -> Done<Vec<(String, Config)>> {
+    /// Names and settings of autoencoders, without seeds, for so many activations at so many places of width `d`.
+    pub fn settings(&self, [d, places]: [usize; 2], rows: usize) -> Done<Vec<(String, Config)>> {
         let batch = self.batch.min(rows);
-        let steps = self.steps.unwrap_or((5 * rows / batch.max(1)).max(1));
+        let steps = self.steps.unwrap_or((rows.saturating_mul(5) / batch.max(1)).max(1));
+        let usual = if self.crosscoder { places } else { 1 };
         let mut all = Vec::new();
         for path in &self.config {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -17,8 +18,11 @@ impl Options {
             let Value::Object(fields) = &mut given else {
                 return Err(format!("{}: is no object", path.display()).into());
             };
+            let sides = fields.entry("sides").or_insert(usual.into()).as_u64();
+            // Other than numbers are refused with the rest.
+            let width = sides.and_then(|sides| usize::try_from(sides).ok()).map_or(d, |sides| d.saturating_mul(sides));
             for (name, value) in
-                [("d", d), ("latents", self.latents), ("k", self.k), ("steps", steps), ("batch", batch)]
+                [("d", width), ("latents", self.latents), ("k", self.k), ("steps", steps), ("batch", batch)]
             {
                 fields.entry(name).or_insert(value.into());
             }
@@ -27,16 +31,24 @@ impl Options {
             }
             let config =
                 Config::from_json(&given.to_string()).map_err(|error| format!("{}: {error}", path.display()))?;
-            if config.d != d || config.batch != batch {
-                let what = format!("d {} and batch {}, expected {d} and {batch}", config.d, config.batch);
+            if config.d != width || config.batch != batch {
+                let what = format!("d {} and batch {}, expected {width} and {batch}", config.d, config.batch);
                 return Err(format!("{}: {what}, which all have in common", path.display()).into());
+            }
+            if config.sides > 1 && config.sides != places {
+                let what = format!("{} sides, but --layer or --site name {places} places", config.sides);
+                return Err(format!("{}: {what}", path.display()).into());
             }
             let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
             all.push((stem, config));
         }
         if all.is_empty() {
-            let mut config =
-                Config { variant: self.variant(steps)?, batch, ..Config::new(d, self.latents, self.k, steps) };
+            let mut config = Config {
+                variant: self.variant(steps)?,
+                batch,
+                sides: usual,
+                ..Config::new(d * usual, self.latents, self.k, steps)
+            };
             config.rate = self.rate.unwrap_or(config.rate);
             if !config.variant.counts() {
                 config.revive = None; // as where settings are read from a file
