@@ -84,8 +84,9 @@ pub unsafe extern "C" fn latens_sae_trainer_snapshot(
     })
 }
 
-/// Write a checkpoint (a LatensSaeFormat) into `folder`, which is made if it is not there. Whatever happens, the files
-/// there are the old ones or the new ones.
+/// Write a checkpoint (a LatensSaeFormat) into `folder`, which is made if it is not there. Each file
+/// there is the old one or the new one, whatever happens; where the machine stops between the two, they do not belong together,
+/// and opening them says so.
 ///
 /// # Safety
 /// `folder` is null or a text in UTF-8 with its final NUL.

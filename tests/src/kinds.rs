@@ -1,8 +1,8 @@
 //! Every kind of sparse autoencoder, small, and rows to train it on.
 use latens::Philox;
 use latens::sae::{
-    Anneal, Config, Cosine, Cost, Decoder, Falling, Gated, Jump, Multi, Normalise, Nudge, Revive, Rule, Sparsity,
-    Switch, Transcode, Variant,
+    Anneal, Center, Config, Cosine, Cost, Decoder, Falling, Gated, Jump, Multi, Normalise, Nudge, Revive, Rule,
+    Sparsity, Switch, Transcode, Variant,
 };
 
 /// Width of the rows.
@@ -98,6 +98,9 @@ fn ways() -> Vec<(&'static str, Config, f32, f32)> {
     let by_length = |variant| Config { ranked_by_length: true, decoder: Decoder::Free, ..base(variant) };
     let by = |rule, rate| Config { rule, rate, ..base(Variant::TopK) };
     vec![
+        ("from zero", Config { center: Center::Zero, ..base(Variant::TopK) }, 4.0, 0.15),
+        ("counted above", Config { fired: 0.1, ..base(Variant::TopK) }, 4.0, 0.1),
+        ("centred start", Config { centred: false, centred_start: true, ..base(Variant::BatchTopK) }, 4.0, 0.15),
         ("adamw8", by(Rule::AdamW8, 1e-2), 4.0, 0.15),
         ("signum", by(Rule::Signum { beta: 0.9 }, 5e-3), 4.0, 0.2),
         ("muon", by(Rule::Muon { beta: 0.95 }, 2e-2), 4.0, 0.15),

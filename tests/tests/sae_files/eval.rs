@@ -2,7 +2,8 @@
 use latens::assets::{BROWN, HAM, SMOLLM2, SPAM, SPEAKERS, SPEECHES};
 use latens::lm::{Chat, LanguageModel, Local, Message, Site};
 use latens::sae::eval::{
-    Core, Downstream, Draw, Sources, Task, binary, brown, classed, crossed, era, mails, probe_task, speeches, words,
+    Core, Downstream, Draw, Sources, Task, binary, brown, classed, crossed, era, mails, probe_task, sentences,
+    speeches, words,
 };
 use latens::sae::{Config, Contexts, Gate, Sae, Trainer};
 use latens::{Device, Tensor};
@@ -100,7 +101,9 @@ fn every_task_can_be_drawn() {
     assert!(mails(&sources.spam).unwrap().len() > 300);
     let draw = Draw::default();
     let tasks = binary(&sources, &draw).unwrap();
-    assert_eq!(tasks.len(), 7);
+    assert_eq!(tasks.len(), 9);
+    let first = &sentences(&sources.brown).unwrap()[0];
+    assert!(first.past() == Some(true) && !first.negated() && first.document == 0, "{first:?}");
     for task in &tasks {
         assert_eq!((task.train.len(), task.test.len(), task.classes.len()), (400, 200, 2), "{}", task.name);
     }

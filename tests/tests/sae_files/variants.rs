@@ -97,6 +97,46 @@ fn the_same_bytes_with_any_number_of_threads_and_after_a_pause() {
     }
 }
 
+/// The same of steps on what something behind the reconstruction loses: here the squared difference of tanh.
+#[test]
+fn the_same_bytes_through_a_loss() {
+    const STEPS: usize = 24;
+    let folder = Folder::new("through");
+    let go = |trainer: &mut Trainer, to: usize| {
+        while trainer.steps() < to {
+            let x = rows(100 + trainer.steps() as u64 % 8).0;
+            let lost = |recon: &Tensor<f32, 2>| {
+                let recon = recon.to_vec()?;
+                let each = recon.iter().zip(&x).map(|(got, x)| (got.tanh() - x.tanh(), 1.0 - got.tanh().powi(2)));
+                let loss = each.clone().map(|(apart, _)| f64::from(apart).powi(2)).sum::<f64>() / x.len() as f64;
+                let gradient = each.map(|(apart, slope)| 2.0 * apart * slope / x.len() as f32).collect();
+                Ok((loss, host(gradient)))
+            };
+            trainer.step_through(host(x.clone()).view(), 1.0, lost).unwrap();
+        }
+    };
+    for (name, config, ..) in all().into_iter().filter(|(_, of, ..)| of.transcode.is_none() && of.parts == 1) {
+        let config = Config { steps: STEPS, ..config };
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut trainer = begin(&config);
+                go(&mut trainer, STEPS);
+                state(&trainer, &folder)
+            })
+        };
+        let whole = with(1);
+        assert!(whole == with(2), "{name} with two threads");
+        let mut first = begin(&config);
+        go(&mut first, STEPS / 2 + 1);
+        state(&first, &folder);
+        let path = folder.0.join("state.safetensors");
+        let mut second = Trainer::resume(&path, &config, &Device::Host).unwrap();
+        go(&mut second, STEPS);
+        assert!(whole == state(&second, &folder), "{name} after a pause");
+    }
+}
+
 #[test]
 fn a_checkpoint_is_what_was_trained() {
     let folder = Folder::new("kept");
