@@ -22,8 +22,18 @@ pub(crate) enum Kind {
 }
 
 impl Level {
-    /// The widest.
+    /// The one that is fastest: the widest, but for pairs of `bf16` on Intel's processors. There they took 2.5 times as long as whole numbers
+    /// where these choose what is computed (256 rows of 768 by 16384, and 4096 of 576 by 4608), and 1.2 to 1.5 times as long as `f32` in products
+    /// (Sapphire Rapids).
     pub fn best() -> Self {
+        match Self::widest() {
+            Self(Kind::Avx512Bf16) if intel() => Self(Kind::Avx512Vnni),
+            widest => widest,
+        }
+    }
+
+    /// The one with most instructions.
+    fn widest() -> Self {
         #[cfg(all(feature = "std", target_arch = "x86_64"))]
         {
             use std::arch::is_x86_feature_detected as has;
@@ -44,7 +54,7 @@ impl Level {
     /// Every one, from the narrowest, for tests that compare them.
     pub fn all() -> Vec<Self> {
         let kinds = [Kind::Portable, Kind::Avx2, Kind::Avx512, Kind::Avx512Vnni, Kind::Avx512Bf16];
-        kinds.into_iter().map(Self).filter(|&level| level <= Self::best()).collect()
+        kinds.into_iter().map(Self).filter(|&level| level <= Self::widest()).collect()
     }
 
     /// Whether it multiplies `bf16` in pairs.
@@ -133,4 +143,22 @@ pub(crate) fn prefetch_line<T>(at: *const T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;
+}
+
+/// Whether Intel made this processor. It is asked once: to a virtual machine the question is dear.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+fn intel() -> bool {
+    use std::{arch::x86_64::__cpuid, sync::OnceLock};
+    static INTEL: OnceLock<bool> = OnceLock::new();
+    *INTEL.get_or_init(|| {
+        // SAFETY: every x86-64 processor has this instruction. Newer compilers know, and ask for no such block.
+        #[allow(unused_unsafe)]
+        let name = unsafe { __cpuid(0) };
+        [name.ebx, name.edx, name.ecx].map(u32::to_le_bytes).concat() == b"GenuineIntel"
+    })
+}
+
+#[cfg(not(all(feature = "std", target_arch = "x86_64")))]
+fn intel() -> bool {
+    false
 }

@@ -232,7 +232,7 @@ impl Sae {
     ///
     /// # Errors
     /// If the device fails.
-    #[cfg(feature = "lm")]
+    #[cfg(feature = "steer")]
     pub(crate) fn undone_by(&self, x: View<'_, f32, 2>) -> Result<Option<Vec<f32>>> {
         Ok(self.rows.scale(x)?.as_ref().map(|scaled: &Scaled| scaled.factors().collect()))
     }
