@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 pub type Done<T = ()> = Result<T, Box<dyn Error>>;
 
+/// Tokens of a context, at most: more than any model reads.
+const LONGEST: usize = 1 << 24;
+
 /// Model, text and device.
 #[derive(Args)]
 pub struct Reading {
@@ -107,6 +110,13 @@ pub struct Opened {
 
 impl Reading {
     pub fn open(&self) -> Done<Opened> {
+        if self.context > LONGEST {
+            return Err(format!(
+                "--context: {} tokens are more than the {LONGEST} that are read at once",
+                self.context
+            )
+            .into());
+        }
         let device = device(self.device.as_deref())?;
         let model = assets::SMOLLM2.locate(self.model.as_deref())?;
         let text = assets::SPEECHES.locate(self.text.as_deref())?;
