@@ -71,36 +71,38 @@ fn state(trainer: &Trainer, folder: &Folder) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
+/// That `go`, which takes a trainer to a step, gives the same bytes with one thread and with two, and after a pause.
+fn repeats(name: &str, config: &Config, folder: &Folder, go: impl Fn(&mut Trainer, usize) + Sync) {
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut trainer = begin(config);
+            go(&mut trainer, config.steps);
+            state(&trainer, folder)
+        })
+    };
+    let whole = with(1);
+    assert!(whole == with(2), "{name} with two threads");
+    let mut first = begin(config);
+    go(&mut first, config.steps / 2 + 1);
+    state(&first, folder);
+    let path = folder.0.join("state.safetensors");
+    let mut second = Trainer::resume(&path, config, &Device::Host).unwrap();
+    go(&mut second, config.steps);
+    assert!(whole == state(&second, folder), "{name} after a pause");
+}
+
 #[test]
 fn the_same_bytes_with_any_number_of_threads_and_after_a_pause() {
-    const STEPS: usize = 40;
     let folder = Folder::new("same");
     for (name, config, ..) in all() {
-        let config = Config { steps: STEPS, ..config };
-        let with = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let mut trainer = begin(&config);
-                train(&mut trainer, STEPS);
-                state(&trainer, &folder)
-            })
-        };
-        let whole = with(1);
-        assert!(whole == with(2), "{name} with two threads");
-        let mut first = begin(&config);
-        train(&mut first, STEPS / 2 + 1);
-        state(&first, &folder);
-        let path = folder.0.join("state.safetensors");
-        let mut second = Trainer::resume(&path, &config, &Device::Host).unwrap();
-        train(&mut second, STEPS);
-        assert!(whole == state(&second, &folder), "{name} after a pause");
+        repeats(name, &Config { steps: 40, ..config }, &folder, train);
     }
 }
 
 /// The same of steps on what something behind the reconstruction loses: here the squared difference of tanh.
 #[test]
 fn the_same_bytes_through_a_loss() {
-    const STEPS: usize = 24;
     let folder = Folder::new("through");
     let go = |trainer: &mut Trainer, to: usize| {
         while trainer.steps() < to {
@@ -117,24 +119,7 @@ fn the_same_bytes_through_a_loss() {
     };
     let may = |of: &Config| of.transcode.is_none() && of.parts == 1 && !of.normalise.scales_rows();
     for (name, config, ..) in all().into_iter().filter(|(_, of, ..)| may(of)) {
-        let config = Config { steps: STEPS, ..config };
-        let with = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| {
-                let mut trainer = begin(&config);
-                go(&mut trainer, STEPS);
-                state(&trainer, &folder)
-            })
-        };
-        let whole = with(1);
-        assert!(whole == with(2), "{name} with two threads");
-        let mut first = begin(&config);
-        go(&mut first, STEPS / 2 + 1);
-        state(&first, &folder);
-        let path = folder.0.join("state.safetensors");
-        let mut second = Trainer::resume(&path, &config, &Device::Host).unwrap();
-        go(&mut second, STEPS);
-        assert!(whole == state(&second, &folder), "{name} after a pause");
+        repeats(name, &Config { steps: 24, ..config }, &folder, go);
     }
 }
 
