@@ -155,7 +155,7 @@ mod tests {
         let (_, one) = pooled(&[[1.0, 0.0, 0.0]]);
         let said = |a, b, k| consistent(a, b, k).unwrap_err().to_string();
         assert!(said(&two, &one, 3).contains("come in pairs"));
-        assert!(said(&two, &two, 3).contains("no latent active"));
+        assert!(said(&two, &two, 3).contains("makes none active"));
         assert!(said(&two, &two, 0).starts_with("k: "));
         let none = Pooled::new(&sae);
         assert!(said(&none, &none, 3).contains("come in pairs"));
