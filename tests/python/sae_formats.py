@@ -280,20 +280,28 @@ def scopes(to):
     save_file({**small, "affine_skip_connection": skip}, to.place("gemma_scope_2_transcoder") / "params.safetensors")
     to.expect("gemma_scope_2_transcoder", x, f, f @ w_dec + b_dec + x @ skip)
 
-    at, norm = to.place("llama_scope"), {"in": 10.8, "out": 9.5}
-    (at / "checkpoints").mkdir()
-    config = {"d_model": D, "d_sae": N, "act_fn": "jumprelu", "jump_relu_threshold": 0.36, "norm_activation": "dataset-wise",
-              "dataset_average_activation_norm": norm, "sparsity_include_decoder_norm": True, "use_decoder_bias": True,
-              "apply_decoder_bias_to_pre_encoder": False, "top_k": 50}
-    (at / "hyperparams.json").write_text(json.dumps(config))
+    # The same weights thrice: a place, a transcoder, and one beside its settings that does not say where it was trained.
+    norm = {"in": 10.8, "out": 9.5}
     tensors = {"encoder.weight": w_enc, "encoder.bias": b_enc, "decoder.weight": np.ascontiguousarray(w_dec.T), "decoder.bias": b_dec}
-    save_file(tensors, at / "checkpoints" / "final.safetensors")
     s_in, s_out = (np.sqrt(D) / norm[side] for side in ("in", "out"))
     decoder = w_dec.astype(float) * s_in / s_out
     length = np.linalg.norm(decoder, axis=1)
     z = length * (x.astype(float) @ w_enc.T + b_enc / s_in)
     f = z * (z > 0.36)
-    to.expect("llama_scope", x, f, (f / length) @ decoder + b_dec / s_out)
+    for name, hooks in (
+        ("llama_scope", {"hook_point_in": "blocks.1.hook_resid_post", "hook_point_out": "blocks.1.hook_resid_post"}),
+        ("llama_scope_transcoder", {"hook_point_in": "blocks.1.ln2.hook_normalized", "hook_point_out": "blocks.1.hook_mlp_out"}),
+        ("llama_scope_unplaced", {}),
+    ):
+        at = to.place(name)
+        below = at / "checkpoints" if hooks else at
+        below.mkdir(exist_ok=True)
+        config = {"d_model": D, "d_sae": N, "act_fn": "jumprelu", "jump_relu_threshold": 0.36, "norm_activation": "dataset-wise",
+                  "dataset_average_activation_norm": norm, "sparsity_include_decoder_norm": True, "use_decoder_bias": True,
+                  "apply_decoder_bias_to_pre_encoder": False, "top_k": 50, **hooks}
+        (at / "hyperparams.json").write_text(json.dumps(config))
+        save_file(tensors, below / "final.safetensors")
+        to.expect(name, x, f, (f / length) @ decoder + b_dec / s_out)
 
 
 def openai(to):

@@ -4,5 +4,6 @@ mod checkpoint;
 mod data;
 mod eval;
 mod formats;
+mod hostile;
 mod kill;
 mod variants;
