@@ -13,6 +13,9 @@ use std::time::Instant;
 const ROOM: usize = 1024 * (CONTEXT - Contexts::SKIPPED);
 /// Activations that training begins with.
 const SAMPLE: usize = 8192;
+/// Of a run that is not done: its last state, and the seconds that went into it.
+const STATE: &str = "state.safetensors";
+const CLOCK: &str = "seconds.json";
 
 impl Zoo<'_> {
     /// The settings of a run, and what it is trained on.
@@ -22,27 +25,59 @@ impl Zoo<'_> {
 
     /// One run, from the start or from its last state.
     pub fn one(&self, run: &Run, place: usize, key: &str, folder: &Path) -> Result<Value, Box<dyn Error>> {
-        const SAVE: usize = 200;
         std::fs::create_dir_all(folder)?;
         forget_peak();
-        let config = self.config(run, key);
-        let state = folder.join("state.safetensors");
+        let (config, reads) = (self.config(run, key), self.reads(run.reads, place));
+        let (trainer, seconds) = self.train(run, place, key, folder)?;
+        let course = trainer.course().to_vec();
+        let sae = trainer.finish()?;
+        let held: Vec<_> = reads.iter().map(|&site| &self.held[site]).collect();
+        let judged = Judged::of(self.lm, &sae, run.reads, &held)?;
+        let each = judged
+            .each
+            .iter()
+            .map(|(place, fvu, recovered)| json!({"place": place, "fvu": fvu, "ce_recovered": recovered}));
+        let mut figures = json!({
+            "key": key, "kind": run.kind, "name": run.name, "place": judge::place(run.reads, &self.sites[reads[0]]),
+            "fvu": judged.fvu, "l0": judged.l0, "dead": judged.dead, "ce_recovered": judged.recovered,
+            "steps_per_s": seconds.map(|all| config.steps as f64 / all.max(1e-9)), "seconds": seconds, "steps": config.steps,
+            "peak_rss_mb": peak(), "last": course.last().map(|last| json!({"fvu": last.fvu, "l0": last.l0})),
+        });
+        if !judged.each.is_empty() {
+            figures["each"] = each.collect();
+        }
+        self.keep(run, &sae, folder, &reads)?;
+        io::replace(&folder.join("settings.json"), format!("{:#}\n", json!(config)).as_bytes())?;
+        io::replace(&folder.join("figures.json"), format!("{figures:#}\n").as_bytes())?;
+        [STATE, CLOCK].into_iter().for_each(|done| _ = std::fs::remove_file(folder.join(done)));
+        Ok(figures)
+    }
+
+    /// All steps that are left, and the seconds of all, where they are known.
+    fn train(
+        &self,
+        run: &Run,
+        place: usize,
+        key: &str,
+        folder: &Path,
+    ) -> Result<(Trainer, Option<f64>), Box<dyn Error>> {
+        const SAVE: usize = 200;
+        let (state, clock, config) = (folder.join(STATE), folder.join(CLOCK), self.config(run, key));
         let mut trainer = match state.is_file() {
             true => Trainer::resume(&state, &config, &self.device)?,
             false => self.begin(run, place, config.clone())?,
         };
         let at = trainer.steps();
-        let reads = self.reads(run.reads, place);
-        let source = Source::Shards(&self.shards, reads.clone());
+        let source = Source::Shards(&self.shards, self.reads(run.reads, place));
         let mut stream = Stream::new(source, ROOM, config.batch, config.seed, at as u64, &self.device)?;
         let bar = progress("training", config.steps).with_message(key.to_owned()).with_position(at as u64);
-        let mut seconds = 0.0;
+        let mut seconds = spent(&clock, at);
         while trainer.steps() < config.steps {
             stream.prepare(|_| {})?;
             let begun = Instant::now();
             if run.reads == Reads::Through && trainer.steps() >= self.steps {
                 self.step_through(&mut trainer, self.options.layers[place])?;
-                seconds += begun.elapsed().as_secs_f64();
+                seconds = seconds.map(|all| all + begun.elapsed().as_secs_f64());
                 bar.set_position(trainer.steps() as u64);
                 continue;
             }
@@ -52,7 +87,7 @@ impl Zoo<'_> {
                 Reads::Mlp => trainer.step_to(parts[0], parts[1])?,
                 Reads::All => trainer.step(side_by_side(&parts)?.view())?,
             }
-            seconds += begun.elapsed().as_secs_f64();
+            seconds = seconds.map(|all| all + begun.elapsed().as_secs_f64());
             if trainer.steps() % 20 == 0 {
                 let now = trainer.mark()?;
                 bar.set_position(now.step as u64);
@@ -60,32 +95,12 @@ impl Zoo<'_> {
             }
             if trainer.steps() % SAVE == 0 && trainer.steps() < config.steps {
                 trainer.save_state(&state)?;
+                let all = json!({"steps": trainer.steps(), "seconds": seconds});
+                io::replace(&clock, all.to_string().as_bytes())?;
             }
         }
         bar.finish();
-        let steps = config.steps - at;
-        let course = trainer.course().to_vec();
-        let sae = trainer.finish()?;
-        let judged =
-            Judged::of(self.lm, &sae, run.reads, &reads.iter().map(|&site| &self.held[site]).collect::<Vec<_>>())?;
-        let each = judged
-            .each
-            .iter()
-            .map(|(place, fvu, recovered)| json!({"place": place, "fvu": fvu, "ce_recovered": recovered}));
-        let mut figures = json!({
-            "key": key, "kind": run.kind, "name": run.name, "place": judge::place(run.reads, &self.sites[reads[0]]),
-            "fvu": judged.fvu, "l0": judged.l0, "dead": judged.dead, "ce_recovered": judged.recovered,
-            "steps_per_s": steps as f64 / seconds.max(1e-9), "seconds": seconds, "steps": steps, "peak_rss_mb": peak(),
-            "last": course.last().map(|last| json!({"fvu": last.fvu, "l0": last.l0})),
-        });
-        if !judged.each.is_empty() {
-            figures["each"] = each.collect();
-        }
-        self.keep(run, &sae, folder, &reads)?;
-        io::replace(&folder.join("settings.json"), format!("{:#}\n", json!(config)).as_bytes())?;
-        io::replace(&folder.join("figures.json"), format!("{figures:#}\n").as_bytes())?;
-        let _ = std::fs::remove_file(&state);
-        Ok(figures)
+        Ok((trainer, seconds))
     }
 
     /// A step on the next whole contexts, and on what the model predicts.
@@ -139,6 +154,15 @@ impl Zoo<'_> {
             }
         })
     }
+}
+
+/// Seconds of the steps before, which are noted beside the state of the last one; not known where the two are not of the same step.
+fn spent(clock: &Path, steps: usize) -> Option<f64> {
+    if steps == 0 {
+        return Some(0.0);
+    }
+    let noted: Value = serde_json::from_slice(&std::fs::read(clock).ok()?).ok()?;
+    (noted["steps"].as_u64() == Some(steps as u64)).then(|| noted["seconds"].as_f64()).flatten()
 }
 
 /// Begin to count the most memory anew, where the system can.
