@@ -128,7 +128,9 @@ impl Bench<'_> {
             methods.len() * self.options.strengths.len() * (self.prompts[0].len() + self.prompts[1].len()),
         );
         let bar = bar.with_message(concept.name);
-        let (mut all, mut vectors, mut raw) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut all, mut vectors) = (Vec::new(), Vec::new());
+        // Of means and of regressions, each before what is made of it.
+        let mut raws: Vec<(Estimate, Vec<f32>)> = Vec::new();
         let plain = self.tried(&judge, &[], 0.0, 1, &|_| ())?;
         let usual = self.tried(&judge, &[], 0.0, 0, &|_| ())?.surprise.mean;
         for (name, settings) in methods {
@@ -136,8 +138,9 @@ impl Bench<'_> {
             latents.truncate(LOOKED_AT);
             others.truncate(LOOKED_AT);
             if settings.denoise == Denoise::Raw {
-                raw.clone_from(&values);
+                raws.push((settings.estimate, values.clone()));
             }
+            let raw = raws.iter().find(|(estimate, _)| *estimate == settings.estimate).map_or(&[][..], |(_, raw)| raw);
             let vector = Vector {
                 concept: concept.name.into(),
                 method: name.clone(),
@@ -148,7 +151,7 @@ impl Bench<'_> {
                 notes: serde_json::Map::from_iter([("settings".to_owned(), serde_json::to_value(settings)?)]),
             };
             let to_raw =
-                cosine(&raw, &vector.values) / (cosine(&raw, &raw) * cosine(&vector.values, &vector.values)).sqrt();
+                cosine(raw, &vector.values) / (cosine(raw, raw) * cosine(&vector.values, &vector.values)).sqrt();
             let unit = vector.clone().of_length(typical)?;
             let at = |part: usize| -> Outcome<Vec<Tried>> {
                 let of = |&strength: &f32| self.tried(&judge, &unit.values, strength, part, &|n| bar.inc(n as u64));
