@@ -23,6 +23,10 @@ const CASES: &[[usize; 4]] = &[
     [67, 130, 19, 2],
     [13, 70, 100, 3],
     [9, 33, 95, 0],
+    // One panel of rows, which is packed where w is not.
+    [20, 45, 37, 2],
+    [32, 131, 64, 0],
+    [30, 25, 4099, 1],
     // Sums that are made in parts: of y, of dx, of dw.
     [13, 37, 4099, 3],
     [14, 4102, 5, 1],
@@ -191,7 +195,7 @@ fn rows_keep_apart() {
             assert!(y[inner.clone()].iter().zip(&clean[inner]).all(|(a, b)| a.wide() == b.wide()));
         }
     }
-    for m in [3, 9, 40] {
+    for m in [3, 9, 20, 40] {
         check::<f32>(m);
         check::<f16>(m);
         check::<bf16>(m);

@@ -30,6 +30,31 @@ pub(super) fn product<T: Float, O: Float>(
     out: &mut [O],
     add: bool,
 ) {
+    go(level, a, b, bias, out, add, false);
+}
+
+/// `out = (a·b)ᵀ + bias`, or `out += ..`, with a bias for each row of `a`, in the same order of sums as the product of what is turned round. Where
+/// `b` has few columns, they are what is packed: the large matrix is read where it lies.
+pub(super) fn turned<T: Float, O: Float>(
+    level: Level,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    bias: Option<&[T::Acc]>,
+    out: &mut [O],
+    add: bool,
+) {
+    go(level, a, b, bias, out, add, true);
+}
+
+fn go<T: Float, O: Float>(
+    level: Level,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    bias: Option<&[T::Acc]>,
+    out: &mut [O],
+    add: bool,
+    turned: bool,
+) {
     let (m, n, k) = (a.rows, b.columns, a.columns);
     assert!(b.rows == k && out.len() == m * n && a.data.len() >= a.span() && b.data.len() >= b.span());
     if out.is_empty() {
@@ -45,15 +70,17 @@ pub(super) fn product<T: Float, O: Float>(
         packed: if plain.is_some() { Vec::new() } else { packed(level, a, steps) },
         steps,
         part: if steps > LONG { steps.div_ceil(steps.div_ceil(LONG / 2)) } else { steps },
-        bias: bias.map(|bias| bias[..n].iter().map(|x| x.to_f32()).collect()),
+        bias: bias.map(|bias| bias[..if turned { m } else { n }].iter().map(|x| x.to_f32()).collect()),
         add,
-        out: Out { start: out.as_mut_ptr(), n, len: out.len(), borrow: PhantomData },
+        out: Out { start: out.as_mut_ptr(), n: if turned { m } else { n }, len: out.len(), borrow: PhantomData },
+        turned,
+        columns: n,
     };
     let (panels, tiles, threads) = (n.div_ceil(LANES), m.div_ceil(ROWS), crate::rows::threads());
     let group = PANELS.min(panels.div_ceil(2 * threads));
     let groups = panels.div_ceil(group);
-    // Few panels: rows are shared out as well, and panels packed more than once.
-    let parts = (4 * threads).div_ceil(groups).min(tiles);
+    // Few panels: rows are shared out as well, and panels packed more than once, which counts where they are all there is to pack.
+    let parts = (if turned { 2 } else { 4 } * threads).div_ceil(groups).min(tiles);
     let part = tiles.div_ceil(parts);
     crate::rows::collect(groups * parts, |task| {
         let (first, start) = (task % groups * group, task / groups * part);
@@ -74,6 +101,10 @@ struct Product<'a, T: Float, O> {
     bias: Option<Vec<f32>>,
     add: bool,
     out: Out<'a, O>,
+    /// Whether rows of the product are columns of the output.
+    turned: bool,
+    /// Columns of the product.
+    columns: usize,
 }
 
 impl<T: Float, O: Float> Product<'_, T, O> {
@@ -96,7 +127,7 @@ impl<T: Float, O: Float> Product<'_, T, O> {
                 for (at, panel) in panels.clone().enumerate() {
                     for rows in start..tiles.end.min(start + block) {
                         let (top, left, last) = (rows * ROWS, panel * LANES, part + 1 == parts);
-                        if last {
+                        if last && !self.turned {
                             (top..self.a.rows.min(top + ROWS)).for_each(|row| self.out.ahead(row, left));
                         }
                         self.tile(&right[at * size..][..size], top, words.clone(), &mut tile);
@@ -105,7 +136,9 @@ impl<T: Float, O: Float> Product<'_, T, O> {
                             pairs.for_each(|(sum, x)| *sum += x);
                             tile = *sums;
                         }
-                        if last {
+                        if last && self.turned {
+                            self.store_turned(&tile, top, left);
+                        } else if last {
                             self.store(&mut tile, top, left);
                         }
                     }
@@ -127,6 +160,23 @@ impl<T: Float, O: Float> Product<'_, T, O> {
                 false => level.wide(floats(right), from.map(floats), tile),
             }
         }
+    }
+
+    /// A tile to the output turned round: from column `top` and row `left` on.
+    fn store_turned(&self, tile: &Tile, top: usize, left: usize) {
+        let count = ROWS.min(self.a.rows - top);
+        self.level.run(
+            #[inline(always)]
+            |_| {
+                for lane in 0..LANES.min(self.columns - left) {
+                    let mut sums = [0.0; LANES];
+                    sums.iter_mut().zip(tile).for_each(|(sum, row)| *sum = row[lane]);
+                    // SAFETY: tasks differ in their panels or in their rows, so no other one writes these entries.
+                    let to = unsafe { self.out.row(left + lane, top, count) };
+                    finish(&mut sums, self.bias.as_deref().map(|bias| &bias[top..]), self.add, to);
+                }
+            },
+        );
     }
 
     /// A tile to the output, from row `top` and column `left` on.

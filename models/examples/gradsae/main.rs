@@ -42,7 +42,7 @@ struct Options {
     /// Pairs of questions for local steering
     #[arg(long, default_value_t = 100)]
     pairs: usize,
-    /// Keep what autoencoders do not reconstruct, where the paper loses it
+    /// Keep what autoencoders do not reconstruct, which is lost in the released code
     #[arg(long)]
     keep_error: bool,
     #[command(flatten)]
@@ -67,7 +67,7 @@ fn run(options: &Options) -> Outcome<()> {
     let saes = autoencoders(common, &lm, &options.layers)?;
     let keep = if options.keep_error { Keep::Error } else { Keep::Reconstruction };
     let all = questions(common.seed)?;
-    let right = measure::right(&lm, &all, options.questions * MORE)?;
+    let right = measure::right(&lm, &all, options.questions.saturating_mul(MORE))?;
     let own = json!([options.questions, MORE, options.exact, options.each, options.pairs, format!("{keep:?}")]);
     let some: Vec<&Asked> = right.iter().take(16).map(|(_, asked)| asked).collect();
     let mut layers = Vec::new();

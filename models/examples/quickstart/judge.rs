@@ -85,7 +85,7 @@ impl Run<'_> {
             ],
             progress: course,
             quality: &judged.quality,
-            fvu_pca: judged.fvu_pca,
+            fvu_pca: Some(judged.fvu_pca),
             losses: &judged.losses,
             features: &looked_at.features,
             browser: Some(&looked_at.browser),

@@ -31,7 +31,7 @@ const RATE: f32 = 2e-3;
 #[derive(Parser)]
 #[command(about = "Train a sparse autoencoder on a language model and look at what it found")]
 struct Options {
-    /// GGUF file, or folder with safetensors [default: SmolLM2-135M, fetched once]
+    /// GGUF file, or folder with safetensors [default: SmolLM2-135M-Instruct in 4 bits, fetched once]
     #[arg(long)]
     model: Option<PathBuf>,
     /// Text file, or folder of .txt files [default: State of the Union speeches, fetched once]

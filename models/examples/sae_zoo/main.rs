@@ -34,7 +34,7 @@ const EACH: usize = 256;
 #[derive(Parser)]
 #[command(about = "Train every kind of sparse autoencoder on the same activations, and compare them")]
 struct Options {
-    /// GGUF file, or folder with safetensors [default: SmolLM2-135M, fetched once]
+    /// GGUF file, or folder with safetensors [default: SmolLM2-135M-Instruct in 4 bits, fetched once]
     #[arg(long)]
     model: Option<PathBuf>,
     /// Text file, or folder of .txt files [default: State of the Union speeches, fetched once]

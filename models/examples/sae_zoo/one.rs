@@ -71,32 +71,34 @@ impl Zoo<'_> {
         let source = Source::Shards(&self.shards, self.reads(run.reads, place));
         let mut stream = Stream::new(source, ROOM, config.batch, config.seed, at as u64, &self.device)?;
         let bar = progress("training", config.steps).with_message(key.to_owned()).with_position(at as u64);
-        let mut seconds = spent(&clock, at);
+        let mut noted = spent(&clock);
+        let mut seconds = if at == 0 { Some(0.0) } else { noted[at.to_string()].as_f64() };
         while trainer.steps() < config.steps {
             stream.prepare(|_| {})?;
             let begun = Instant::now();
-            if run.reads == Reads::Through && trainer.steps() >= self.steps {
+            // A step that takes as long as many others, and is looked at and kept as they are.
+            let through = run.reads == Reads::Through && trainer.steps() >= self.steps;
+            if through {
                 self.step_through(&mut trainer, self.options.layers[place])?;
-                seconds = seconds.map(|all| all + begun.elapsed().as_secs_f64());
-                bar.set_position(trainer.steps() as u64);
-                continue;
-            }
-            let parts = stream.batch()?;
-            match run.reads {
-                Reads::Residual | Reads::Through => trainer.step(parts[0])?,
-                Reads::Mlp => trainer.step_to(parts[0], parts[1])?,
-                Reads::All => trainer.step(side_by_side(&parts)?.view())?,
+            } else {
+                let parts = stream.batch()?;
+                match run.reads {
+                    Reads::Residual | Reads::Through => trainer.step(parts[0])?,
+                    Reads::Mlp => trainer.step_to(parts[0], parts[1])?,
+                    Reads::All => trainer.step(side_by_side(&parts)?.view())?,
+                }
             }
             seconds = seconds.map(|all| all + begun.elapsed().as_secs_f64());
-            if trainer.steps() % 20 == 0 {
+            if through || trainer.steps() % 20 == 0 {
                 let now = trainer.mark()?;
                 bar.set_position(now.step as u64);
                 bar.set_message(format!("{key}: FVU {:.3}, L0 {:.1}", now.fvu, now.l0));
             }
-            if trainer.steps() % SAVE == 0 && trainer.steps() < config.steps {
+            if (through || trainer.steps() % SAVE == 0) && trainer.steps() < config.steps {
+                // Before the state: whichever of the two is the last there, its seconds are.
+                noted[trainer.steps().to_string()] = json!(seconds);
+                io::replace(&clock, noted.to_string().as_bytes())?;
                 trainer.save_state(&state)?;
-                let all = json!({"steps": trainer.steps(), "seconds": seconds});
-                io::replace(&clock, all.to_string().as_bytes())?;
             }
         }
         bar.finish();
@@ -156,13 +158,10 @@ impl Zoo<'_> {
     }
 }
 
-/// Seconds of the steps before, which are noted beside the state of the last one; not known where the two are not of the same step.
-fn spent(clock: &Path, steps: usize) -> Option<f64> {
-    if steps == 0 {
-        return Some(0.0);
-    }
-    let noted: Value = serde_json::from_slice(&std::fs::read(clock).ok()?).ok()?;
-    (noted["steps"].as_u64() == Some(steps as u64)).then(|| noted["seconds"].as_f64()).flatten()
+/// The seconds that it took to each step that was kept.
+fn spent(clock: &Path) -> Value {
+    let noted = std::fs::read(clock).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    noted.filter(Value::is_object).unwrap_or_else(|| json!({}))
 }
 
 /// Begin to count the most memory anew, where the system can.

@@ -54,7 +54,7 @@ struct Options {
     #[arg(long)]
     everywhere: bool,
     /// How much more often an instruction is to be followed strictly where it is said, as a share; others are not steered
-    #[arg(long, default_value_t = 0.6)]
+    #[arg(long, default_value_t = 0.5)]
     least: f64,
     /// Only instructions whose names begin with one of these
     #[arg(long, value_delimiter = ',')]
@@ -134,6 +134,13 @@ impl Options {
         }
         if self.k == 0 || self.ks.contains(&0) || self.said == 0 {
             return Err("--k, --ks, --said: 0 latents steer nothing, and 0 tokens say nothing".into());
+        }
+        if self.strengths.iter().any(|strength| !strength.is_finite()) {
+            return Err(format!("--strengths: {:?}, expected numbers", self.strengths).into());
+        }
+        let most = self.ks.iter().copied().fold(self.k, usize::max);
+        if most > self.common.latents {
+            return Err(format!("--k, --ks: {most} of {} latents", self.common.latents).into());
         }
         if !self.beta.is_finite() || self.least.is_nan() || !(0.0..=1.0).contains(&self.decay) {
             return Err("--beta, --least, --decay: numbers are needed, of --decay from 0 to 1".into());

@@ -79,7 +79,8 @@ fn folder_of(layers: &[usize]) -> String {
 /// What the model has there, on the disk.
 fn activations(common: &Common, lm: &LanguageModel, layers: &[usize]) -> Outcome<Shards> {
     let contexts = common.tokens.div_ceil(CONTEXT - Contexts::SKIPPED);
-    let corpus = Corpus::of(lm, &text::documents(LETTERS * common.tokens)?, CONTEXT, [contexts, 0], common.seed)?;
+    let corpus =
+        Corpus::of(lm, &text::documents(LETTERS.saturating_mul(common.tokens))?, CONTEXT, [contexts, 0], common.seed)?;
     let sites: Vec<Site> = layers.iter().map(|&layer| Site::residual(layer)).collect();
     let bar = progress("activations", corpus.train.rows());
     let data = format!("{} tokens ({})", corpus.train.ids.len(), &corpus.train.sha256()[..16]);

@@ -7,6 +7,7 @@ use super::train::{Facts, Trainer};
 use super::{Config, Decoder, Gate, Router, Sae, Switch, Units, Variant, initial};
 use crate::io::{Error, Result};
 use crate::{Device, Philox, Tensor};
+use std::sync::Mutex;
 
 /// Length of the rows of a decoder that may have any, before the first step.
 const SHORT: f32 = 0.1;
@@ -112,6 +113,7 @@ impl Trainer {
             facts,
             sides: Vec::new(),
             course: Vec::new(),
+            last: Mutex::default(),
             scratch,
             seen: 0,
             active: None,

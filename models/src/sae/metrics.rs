@@ -31,8 +31,19 @@ const ROWS: usize = 2048;
 /// If they have another width or live elsewhere, and for a transcoder.
 pub fn quality(sae: &Sae, rows: View<'_, f32, 2>) -> Result<Quality> {
     sae.reconstructs()?;
+    quality_to(sae, rows, rows)
+}
+
+/// Judge how well `sae` makes rows `to` of `rows`, one of each: a transcoder by what it predicts. All but `density`, `dead` and `l0` is of `to`.
+///
+/// # Errors
+/// As [`quality`], but for a transcoder; rows that do not belong together.
+pub fn quality_to(sae: &Sae, rows: View<'_, f32, 2>, to: View<'_, f32, 2>) -> Result<Quality> {
+    if rows.dims() != to.dims() {
+        return Err(Error::setting("to", format!("is {:?}, but rows are {:?}", to.dims(), rows.dims())));
+    }
     let ([total, d], n, bias) = (rows.dims(), sae.latents(), sae.bias()?);
-    let host = on_host(rows)?;
+    let host = on_host(to)?;
     let variance = initial::variance(&host, &initial::mean(&host, d)) * total as f64;
     let (mut error, mut cosine, mut active, mut cut, mut fired) = (0.0, 0.0, 0_usize, 0_usize, vec![0_u32; n]);
     for start in (0..total).step_by(ROWS) {
@@ -152,9 +163,24 @@ impl Losses {
         contexts: &Contexts,
         sae: &Sae,
         mean: &[f32],
+        tell: impl FnMut(usize),
+    ) -> Result<Self> {
+        Self::measure_splice(model, site, contexts, Splice::Sae(sae), mean, tell)
+    }
+
+    /// The same of anything that stands in for the activations at `site`, as what a transcoder [predicts](Splice::Predicted) there.
+    ///
+    /// # Errors
+    /// As [`spliced_loss`].
+    pub fn measure_splice(
+        model: &Decoder,
+        site: Site,
+        contexts: &Contexts,
+        splice: Splice<'_>,
+        mean: &[f32],
         mut tell: impl FnMut(usize),
     ) -> Result<Self> {
-        let splices = [Splice::Clean, Splice::Sae(sae), Splice::Zero, Splice::Mean(mean)];
+        let splices = [Splice::Clean, splice, Splice::Zero, Splice::Mean(mean)];
         let [clean, sae, zero, mean] = spliced_losses(model, site, contexts, splices, &mut tell)?;
         Ok(Self { clean, sae, zero, mean })
     }

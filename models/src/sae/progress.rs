@@ -1,6 +1,7 @@
 //! How steps went, and whether they gave numbers at all.
 use super::train::Trainer;
 use crate::io::{Error, Result};
+use std::sync::PoisonError;
 
 /// How the last step went.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -38,19 +39,27 @@ impl Trainer {
         let dead = self.since.to_vec()?.into_iter().filter(|&since| since >= limit).count();
         let l0 = match (self.active, self.seen) {
             (Some(active), _) => active,
-            (None, 0) => self.course.last().map_or(0.0, |last| last.l0), // of a state that was read
+            (None, 0) => self.looked_at().map_or(0.0, |last| last.l0),
             (None, _) => {
                 let active = self.scratch.values.to_vec()?.into_iter().filter(|&v| v > 0.0).count();
                 active as f32 / self.config.batch as f32
             }
         };
-        Ok(Progress {
+        let now = Progress {
             step: self.facts.step,
             fvu: self.fvu()?,
             l0,
             dead: dead as f32 / self.config.latents as f32,
             rate: self.config.rate_at(self.facts.step),
-        })
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        Ok(now)
+    }
+
+    /// How the last step went, if it was looked at.
+    pub(super) fn looked_at(&self) -> Option<Progress> {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|last| last.step == self.facts.step)
     }
 
     /// [`progress`](Self::progress), kept in the [`course`](Self::course).
@@ -71,7 +80,7 @@ impl Trainer {
     /// FVU of the rows that went through last, which must be a number.
     pub(super) fn fvu(&self) -> Result<f32> {
         if self.seen == 0 {
-            return Ok(self.course.last().map_or(self.facts.left, |last| last.fvu)); // of a state that was read
+            return Ok(self.looked_at().map_or(self.facts.left, |last| last.fvu));
         }
         let error = self.scratch.error.to_vec()?;
         let squares: f64 = self.earlier.iter().chain(&error).map(|&e| f64::from(e)).sum();

@@ -17,8 +17,8 @@ pub struct Report<'a> {
     pub progress: &'a [Progress],
     /// On held-out text.
     pub quality: &'a Quality,
-    /// FVU of as many principal components as there are active latents.
-    pub fvu_pca: f64,
+    /// FVU of as many principal components as there are active latents; none of a transcoder, which does not see what it predicts.
+    pub fvu_pca: Option<f64>,
     /// Of the language model, spliced.
     pub losses: &'a Losses,
     /// Latents to look at without a script.
@@ -74,16 +74,14 @@ impl Report<'_> {
     fn tables(&self, page: &mut String) {
         let (q, l) = (self.quality, self.losses);
         page.push_str("<h2>On held-out text</h2><div class=row>");
-        table(
-            page,
-            &[
-                ("variance unexplained (FVU)", format!("{:.4}", q.fvu)),
-                ("the same, PCA with k components", format!("{:.4}", self.fvu_pca)),
-                ("active latents per token (L0)", format!("{:.1}", q.l0)),
-                ("cosine with the activations", format!("{:.4}", q.cosine)),
-                ("latents that never fired", format!("{:.1} %", 100.0 * q.dead)),
-            ],
-        );
+        let mut rows = vec![("variance unexplained (FVU)", format!("{:.4}", q.fvu))];
+        rows.extend(self.fvu_pca.map(|fvu| ("the same, PCA with k components", format!("{fvu:.4}"))));
+        rows.extend([
+            ("active latents per token (L0)", format!("{:.1}", q.l0)),
+            ("cosine with the activations", format!("{:.4}", q.cosine)),
+            ("latents that never fired", format!("{:.1} %", 100.0 * q.dead)),
+        ]);
+        table(page, &rows);
         table(
             page,
             &[
@@ -219,7 +217,7 @@ mod tests {
             settings: &[("k", "32".into())],
             progress: &[Progress { step: 1, fvu: 0.5, l0: 2.0, dead: 0.0, rate: 1e-3 }],
             quality: &quality,
-            fvu_pca: 0.5,
+            fvu_pca: Some(0.5),
             losses: &Losses { clean: 3.0, sae: 3.1, zero: 9.0, mean: 7.0 },
             features: &[feature],
             browser: None,

@@ -11,6 +11,7 @@ use crate::io::{self, Error, Result, differences};
 use crate::{Device, Tensor};
 use serde_json::json;
 use std::path::Path;
+use std::sync::Mutex;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Note {
@@ -20,6 +21,9 @@ struct Note {
     #[serde(default)]
     sides: Vec<f32>,
     course: Vec<Progress>,
+    /// The last step, where it gave numbers. States of before have none.
+    #[serde(default)]
+    last: Option<Progress>,
     since: Vec<u32>,
     dead: Vec<u32>,
 }
@@ -79,6 +83,9 @@ impl Note {
         if !course.is_sorted_by_key(|at| at.step) || course.last().is_some_and(|last| last.step > facts.step) {
             return Err("course is out of order".into());
         }
+        if self.last.is_some_and(|last| last.step != facts.step) {
+            return Err(format!("last is not of step {}", facts.step));
+        }
         Ok(())
     }
 }
@@ -92,8 +99,11 @@ impl Trainer {
     pub fn save_state(&self, path: &Path) -> Result<()> {
         self.sound()?;
         let (config, since, dead) = (self.config.clone(), self.since.to_vec()?, self.dead.to_vec()?);
-        let course = self.course.clone();
-        let note = Note { version: VERSION, config, facts: self.facts, sides: self.sides.clone(), course, since, dead };
+        // Of a step that was refused the scratch holds some.
+        let refused = self.seen > self.facts.step;
+        let last = if refused { self.looked_at() } else { self.progress().ok() };
+        let (course, sides) = (self.course.clone(), self.sides.clone());
+        let note = Note { version: VERSION, config, facts: self.facts, sides, course, last, since, dead };
         let mut weights = Outgoing::default();
         weights.annotate(serde_json::to_string(&note).map_err(|e| Error::content(path, e.to_string()))?);
         let (n, d) = (self.config.latents, self.config.d);
@@ -176,6 +186,8 @@ impl Trainer {
         trainer.b_dec = b_dec_moments;
         (trainer.learned, trainer.w_skip) = (learned, w_skip);
         (trainer.since, trainer.averaged) = (since, averaged);
+        let step = trainer.facts.step;
+        trainer.last = Mutex::new(note.last.or(note.course.last().map(|last| Progress { step, ..*last })));
         (trainer.course, trainer.sides) = (note.course, note.sides);
         trainer.restore_dead(dead)?;
         Ok(trainer)

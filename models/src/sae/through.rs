@@ -80,7 +80,7 @@ impl<'m> EndToEnd<'m> {
     /// # Errors
     /// Those of [`loss`](Self::loss) and [`Trainer::step_through`].
     pub fn step(&self, trainer: &mut Trainer, loss: Loss) -> Result<()> {
-        let squared = f64::from(trainer.mark()?.fvu);
+        let squared = f64::from(trainer.progress()?.fvu);
         trainer.step_through(self.rows()?.view(), 1.0, |recon| {
             let (lost, mut gradient) = self.loss(recon, loss)?;
             let by = squared / lost.max(f64::MIN_POSITIVE);

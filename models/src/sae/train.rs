@@ -22,6 +22,7 @@ use super::scratch::Scratch;
 use super::{Config, Progress, Sae, Variant};
 use crate::io::{Error, Result};
 use crate::{Device, Tensor, View, sae_dead_into};
+use std::sync::Mutex;
 
 /// Steps between two looks at what only the host decides.
 pub(super) const LOOK: usize = 16;
@@ -44,6 +45,8 @@ pub struct Trainer {
     /// What each side of rows is multiplied by, where they have several and lengths are made alike.
     pub(super) sides: Vec<f32>,
     pub(super) course: Vec<Progress>,
+    /// How the step went that was looked at last, if only to be written to a state: it is not known any more once a step was refused.
+    pub(super) last: Mutex<Option<Progress>>,
     pub(super) scratch: Scratch,
     /// The step, counted from 1, whose rows are in the scratch.
     pub(super) seen: usize,

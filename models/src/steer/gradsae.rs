@@ -73,7 +73,7 @@ pub struct GradSae<'a> {
 }
 
 impl<'a> GradSae<'a> {
-    /// With reconstructions in the place of activations, as in the paper.
+    /// With reconstructions in the place of activations, as in the released code; the paper does not say.
     ///
     /// # Errors
     /// [`Error::Setting`] for an autoencoder of another width, a layer that there is not, and a transcoder.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// What becomes of the part of a row that an autoencoder does not reconstruct.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
-    /// It is lost: the reconstruction takes the row's place, as in GradSAE.
+    /// It is lost: the reconstruction takes the row's place, as in the released code of GradSAE, whose paper does not say.
     #[default]
     Reconstruction,
     /// It stays: only what is changed in the code changes the row, by `(h' - h) W_dec`.

@@ -115,6 +115,13 @@ fn the_last_steps_go_through_the_model() {
         refused(&all.iter().map(String::as_str).collect::<Vec<_>>())
     };
     assert!(no("64", &[]).contains("whole contexts, 30 rows each"));
+    // Nothing is marked where it is interrupted here: the first step after it is the one that would have followed.
+    let killed = ["--steps", "30", "--through", "12", "--tell-every", "50", "--save-every", "37"];
+    let all = small("killed", "60", &killed);
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    interrupt(&all, &Path::new(&folder.path("killed")).join(run));
+    fine(&[&all[..], &["--resume"]].concat());
+    assert!(bytes(&folder, "killed", run) == bytes(&folder, "through", run), "another run after an interruption");
     assert!(no("60", &["--point", "mlp"]).contains("one residual"));
 }
 
@@ -224,10 +231,19 @@ fn transcoders_are_trained() {
     let all = |what| ["sae", what, first, "--text", &text, "--contexts", "4", "--context", "32", "--device", "cpu"];
     let there = ["--layer", "1", "--point", "mlp-input"];
     assert!(refused(&all("eval")).contains("was trained at blocks.1.ln2.hook_normalized, not at blocks.15"));
-    assert!(refused(&[&all("report")[..], &there].concat()).contains("is a transcoder"));
+    let page = folder.path("page.html");
+    fine(&[&all("report")[..], &there, &["--out", &page]].concat());
+    let page = fs::read_to_string(page).unwrap();
     let judged: Value = serde_json::from_str(&fine(&[&all("eval")[..], &there].concat())).unwrap();
     let of = |name: &str| judged["downstream"][name].as_f64().unwrap();
     assert!(judged["l0"] == 4.0 && of("ce_clean") < of("ce_sae"), "{judged}");
+    // The page is of what is predicted, as the figures are.
+    assert!(page.contains("A transcoder") && page.contains("blocks.1.hook_mlp_out") && !page.contains("PCA"));
+    for name in ["ce_clean", "ce_sae", "ce_zero"] {
+        assert!(page.contains(&format!("{:.4}", of(name))), "{name}: {judged}");
+    }
+    let fvu = judged["fvu"].as_f64().unwrap();
+    assert!(page.contains(&format!("{fvu:.4}")), "{judged}");
     // Some of what the MLP adds is there, even after six steps: better than nothing of it.
     assert!(of("ce_sae") < of("ce_zero") && of("kl_sae") < of("kl_zero"), "{judged}");
     let out = folder.path("refused");
@@ -237,6 +253,18 @@ fn transcoders_are_trained() {
     };
     assert!(with(&["--format", "saelens"]).contains("SAELens' layout has transcoders by a rectifier"));
     assert!(with(&["--format", "sparsify", "--point", "mlp"]).contains("reads mlp-input and predicts mlp"));
+}
+
+/// Kill the program once a run has kept its first state, if it is not done by then.
+fn interrupt(arguments: &[&str], run: &Path) {
+    let mut first = Command::new(env!("CARGO_BIN_EXE_latens"));
+    let mut first = first.args(arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let state = run.join("state.safetensors");
+    while !state.is_file() && first.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    first.kill().unwrap();
+    first.wait().unwrap();
 }
 
 /// Killed on the way and resumed with fewer seeds, which changes nothing for those that are left; nobody writes over it unasked.
@@ -249,15 +277,7 @@ fn interrupted_runs_go_on() {
     train(&folder, "whole", &[&few[..], &["--seeds", "1"]].concat());
     let out = folder.path("parts");
     let arguments = [&["sae", "train", "--out", &out, "--text", &text][..], &SMALL, &few].concat();
-    let mut first = Command::new(env!("CARGO_BIN_EXE_latens"));
-    let first = first.args(&arguments).args(["--seeds", "0,1"]).stderr(Stdio::null()).stdout(Stdio::null());
-    let mut first = first.spawn().unwrap();
-    let state = Path::new(&out).join(run).join("state.safetensors");
-    while !state.is_file() && first.try_wait().unwrap().is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    first.kill().unwrap();
-    first.wait().unwrap();
+    interrupt(&[&arguments[..], &["--seeds", "0,1"]].concat(), &Path::new(&out).join(run));
     let done = Path::new(&out).join(run).join("sae").is_dir();
     let said = refused(&[&arguments[..], &["--seeds", "1"]].concat());
     assert!(said.contains("--resume") && said.contains(run), "{said}");
@@ -269,4 +289,9 @@ fn interrupted_runs_go_on() {
     train(&folder, "parts", &[&few[..], &["--seeds", "1", "--resume"]].concat());
     assert!(bytes(&folder, "whole", run) == bytes(&folder, "parts", run), "it had ended: {done}");
     assert!(refused(&[&arguments[..], &["--seeds", "5,5"]].concat()).contains("two runs"));
+    // The settings of a run, given back, are that run, its seed too.
+    let settings = Path::new(&folder.path("whole")).join(run).join("config.json");
+    train(&folder, "again", &["--layer", "0", "--config", settings.to_str().unwrap()]);
+    let again = "blocks.0.hook_resid_post-config-1";
+    assert!(bytes(&folder, "whole", run) == bytes(&folder, "again", again), "another seed");
 }

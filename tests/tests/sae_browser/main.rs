@@ -91,7 +91,7 @@ fn page(browser: &Browser) -> String {
         settings: &[],
         progress: &[],
         quality: &quality,
-        fvu_pca: 0.5,
+        fvu_pca: Some(0.5),
         losses: &Losses { clean: 3.0, sae: 3.1, zero: 9.0, mean: 7.0 },
         features: &[],
         browser: Some(browser),

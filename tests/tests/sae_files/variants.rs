@@ -88,6 +88,7 @@ fn repeats(name: &str, config: &Config, folder: &Folder, go: impl Fn(&mut Traine
     state(&first, folder);
     let path = folder.0.join("state.safetensors");
     let mut second = Trainer::resume(&path, config, &Device::Host).unwrap();
+    assert_eq!(second.progress().unwrap(), first.progress().unwrap(), "{name}");
     go(&mut second, config.steps);
     assert!(whole == state(&second, folder), "{name} after a pause");
 }
@@ -100,19 +101,19 @@ fn the_same_bytes_with_any_number_of_threads_and_after_a_pause() {
     }
 }
 
-/// The same of steps on what something behind the reconstruction loses: here the squared difference of tanh.
+/// The same of steps on what something behind the reconstruction loses: here the squared difference of tanh, times what the step before left.
 #[test]
 fn the_same_bytes_through_a_loss() {
     let folder = Folder::new("through");
     let go = |trainer: &mut Trainer, to: usize| {
         while trainer.steps() < to {
-            let x = rows(100 + trainer.steps() as u64 % 8).0;
+            let (x, by) = (rows(100 + trainer.steps() as u64 % 8).0, trainer.progress().unwrap().fvu);
             let lost = |recon: &Tensor<f32, 2>| {
                 let recon = recon.to_vec()?;
                 let each = recon.iter().zip(&x).map(|(got, x)| (got.tanh() - x.tanh(), 1.0 - got.tanh().powi(2)));
                 let loss = each.clone().map(|(apart, _)| f64::from(apart).powi(2)).sum::<f64>() / x.len() as f64;
-                let gradient = each.map(|(apart, slope)| 2.0 * apart * slope / x.len() as f32).collect();
-                Ok((loss, host(gradient)))
+                let gradient = each.map(|(apart, slope)| by * 2.0 * apart * slope / x.len() as f32).collect();
+                Ok((f64::from(by) * loss, host(gradient)))
             };
             trainer.step_through(host(x.clone()).view(), 1.0, lost).unwrap();
         }

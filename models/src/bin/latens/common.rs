@@ -16,7 +16,7 @@ const LONGEST: usize = 1 << 24;
 /// Model, text and device.
 #[derive(Args)]
 pub struct Reading {
-    /// GGUF file, or folder with safetensors [default: SmolLM2-135M, fetched once]
+    /// GGUF file, or folder with safetensors [default: SmolLM2-135M-Instruct in 4 bits, fetched once]
     #[arg(long)]
     pub model: Option<PathBuf>,
     /// Text file, or folder of .txt files [default: State of the Union speeches, fetched once]

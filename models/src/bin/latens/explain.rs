@@ -30,7 +30,7 @@ pub struct Options {
     /// Who answers: model, or replay=FILE for answers that are kept in a file
     #[arg(long, default_value = "model", value_parser = who)]
     chat: Who,
-    /// The model that answers, one that converses in ChatML; with replay=FILE, it answers what is not in the file [default: SmolLM2-135M,
+    /// The model that answers, one that converses in ChatML; with replay=FILE, it answers what is not in the file [default: SmolLM2-135M-Instruct,
     /// with replay=FILE none]
     #[arg(long, conflicts_with = "server")]
     judge: Option<PathBuf>,

@@ -12,7 +12,7 @@ pub struct Options {
     /// A latent to look at: the tokens that its direction promotes
     #[arg(long)]
     latent: Option<usize>,
-    /// The language model whose tokens these are [default: SmolLM2-135M, fetched once]
+    /// The language model whose tokens these are [default: SmolLM2-135M-Instruct in 4 bits, fetched once]
     #[arg(long)]
     model: Option<PathBuf>,
     /// Tokens to show
@@ -88,7 +88,11 @@ fn range(of: &[f32]) -> String {
 fn promoted(options: &Options, sae: &Sae, latent: usize, device: &Device) -> Done {
     let model = assets::SMOLLM2.locate(options.model.as_deref())?;
     let lm = LanguageModel::open(&model, device)?;
-    let direction = Tensor::from_vec(sae.direction(latent)?, [1, sae.d()], device)?;
+    let (d, width) = (sae.d(), lm.model.config().dim);
+    if d != width {
+        return Err(format!("--latent: the checkpoint is of width {d}, the model of {width}").into());
+    }
+    let direction = Tensor::from_vec(sae.direction(latent)?, [1, d], device)?;
     let logits = lm.model.unembed(&direction)?.to_vec()?;
     let mut order: Vec<u32> = (0..logits.len() as u32).collect();
     order.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]));

@@ -30,8 +30,8 @@ pub struct Options {
     /// Places by TransformerLens' names, with * for any letters, instead of --layer and --point: 'blocks.*.hook_resid_post'
     #[arg(long, conflicts_with_all = ["layer", "point"])]
     site: Vec<String>,
-    /// Settings as JSON, several for several autoencoders; the width is the model's; --latents, --k, --steps, --batch and --rate
-    /// are for what is not given there. Those with "transcode" make transcoders, from what the MLP of each layer reads to what it adds
+    /// Settings as JSON, such as the config.json of a run, several for several autoencoders; the width is the model's, the data that of this run;
+    /// --latents, --k, --steps, --batch and --rate are for what is not given there. Those with "transcode" make transcoders, from what the MLP of each layer reads to what it adds
     #[arg(long, value_delimiter = ',')]
     config: Vec<PathBuf>,
     /// Number of latents
@@ -64,9 +64,9 @@ pub struct Options {
     /// Leave out activations that are longer than so many times the median, at any of the places; needs --activations
     #[arg(long, requires = "activations")]
     exclude_longer: Option<f32>,
-    /// Activations of a step
-    #[arg(long, default_value_t = 1024)]
-    batch: usize,
+    /// Activations of a step [default: 1024, or with --through the whole contexts in it]
+    #[arg(long)]
+    batch: Option<usize>,
     /// Steps [default: so many that every activation is seen five times]
     #[arg(long)]
     steps: Option<usize>,
@@ -77,8 +77,8 @@ pub struct Options {
     /// The highest learning rate [default: 2e-4 by the root of 16384 latents over theirs, as dictionary_learning has it]
     #[arg(long)]
     rate: Option<f32>,
-    /// Seeds; each gets an autoencoder of its own
-    #[arg(long, value_delimiter = ',', default_value = "0")]
+    /// Seeds; each gets an autoencoder of its own [default: that of the settings, or 0]
+    #[arg(long, value_delimiter = ',')]
     seeds: Vec<u64>,
     /// Activations in memory at once, of each layer
     #[arg(long, default_value_t = 131_072)]
@@ -107,8 +107,8 @@ pub struct Options {
 }
 
 pub fn run(options: &Options) -> Done {
-    if options.layer.is_empty() || options.seeds.is_empty() || options.tokens == 0 {
-        return Err("--layer, --seeds, --tokens: there is nothing to train".into());
+    if options.layer.is_empty() || options.tokens == 0 {
+        return Err("--layer, --tokens: there is nothing to train".into());
     }
     let opened = options.reading.open()?;
     let (model, context) = (&opened.lm.model, options.reading.context);

@@ -12,6 +12,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let wrong = |name, wanted: &str| Err(Error::setting(name, wanted));
         match self {
+            Config { sides: 0, .. } => wrong("sides", "must be at least 1"),
             Config { d: 0, .. } => wrong("d", "the width must not be 0"),
             Config { latents: 0, .. } => wrong("latents", "there must be at least one latent"),
             Config { k: 0, .. } => wrong("k", "at least one latent must be kept"),
@@ -168,7 +169,6 @@ impl Config {
             Config { transcode: Some(_), sides, .. } if *sides > 1 => {
                 wrong("sides", "must be 1 of a transcoder".into())
             }
-            Config { sides: 0, .. } => wrong("sides", "must be at least 1".into()),
             Config { sides, d, .. } if d % sides != 0 => {
                 wrong("sides", format!("{sides} do not divide rows of width {d}"))
             }

@@ -33,7 +33,8 @@ pub fn begin(options: &Options, wanted: &Wanted, data: &str, source: &Source<'_>
             [] => hooks[0].clone(),
             more => format!("{}+{}", hooks[0], more.len()),
         };
-        for &seed in &options.seeds {
+        let seeds = if options.seeds.is_empty() { vec![config.seed] } else { options.seeds.clone() };
+        for seed in seeds {
             let folder = options.out.join(format!("{place}-{stem}-{seed}"));
             if runs.iter().any(|run: &Run| run.folder == folder) {
                 return Err(format!("{}: two runs would write there", folder.display()).into());

@@ -1,13 +1,13 @@
 //! Settings from files and options.
 use super::Options;
 use crate::common::{Done, Layout};
-use latens::sae::{Config, Gated, Jump, Sparsity, Variant};
+use latens::sae::{Config, Contexts, Gated, Jump, Sparsity, Variant};
 use serde_json::Value;
 
 impl Options {
     /// Names and settings of autoencoders, without seeds, for so many activations at so many places of width `d`.
     pub fn settings(&self, [d, places]: [usize; 2], rows: usize) -> Done<Vec<(String, Config)>> {
-        let batch = self.batch.min(rows);
+        let batch = self.batch.unwrap_or(self.usual_batch()).min(rows);
         let steps = self.steps.unwrap_or((rows.saturating_mul(5) / batch.max(1)).max(1));
         let usual = if self.crosscoder { places } else { 1 };
         let mut all = Vec::new();
@@ -52,12 +52,25 @@ impl Options {
             config.rate = self.rate.unwrap_or(config.rate);
             if !config.variant.counts() {
                 config.revive = None; // as where settings are read from a file
+                config.bias = self.begun();
             }
             config.check()?;
             all.push((self.variant.clone(), config));
         }
         all.iter().try_for_each(|(_, config)| self.layout(config).map(drop))?;
         Ok(all)
+    }
+
+    /// What biases of latents with a penalty begin with: few of them are active then. From 0 half of all are, and some thousand steps do not
+    /// bring that down; thresholds of JumpReLU move even less.
+    fn begun(&self) -> f32 {
+        if self.variant == "jumprelu" { -1.2 } else { -2.0 }
+    }
+
+    fn usual_batch(&self) -> usize {
+        const USUAL: usize = 1024;
+        let context = self.reading.context.saturating_sub(Contexts::SKIPPED).max(1);
+        if self.through > 0 { (USUAL / context).max(1) * context } else { USUAL }
     }
 
     fn variant(&self, steps: usize) -> Done<Variant> {
@@ -71,7 +84,8 @@ impl Options {
             "groupmax" => Variant::GroupMax,
             "relu" => Variant::ReLU(sparsity(Sparsity::default())),
             "jumprelu" => {
-                let usual = Jump::default();
+                // With SAELens' thresholds, which a hundred thousand steps have time to move, a run of some thousand stays dense.
+                let usual = Jump { width: 0.5, start: 0.5, ..Jump::default() };
                 Variant::JumpReLU(Jump { sparsity: sparsity(usual.sparsity), ..usual })
             }
             "gated" => {

@@ -58,6 +58,10 @@ fn strongest(effects: &[f64], n: usize) -> Vec<usize> {
 }
 
 fn check(sae: &Sae, texts: [&Pooled; 2]) -> Result<()> {
+    if sae.predicts {
+        let what = "is a transcoder: what its latents write is at another place than what the probes read";
+        return Err(Error::setting("sae", what));
+    }
     let fits = |texts: &&Pooled| texts.d() == sae.d() && texts.latents().width() == sae.latents();
     if texts.iter().all(fits) {
         return Ok(());

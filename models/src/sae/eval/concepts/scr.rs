@@ -55,7 +55,7 @@ pub struct ScrScore {
 /// `train` by the size of their effect, either way, on a probe for the concept to be removed.
 ///
 /// # Errors
-/// Labels that do not fit; concepts that always or never come together; texts read with another autoencoder.
+/// Labels that do not fit; concepts that always or never come together; texts read with another autoencoder; a transcoder.
 pub fn scr(pair: &str, sae: &Sae, train: Crossed<'_>, test: Crossed<'_>, ns: &[usize], fit: Fit) -> Result<Scr> {
     check(sae, [train.texts, test.texts])?;
     let decoder = sae.w_dec.to_vec()?;
@@ -145,5 +145,9 @@ mod tests {
         assert_eq!(found.scores[1].ablated, [0.5, 0.5]);
         let short = Crossed { labels: [&a_labels[0], &a_labels[1][1..]], ..train };
         assert!(scr("none", &sae, short, test, &[1], Fit::default()).is_err());
+        let mut across = both_ways();
+        across.predicts = true;
+        let said = scr("across", &across, train, test, &[1], Fit::default()).unwrap_err().to_string();
+        assert!(said.contains("is a transcoder"), "{said}");
     }
 }

@@ -49,7 +49,7 @@ pub struct Classed<'a> {
 /// a class, no others are ablated.
 ///
 /// # Errors
-/// Fewer than two classes, one without texts on either side, texts read with another autoencoder.
+/// Fewer than two classes, one without texts on either side, texts read with another autoencoder, a transcoder.
 pub fn tpp(names: &[String], sae: &Sae, train: Classed<'_>, test: Classed<'_>, ns: &[usize], fit: Fit) -> Result<Tpp> {
     check(sae, [train.texts, test.texts])?;
     if names.len() < 2 {
@@ -150,7 +150,12 @@ mod tests {
         assert_eq!(one.score, one.intended - one.unintended);
         assert!(tpp(&names[..1], &sae, train, test, &[1], Fit::default()).is_err());
         let other = Sae::tied(vec![1.0; D], vec![0.0; D], Gate::Strongest(1), &Device::Host).unwrap();
-        assert!(tpp(&names, &other, train, test, &[1], Fit::default()).unwrap_err().to_string().starts_with("sae: "));
+        let mut across = both_ways();
+        across.predicts = true;
+        for (wrong, what) in [(&other, "read with another"), (&across, "is a transcoder")] {
+            let said = tpp(&names, wrong, train, test, &[1], Fit::default()).unwrap_err().to_string();
+            assert!(said.starts_with("sae: ") && said.contains(what), "{said}");
+        }
     }
 
     #[test]
