@@ -45,7 +45,7 @@ pub struct Layer {
     pub layer: usize,
     pub questions: usize,
     pub kinds: Vec<(String, usize)>,
-    /// Questions about one country belong together, and all intervals are over such groups.
+    /// Questions about one country belong together, and all intervals but those of `exact` are over such groups.
     pub groups: usize,
     /// Of the questions that the model answers right, the share that it still does through the autoencoder.
     pub through: Interval,
